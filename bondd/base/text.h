@@ -1,0 +1,23 @@
+// Small text helpers that several modules need.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bondd {
+
+// Levenshtein distance, for "did you mean".
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
+// The candidate nearest to `word` if it is near enough to be a likely slip
+// (at most a third of its letters differ, at least one), else an empty view.
+std::string_view likely_meant(std::string_view word, std::span<const std::string_view> candidates);
+
+// Quotes `word` for a POSIX shell when it needs it, so that printed commands
+// can be pasted.
+std::string shell_quote(std::string_view word);
+std::string shell_join(const std::vector<std::string>& words);
+
+}  // namespace bondd

@@ -1,0 +1,66 @@
+#include "bondd/base/ip.h"
+#include "bondd/base/text.h"
+#include "bondd/base/units.h"
+
+namespace bondd {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Units, DurationsNeedAUnit) {
+  EXPECT_EQ(parse_duration("300ms").value(), 300ms);
+  EXPECT_EQ(parse_duration("1.5s").value(), 1500ms);
+  EXPECT_FALSE(parse_duration("300").has_value());
+  EXPECT_FALSE(parse_duration("-1s").has_value());
+  EXPECT_FALSE(parse_duration("25h").has_value());
+  EXPECT_FALSE(parse_duration("nan s").has_value());
+}
+
+TEST(Units, RatesNeedAUnitAndSomething) {
+  EXPECT_EQ(parse_rate("896kbit").value().bits_per_second, 896'000U);
+  EXPECT_EQ(parse_rate("20Mbit").value().bits_per_second, 20'000'000U);
+  EXPECT_FALSE(parse_rate("20").has_value());
+  EXPECT_FALSE(parse_rate("0mbit").has_value());
+  EXPECT_FALSE(parse_rate("20mbyte").has_value());
+}
+
+TEST(Units, FormatParsesBack) {
+  for (const char* text : {"300ms", "2s", "1m"}) EXPECT_EQ(format_duration(*parse_duration(text)), text);
+  for (const char* text : {"896kbit", "20mbit", "1gbit"}) EXPECT_EQ(format_rate(*parse_rate(text)), text);
+}
+
+TEST(Ip, PrefixesKnowTheirNetwork) {
+  const IpPrefix prefix = parse_prefix("172.16.16.2/30").value();
+  EXPECT_EQ(to_string(prefix.network()), "172.16.16.0/30");
+  EXPECT_TRUE(prefix.contains(parse_ip("172.16.16.1").value()));
+  EXPECT_FALSE(prefix.contains(parse_ip("172.16.16.4").value()));
+  EXPECT_FALSE(prefix.contains(parse_ip("::1").value()));
+  EXPECT_EQ(to_string(parse_prefix("2001:db8::5/64")->network()), "2001:db8::/64");
+  EXPECT_EQ(to_string(parse_prefix("0.0.0.0/0")->network()), "0.0.0.0/0");
+}
+
+TEST(Ip, BadTextIsRefused) {
+  for (const char* text : {"", "1.2.3", "1.2.3.4/33", "1.2.3.4/", "::1/129", "1.2.3.4/8x", "host"}) {
+    EXPECT_FALSE(parse_prefix(text).has_value()) << text;
+  }
+}
+
+TEST(Ip, SeededMacsAreLocalUnicastAndStable) {
+  const MacAddress mac = mac_from_seed("office");
+  EXPECT_EQ(mac, mac_from_seed("office"));
+  EXPECT_NE(mac, mac_from_seed("vps"));
+  EXPECT_EQ(mac.bytes[0] & 0x03, 0x02);
+}
+
+TEST(Text, SuggestsTheLikelyWord) {
+  constexpr std::string_view kKeys[] = {"loss_tolerance", "latency_tolerance", "timeout"};
+  EXPECT_EQ(likely_meant("loss_tolerence", kKeys), "loss_tolerance");
+  EXPECT_EQ(likely_meant("password", kKeys), "");
+}
+
+TEST(Text, ShellQuotesOnlyWhatNeedsIt) {
+  EXPECT_EQ(shell_join({"ip", "link", "add", "it's"}), R"(ip link add 'it'\''s')");
+}
+
+}  // namespace
+}  // namespace bondd
