@@ -27,7 +27,9 @@ IpAddress IpAddress::v6(std::array<std::uint8_t, 16> bytes) {
   return out;
 }
 
-int IpAddress::af() const { return is_v4() ? AF_INET : AF_INET6; }
+int IpAddress::af() const {
+  return is_v4() ? AF_INET : AF_INET6;
+}
 
 Result<IpAddress> parse_ip(std::string_view text) {
   const std::string copy(text);
@@ -68,7 +70,8 @@ Result<IpPrefix> parse_prefix(std::string_view text) {
   const std::string_view digits = text.substr(slash + 1);
   int length = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), length);
-  if (error != std::errc{} || end != digits.data() + digits.size() || length < 0 || length > address->bits()) {
+  if (error != std::errc{} || end != digits.data() + digits.size() || length < 0 ||
+      length > address->bits()) {
     return failure(fmt::format("\"{}\": the prefix length is a number from 0 to {}", text, address->bits()));
   }
   return IpPrefix{*address, length};
@@ -84,7 +87,8 @@ MacAddress mac_from_seed(std::string_view seed) {
     hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3ULL;
   }
   MacAddress mac;
-  for (std::size_t i = 0; i < mac.bytes.size(); ++i) mac.bytes[i] = static_cast<std::uint8_t>(hash >> (8 * i));
+  for (std::size_t i = 0; i < mac.bytes.size(); ++i)
+    mac.bytes[i] = static_cast<std::uint8_t>(hash >> (8 * i));
   mac.bytes[0] = static_cast<std::uint8_t>((mac.bytes[0] & 0xfcU) | 0x02U);
   return mac;
 }

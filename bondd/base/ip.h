@@ -47,7 +47,7 @@ struct IpPrefix {
   IpAddress address;
   int length = 0;  // 0 to 32 or 128
 
-  [[nodiscard]] IpPrefix network() const;                    // host bits cleared
+  [[nodiscard]] IpPrefix network() const;                     // host bits cleared
   [[nodiscard]] bool contains(const IpAddress& other) const;  // same family and network
   [[nodiscard]] bool is_default() const { return length == 0; }
 

@@ -34,7 +34,8 @@ Result<double> parse_with_unit(std::string_view text, const std::array<Unit, N>&
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
   if (error != std::errc{} || !std::isfinite(number) || number < 0) {
-    return failure(fmt::format("\"{}\" is not a number with a unit; write for example \"{}\"", text, example));
+    return failure(
+        fmt::format("\"{}\" is not a number with a unit; write for example \"{}\"", text, example));
   }
   const std::string unit = lower(std::string_view(rest, static_cast<std::size_t>(end - rest)));
   for (const Unit& known : units) {

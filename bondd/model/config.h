@@ -1,0 +1,124 @@
+// A site's file as plain values, after parsing and checking: what is here is valid.
+// See contract.md's two files; `config` is the only module that knows TOML.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/ip.h"
+#include "bondd/base/units.h"
+#include "netlink/values.h"
+
+namespace bondd::model {
+
+enum class Role : std::uint8_t { kClient, kServer };
+enum class Backend : std::uint8_t { kOpenVpnBond, kMlvpn };
+
+struct Server {
+  std::string address;  // client: address or host name to reach; server: address to listen on, empty: all
+  auto operator<=>(const Server&) const = default;
+};
+
+struct Bond {
+  std::string interface;
+  IpPrefix address;  // with host bits
+  IpAddress peer;
+  netlink::BondMode mode = netlink::BondMode::kBalanceRr;
+  netlink::HashPolicy hash_policy = netlink::HashPolicy::kLayer2;
+  Duration arp_interval{};
+  std::optional<std::uint32_t> mtu;  // none: computed to fit every line
+  auto operator<=>(const Bond&) const = default;
+};
+
+struct Wan {
+  std::string name;
+  std::string device;                // client; empty: the device of the default route
+  std::optional<IpAddress> gateway;  // the box; none: learned from the device's routes
+  std::uint16_t port = 0;
+  std::optional<Rate> upload, download;
+  std::optional<double> weight;
+  std::optional<std::uint32_t> mtu;  // of the line; none: 1492 or the device's if smaller
+  std::optional<IpAddress> bind;     // local address of the tunnel's packets
+  bool fallback_only = false;        // mlvpn: used when no other WAN is usable
+  auto operator<=>(const Wan&) const = default;
+};
+
+enum class OpenVpnAuth : std::uint8_t { kTls, kStaticKey };
+
+struct OpenVpn {
+  OpenVpnAuth auth = OpenVpnAuth::kTls;
+  std::filesystem::path static_key;   // kStaticKey; absolute
+  std::filesystem::path private_key;  // kTls: SITE.key beside the file, made by `bondd key`
+  std::filesystem::path certificate;  // kTls: SITE.crt beside the file
+  std::string peer_fingerprint;       // kTls: SHA-256 of the peer's certificate, "AB:CD:…"
+  auto operator<=>(const OpenVpn&) const = default;
+};
+
+enum class Repair : std::uint8_t { kAuto, kOff };
+
+struct Mlvpn {
+  std::filesystem::path password_file;  // absolute
+  bool cleartext_data = false;
+  bool tap = false;  // "tun" or "tap"
+  Duration timeout = std::chrono::seconds(30);
+  std::optional<std::uint32_t> reorder;  // packets; none: automatic, 0: off
+  std::optional<double> loss_tolerance;  // percent
+  std::optional<Duration> latency_tolerance;
+  Repair repair = Repair::kAuto;
+  auto operator<=>(const Mlvpn&) const = default;
+};
+
+struct PortRange {
+  std::uint16_t first = 0, last = 0;
+  auto operator<=>(const PortRange&) const = default;
+};
+
+enum class Protocol : std::uint8_t { kTcp, kUdp };
+
+struct Match {
+  Protocol proto = Protocol::kTcp;
+  std::optional<PortRange> dport, sport;
+  std::optional<IpPrefix> source, destination;
+  auto operator<=>(const Match&) const = default;
+};
+
+// Manual steering: what matches leaves by that WAN's box, outside the bond.
+struct Policy {
+  std::string name;
+  std::string wan;
+  std::vector<Match> matches;
+  auto operator<=>(const Policy&) const = default;
+};
+
+// A service in the office, reachable at the VPS's address.
+struct Forward {
+  Protocol proto = Protocol::kTcp;
+  PortRange port;
+  IpAddress to;
+  std::optional<PortRange> to_port;  // none: the same
+  auto operator<=>(const Forward&) const = default;
+};
+
+struct Config {
+  std::string site;            // the file's stem: letters, digits, '-', '_', '.'; at most 64
+  std::filesystem::path file;  // absolute
+  Role role = Role::kClient;
+  Backend backend = Backend::kOpenVpnBond;
+  Server server;
+  Bond bond;
+  std::vector<Wan> wans;  // 1 to 15, in the file's order; their number n counts from 1
+  std::vector<IpPrefix> through_bond;
+  OpenVpn openvpn;
+  Mlvpn mlvpn;
+  std::vector<Policy> policies;
+  std::vector<std::string> masquerade;  // devices
+  std::vector<Forward> forwards;
+
+  auto operator<=>(const Config&) const = default;
+};
+
+}  // namespace bondd::model

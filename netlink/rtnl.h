@@ -1,0 +1,70 @@
+// The kernel's network state behind one seam: read it all, change one thing.
+// make_rtnl() talks to the kernel (libnl, libmnl for what libnl lacks);
+// tests/support has an in-memory kernel with the same rules.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "netlink/values.h"
+
+namespace bondd::netlink {
+
+// Everything as it is now. IPv4 and IPv6; routes of all tables, without the
+// kernel's own local table and cache.
+struct Snapshot {
+  std::vector<Link> links;
+  std::map<std::string, LinkFacts> facts;  // by link name
+  std::vector<Address> addresses;
+  std::vector<Route> routes;
+  std::vector<Rule> rules;
+};
+
+// Every call blocks for its kernel round trips. Errors carry the kernel's
+// extended-ack text. Adding what is there (EEXIST) and deleting what is not
+// (ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL) is success. EPERM without CAP_NET_ADMIN.
+class Rtnl {
+ public:
+  virtual ~Rtnl() = default;
+
+  // Interrupted dumps (NLM_F_DUMP_INTR) are repeated, at most 10 times.
+  virtual Result<Snapshot> snapshot() = 0;
+
+  // Creates a bond (down, without slaves) or a persistent tap or tun owned by
+  // link.owner_uid, with alias, MAC, MTU, queue length as given. Does not set it up
+  // and does not enslave it: see set_link. All or nothing.
+  virtual Result<> add_link(const Link& link) = 0;
+  // Changes an existing link of that name to `link`: alias, MAC, MTU, queue length,
+  // master, up or down. Does the kernel's dance (a slave is down while it is
+  // enslaved, and up again after). Bond options only while the bond is down or
+  // where the kernel allows it.
+  virtual Result<> set_link(const Link& link) = 0;
+  virtual Result<> delete_link(const std::string& name) = 0;
+
+  virtual Result<> add_address(const Address& address) = 0;
+  virtual Result<> delete_address(const Address& address) = 0;
+  virtual Result<> add_route(const Route& route) = 0;
+  virtual Result<> delete_route(const Route& route) = 0;
+  virtual Result<> add_rule(const Rule& rule) = 0;
+  virtual Result<> delete_rule(const Rule& rule) = 0;
+};
+
+// Never fails for lack of privileges: reading works without.
+Result<std::unique_ptr<Rtnl>> make_rtnl();
+
+// Tells when the kernel's links, addresses, routes or rules change (RTNLGRP_*). The
+// content is not passed on: look again. ENOBUFS counts as a change.
+class Monitor {
+ public:
+  virtual ~Monitor() = default;
+  [[nodiscard]] virtual int fd() const = 0;  // readable when something changed
+  // Reads all that is queued; true if anything changed. Never blocks.
+  virtual bool drain() = 0;
+};
+Result<std::unique_ptr<Monitor>> make_monitor();
+
+}  // namespace bondd::netlink

@@ -1,0 +1,96 @@
+// What rtnetlink(7) knows, as plain values: links, addresses, routes, rules.
+// Devices are named, not numbered: a plan is made before its links exist.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/ip.h"
+#include "bondd/base/units.h"
+
+namespace bondd::netlink {
+
+enum class LinkKind : std::uint8_t { kOther, kTap, kTun, kBond };
+
+enum class BondMode : std::uint8_t { kBalanceRr = 0, kBalanceXor = 2 };            // linux/if_bonding.h
+enum class HashPolicy : std::uint8_t { kLayer2 = 0, kLayer34 = 1, kLayer23 = 2 };  // BOND_XMIT_POLICY_*
+
+struct BondOptions {
+  BondMode mode = BondMode::kBalanceRr;
+  HashPolicy hash_policy = HashPolicy::kLayer2;  // only balance-xor looks at it
+  std::uint32_t arp_interval_ms = 0;             // 0: no ARP monitoring
+  std::vector<IpAddress> arp_targets;            // IPv4, at most 16
+
+  auto operator<=>(const BondOptions&) const = default;
+};
+
+// One network device. In a desired state an empty optional means "leave it".
+struct Link {
+  std::string name;  // 1 to 15 bytes, see IFNAMSIZ
+  LinkKind kind = LinkKind::kOther;
+  std::string alias;   // IFLA_IFALIAS; bondd's own links carry "bondd:SITE"
+  std::string master;  // the bond it is enslaved to, empty: none
+  bool up = false;     // IFF_UP
+  std::optional<MacAddress> mac;
+  std::optional<std::uint32_t> mtu;
+  std::optional<std::uint32_t> txqueuelen;
+  std::optional<std::uint32_t> owner_uid;  // taps and tuns: who may attach besides root
+  std::optional<BondOptions> bond;         // LinkKind::kBond
+  bool no_ipv6_address = false;            // IN6_ADDR_GEN_MODE_NONE: no link-local address, no MLD noise
+
+  auto operator<=>(const Link&) const = default;
+};
+
+// Counters and carrier of a link, as far as the status shows them.
+struct LinkFacts {
+  int index = 0;
+  bool carrier = false;  // IFF_LOWER_UP
+  std::uint64_t rx_bytes = 0, tx_bytes = 0, rx_packets = 0, tx_packets = 0;
+
+  auto operator<=>(const LinkFacts&) const = default;
+};
+
+struct Address {
+  std::string device;
+  IpPrefix prefix;                // with its host bits: 172.16.16.2/30
+  std::optional<IpAddress> peer;  // point-to-point devices
+
+  auto operator<=>(const Address&) const = default;
+};
+
+enum class RouteType : std::uint8_t { kUnicast = 1, kBlackhole = 6, kUnreachable = 7, kThrow = 9 };  // RTN_*
+
+constexpr std::uint32_t kMainTable = 254;  // RT_TABLE_MAIN
+
+struct Route {
+  IpPrefix destination;  // 0.0.0.0/0 or ::/0: default
+  std::optional<IpAddress> gateway;
+  std::string device;
+  std::uint32_t table = kMainTable;
+  std::uint8_t protocol = 0;  // RTPROT_*; bondd's own carry model::kProtocol
+  std::uint32_t metric = 0;
+  RouteType type = RouteType::kUnicast;
+  std::optional<IpAddress> source;  // RTA_PREFSRC
+  std::uint8_t scope = 0;           // RT_SCOPE_*; 253 (link) for a connected route
+  bool onlink = false;              // gateway outside the device's networks (RTNH_F_ONLINK)
+
+  auto operator<=>(const Route&) const = default;
+};
+
+struct Rule {
+  Family family = Family::kIpv4;
+  std::uint32_t priority = 0;
+  std::uint32_t table = 0;
+  std::uint8_t protocol = 0;         // FRA_PROTOCOL
+  std::uint32_t mark = 0, mask = 0;  // fwmark mark/mask; mask 0: not looked at
+  std::optional<IpPrefix> from, to;
+  std::string iif, oif;
+  std::optional<int> suppress_prefix_length;
+
+  auto operator<=>(const Rule&) const = default;
+};
+
+}  // namespace bondd::netlink

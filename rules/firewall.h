@@ -1,0 +1,50 @@
+// The firewall that a site wants, as values: own chains, written whole, and the
+// jumps to them from the built-in chains. Nothing here runs a program.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace bondd::rules {
+
+// Of one family's iptables; the mission is IPv4, IPv6 has its own program.
+enum class Family : std::uint8_t { kIpv4, kIpv6 };
+
+// One own chain with its rules in the words of iptables(8), after "-A CHAIN":
+// {"-p", "udp", "--dport", "1194", "-j", "ACCEPT"}. Every word is one argument;
+// render() quotes.
+struct Chain {
+  std::string name;  // BONDD-*, at most 28 bytes
+  std::vector<std::vector<std::string>> rules;
+
+  auto operator<=>(const Chain&) const = default;
+};
+
+// `builtin` jumps to `chain` from its first place (-I) or its last (-A).
+struct Jump {
+  std::string builtin;  // INPUT, FORWARD, OUTPUT, PREROUTING, POSTROUTING
+  std::string chain;
+  bool first = true;
+
+  auto operator<=>(const Jump&) const = default;
+};
+
+struct Table {
+  std::string name;  // filter, nat, mangle
+  std::vector<Chain> chains;
+  std::vector<Jump> jumps;
+
+  auto operator<=>(const Table&) const = default;
+};
+
+// All tables of a site, sorted by name; empty tables are left out.
+struct Firewall {
+  std::vector<Table> tables;
+
+  [[nodiscard]] bool empty() const { return tables.empty(); }
+  auto operator<=>(const Firewall&) const = default;
+};
+
+}  // namespace bondd::rules
