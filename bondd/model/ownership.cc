@@ -6,12 +6,20 @@ namespace bondd::model {
 namespace {
 
 constexpr std::size_t kChainNameMax = 28;  // XT_EXTENSION_MAXNAMELEN - 1, linux/netfilter/x_tables.h
+constexpr std::size_t kIfNameMax = 15;     // IFNAMSIZ - 1
 constexpr std::size_t kSiteMax = kChainNameMax - std::string_view("BONDD-POST-").size();
 
 std::uint32_t fnv1a(std::string_view text) {
   std::uint32_t hash = 0x811c9dc5;
   for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x01000193;
   return hash;
+}
+
+// `text` if it fits in `max` bytes, else its beginning and a hash of the whole.
+std::string fit(std::string_view text, std::size_t max, int digits) {
+  if (text.size() <= max) return std::string(text);
+  const std::string hash = fmt::format("{:08x}", fnv1a(text)).substr(0, static_cast<std::size_t>(digits));
+  return fmt::format("{}~{}", text.substr(0, max - hash.size() - 1), hash);
 }
 
 }  // namespace
@@ -21,8 +29,13 @@ std::string link_alias(std::string_view site) {
 }
 
 std::string chain_suffix(std::string_view site) {
-  if (site.size() <= kSiteMax) return fmt::format("-{}", site);
-  return fmt::format("-{}~{:08x}", site.substr(0, kSiteMax - 9), fnv1a(site));
+  return "-" + fit(site, kSiteMax, 8);
+}
+
+std::string tap_name(unsigned slot, std::string_view wan, unsigned k) {
+  const std::string prefix = fmt::format("tap{}-", slot);
+  const std::string suffix = k == 0 ? "" : fmt::format("-{}", k + 1);
+  return prefix + fit(wan, kIfNameMax - prefix.size() - suffix.size(), 4) + suffix;
 }
 
 std::string chain_name(std::string_view part, std::string_view site) {

@@ -1,16 +1,18 @@
 // Everything by which bondd finds its own things again: the one table of tags.
 //
-//   what                tag                                       example, site "office" in slot 0
-//   routes and rules    protocol number kProtocol                 proto 98
-//   rules               priority kRulePriority + 0 .. 99          5200: fwmark rules, 5280: main without
-//   default tables              kTableBase + slot * 16 + n                5200: through the bond, 5201 …: WAN
-//   1 … marks               kMarkMask, slot * 16 + n (n from 1)       0x00010000: WAN 1 links alias
-//   "bondd:SITE"                        bondd:office chains              "BONDD-PART-SITE" BONDD-FWD-office
-//   sysctls             old value under /run/bondd/SITE/sysctl/
-//   processes           pid files under /run/bondd/SITE/
+//   what               tag                                      example, site "office" in slot 0
+//   routes and rules   protocol number kProtocol                proto 98
+//   rules              priority kRulePriority .. +99            see RulePriority
+//   tables             kTableBase + slot * 32 + n               5200: bond, 5201 …: WAN 1 …, 5231: replies
+//   marks              kMarkMask, slot * 32 + n                 0x00010000: tunnel of WAN 1
+//   links              alias "bondd:SITE"                       bondd:office
+//   taps               tapSLOT-WAN                              tap0-ovh, tap0-ovh-2
+//   chains             "BONDD-PART-SITE"                        BONDD-FWD-office
+//   sysctls            old value under /run/bondd/SITE/sysctl/
+//   processes          pid files under /run/bondd/SITE/
 //
-// A slot is a number from 0 to 15 that a site holds while it is up, so that two
-// sites on one machine share no table, mark or chain.
+// A slot is a number from 0 to 7 that a site holds while it is up, so that two
+// sites on one machine share no table, mark or tap.
 #pragma once
 
 #include <cstdint>
@@ -21,31 +23,50 @@ namespace bondd::model {
 
 constexpr std::uint8_t kProtocol = 98;  // free in iproute2's rt_protos and in the kernel's list
 
-constexpr std::uint32_t kRulePriority = 5200;  // before "main" (32766), after what admins put first
-constexpr std::uint32_t kRulePriorityEnd = 5299;
-constexpr std::uint32_t kWanRulePriority = kRulePriority;        // + WAN number: fwmark -> the WAN's table
-constexpr std::uint32_t kMainRulePriority = kRulePriority + 80;  // main, but not its default route
-constexpr std::uint32_t kBondRulePriority = kRulePriority + 81;  // the rest goes into the bond
+// Priorities of the rules, first match wins; all before "main" (32766). Several
+// sites may share a priority: their marks and tables differ.
+namespace rule_priority {
+constexpr std::uint32_t kFirst = 5200;
+constexpr std::uint32_t kTunnel = 5200;   // + n: a tunnel's packets leave by their own WAN, whatever else
+constexpr std::uint32_t kReply = 5220;    // answers to what came in through the bond go back through it
+constexpr std::uint32_t kCovered = 5230;  // through_bond networks inside a wider route of the main table
+constexpr std::uint32_t kMain = 5240;     // the main table, but not its default route
+constexpr std::uint32_t kPolicy = 5250;   // + n: manual steering
+constexpr std::uint32_t kBond = 5290;     // the rest of through_bond
+constexpr std::uint32_t kLast = 5299;
+}  // namespace rule_priority
 
 constexpr std::uint32_t kTableBase = 5200;
-constexpr unsigned kSlots = 16;
-constexpr unsigned kWansPerSite = 15;  // n from 1 to 15 in marks and tables
+constexpr unsigned kSlots = 8;
+constexpr unsigned kMaxWans = 15;  // a WAN's number n is 1 to 15
 
 constexpr std::uint32_t kMarkMask = 0x00ff0000;
 
-// The table of through_bond's default route, and that of WAN n (1 to 15).
 constexpr std::uint32_t bond_table(unsigned slot) {
-  return kTableBase + slot * 16;
+  return kTableBase + slot * 32;
 }
 constexpr std::uint32_t wan_table(unsigned slot, unsigned n) {
   return bond_table(slot) + n;
 }
-constexpr std::uint32_t wan_mark(unsigned slot, unsigned n) {
-  return (slot * 16 + n) << 16;
+constexpr std::uint32_t reply_table(unsigned slot) {
+  return bond_table(slot) + 31;
+}
+
+// Packets of WAN n's tunnels; packets steered to WAN n; connections that came in through the bond.
+constexpr std::uint32_t tunnel_mark(unsigned slot, unsigned n) {
+  return (slot * 32 + n) << 16;
+}
+constexpr std::uint32_t policy_mark(unsigned slot, unsigned n) {
+  return (slot * 32 + 16 + n) << 16;
+}
+constexpr std::uint32_t reply_mark(unsigned slot) {
+  return (slot * 32 + 16) << 16;
 }
 
 std::string link_alias(std::string_view site);
-// BONDD-PART-SITE; iptables allows 28 bytes, so a long site name is cut and a hash of it appended.
+// The tap of instance `k` (from 0) of a WAN; at most 15 bytes, a long name is cut and hashed.
+std::string tap_name(unsigned slot, std::string_view wan, unsigned k);
+// BONDD-PART-SITE; iptables allows 28 bytes, so a long site name is cut and hashed.
 std::string chain_name(std::string_view part, std::string_view site);
 // "-SITE" as chain_name ends it: what tells this site's chains from another's.
 std::string chain_suffix(std::string_view site);
