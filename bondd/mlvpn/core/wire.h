@@ -1,0 +1,76 @@
+// The MLVPN datagram: a 28-byte header, then the body.
+//
+//   0   len              BE16  bytes of body (with the MAC when encrypted)
+//   2   flags            LE16  version 4 bits, type 6, reorder 1, unused 5
+//   4   timestamp        BE16  sender's milliseconds mod 65536, never 65535
+//   6   timestamp_reply  BE16  echo of the peer's plus hold time, 65535 = none
+//   8   flow_id          BE32  random per link and process start; in the nonce
+//   12  seq              BE64  per link; in the nonce
+//   20  data_seq         BE64  DATA packets of the endpoint; 0 in other types
+//
+// The header is neither encrypted nor authenticated, but for flow_id and seq
+// through the nonce. The flag word is a C bit field of little-endian hosts, so
+// it stands in the other byte order.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace bondd::mlvpn {
+
+inline constexpr std::size_t kHeaderSize = 28;
+inline constexpr std::size_t kMacSize = 16;
+inline constexpr std::size_t kOverhead = kHeaderSize + kMacSize;
+inline constexpr std::size_t kMaxDatagram = 1500;  // upstream's receive buffer
+inline constexpr std::uint16_t kNoTimestamp = 0xffff;
+
+// 5 and above are unassigned upstream, where they are authenticated, used for
+// timestamps and otherwise ignored; bondd speaks them only to a peer that
+// announced itself (see capability.h).
+enum class PacketType : std::uint8_t {
+  kAuth = 0,
+  kAuthOk = 1,
+  kKeepalive = 2,
+  kData = 3,
+  kDisconnect = 4,
+  kProbe = 5,       // bondd: "answer at once"; body: 8 bytes that come back
+  kProbeReply = 6,  // bondd: the 8 bytes of the probe
+  kFeedback = 7,    // bondd: what arrived, per link
+  kRepair = 8,      // bondd: reserved for repair of losses
+};
+inline constexpr std::uint8_t kMaxType = 63;
+
+struct Header {
+  std::uint16_t length = 0;
+  std::uint8_t version = 1;  // 0 to 15; 0 means: no reorder flag, no data_seq
+  std::uint8_t type = 0;     // 0 to 63, may be none of PacketType
+  bool reorder = true;
+  std::uint8_t unused = 0;  // the 5 spare bits, kept so that parse and render are inverse
+  std::uint16_t timestamp = 0;
+  std::uint16_t timestamp_reply = kNoTimestamp;
+  std::uint32_t flow_id = 0;
+  std::uint64_t seq = 0;
+  std::uint64_t data_seq = 0;
+
+  [[nodiscard]] bool is(PacketType wanted) const { return type == static_cast<std::uint8_t>(wanted); }
+  bool operator==(const Header&) const = default;
+};
+
+enum class ParseError : std::uint8_t { kNone, kTooShort, kTooLong, kEmptyBody, kLengthMismatch };
+
+// Reads the header of a whole datagram. Strict where upstream is lax: `len`
+// must be exactly what follows the header, so that no byte is invented or
+// ignored. Any version, type and spare bits pass.
+ParseError parse_header(std::span<const std::uint8_t> datagram, Header& out);
+
+// Writes 28 bytes at `out`.
+void render_header(const Header& header, std::uint8_t* out);
+
+// The sender's clock on the wire: milliseconds mod 65536 with 65535 avoided.
+constexpr std::uint16_t wire_timestamp(std::int64_t milliseconds) {
+  const auto t = static_cast<std::uint16_t>(milliseconds & 0xffff);
+  return t == kNoTimestamp ? std::uint16_t{0} : t;
+}
+
+}  // namespace bondd::mlvpn
