@@ -16,7 +16,7 @@ pkg_check_modules(CAPNG REQUIRED IMPORTED_TARGET libcap-ng)
 
 add_library(bondd_options INTERFACE)
 target_compile_options(bondd_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
-                       -Wno-sign-conversion -Wnon-virtual-dtor -Woverloaded-virtual -fno-omit-frame-pointer)
+                       -Wno-sign-conversion -Wno-missing-field-initializers -Wnon-virtual-dtor -Woverloaded-virtual -fno-omit-frame-pointer)
 if(BONDD_WERROR)
   target_compile_options(bondd_options INTERFACE -Werror)
 endif()

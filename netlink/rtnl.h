@@ -34,20 +34,25 @@ class Rtnl {
   // Interrupted dumps (NLM_F_DUMP_INTR) are repeated, at most 10 times.
   virtual Result<Snapshot> snapshot() = 0;
 
-  // Creates a bond (down, without slaves) or a persistent tap or tun owned by
-  // link.owner_uid, with alias, MAC, MTU, queue length as given. Does not set it up
-  // and does not enslave it: see set_link. All or nothing.
+  // Creates a bond (down, without slaves; with a MAC it keeps that whatever slaves come) or a persistent tap
+  // or tun owned by link.owner_uid, with alias, MAC, MTU, queue length as given. Does not set it up and does
+  // not enslave it: see set_link. All or nothing. A device of that name is success if it has this kind and
+  // alias, else EEXIST: it is somebody else's.
   virtual Result<> add_link(const Link& link) = 0;
   // Changes an existing link of that name to `link`: alias, MAC, MTU, queue length,
   // master, up or down. Does the kernel's dance (a slave is down while it is
   // enslaved, and up again after). Bond options only while the bond is down or
-  // where the kernel allows it.
+  // where the kernel allows it. An empty optional leaves the property as it is.
   virtual Result<> set_link(const Link& link) = 0;
   virtual Result<> delete_link(const std::string& name) = 0;
 
   virtual Result<> add_address(const Address& address) = 0;
   virtual Result<> delete_address(const Address& address) = 0;
+  // Goes before a route of others to the same destination with the same metric (IPv4), so
+  // that theirs holds again after delete_route. IPv6: EEXIST if there is another one.
   virtual Result<> add_route(const Route& route) = 0;
+  // Deletes this one with this protocol only, never a twin with another. EINVAL for
+  // protocol 0, which the kernel takes for "any"; delete_rule alike.
   virtual Result<> delete_route(const Route& route) = 0;
   virtual Result<> add_rule(const Rule& rule) = 0;
   virtual Result<> delete_rule(const Rule& rule) = 0;

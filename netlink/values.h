@@ -47,7 +47,8 @@ struct Link {
 // Counters and carrier of a link, as far as the status shows them.
 struct LinkFacts {
   int index = 0;
-  bool carrier = false;  // IFF_LOWER_UP
+  bool carrier = false;          // IFF_LOWER_UP
+  std::optional<bool> slave_up;  // what the bond's monitor says of this slave; empty: no slave
   std::uint64_t rx_bytes = 0, tx_bytes = 0, rx_packets = 0, tx_packets = 0;
 
   auto operator<=>(const LinkFacts&) const = default;
@@ -71,7 +72,7 @@ struct Route {
   std::string device;
   std::uint32_t table = kMainTable;
   std::uint8_t protocol = 0;  // RTPROT_*; bondd's own carry model::kProtocol
-  std::uint32_t metric = 0;
+  std::uint32_t metric = 0;   // IPv6: the kernel makes 1024 of 0, so write 1024
   RouteType type = RouteType::kUnicast;
   std::optional<IpAddress> source;  // RTA_PREFSRC
   std::uint8_t scope = 0;           // RT_SCOPE_*; 253 (link) for a connected route

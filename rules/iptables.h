@@ -15,17 +15,39 @@ namespace bondd::rules {
 enum class Variant : std::uint8_t { kNft, kLegacy };
 std::string_view to_string(Variant variant);  // "nft", "legacy"
 
+// Which own chains are meant: prefix PART suffix, where PART has no '-' when there is a
+// suffix. So {"BONDD-", "-office"} is "BONDD-FWD-office" but not "BONDD-FWD-new-office".
+struct ChainFilter {
+  std::string prefix = "BONDD-";
+  std::string suffix;  // see model::chain_suffix; empty: every chain with the prefix
+
+  [[nodiscard]] bool matches(std::string_view chain) const;
+};
+
+// `rule` in the words that iptables-save prints for it: "-s -d -i -o -p" in this order and
+// first, "/32" after a host, "-m tcp" before its options, "--set-xmark 0x…/0x…" for marks,
+// numbers for service names. Words that already are canonical come back unchanged. A plan should write
+// canonical words; this is the safety net that keeps compare from being fooled.
+std::vector<std::string> canonical_rule(const std::vector<std::string>& rule);
+// Tables, chains and jumps sorted, empty tables left out, rules canonical.
+Firewall canonical(const Firewall& firewall);
+// True if the same chains with the same rules and the same jumps are there. The place of a
+// jump does not count: it is chosen when it is inserted, and an admin may move it.
+bool equivalent(const Firewall& wanted, const Firewall& observed);
+
 // iptables-restore --noflush text that makes the chains exactly as given (declaring a
 // chain empties it) and nothing else; the jumps are separate (check, then insert).
-std::string render_restore(const Firewall& firewall);
+// Fails on a name or word that no rule can have: a control character, a name that is too long.
+Result<std::string> render_restore(const Firewall& firewall);
 // The text that removes these chains and their jumps in one transaction.
-std::string render_remove(const Firewall& firewall);
+Result<std::string> render_remove(const Firewall& firewall);
 // For people: the same as `iptables -t … -N/-A/-I …` lines.
 std::vector<std::string> render_commands(const Firewall& firewall);
 
-// Chains whose name starts with `prefix`, and the jumps to them, out of iptables-save text.
-// Rules are kept as their words.
-Result<Firewall> parse_save(std::string_view text, std::string_view prefix);
+// The chains that `filter` means, and the jumps to them from built-in chains, out of
+// iptables-save text. Rules are kept as their words. Jump::first is true when no foreign rule
+// stands before it.
+Result<Firewall> parse_save(std::string_view text, const ChainFilter& filter);
 
 // Which matches and targets a firewall uses that this machine's libxtables does not
 // have, with what to install. Empty: all there. Needs no privileges.
@@ -38,11 +60,13 @@ class Iptables {
   // The variant that this machine uses: where rules already are, else what works
   // here, the machine's alternative first. Fails with what to install.
   virtual Result<Variant> variant() = 0;
-  // What is there of chains with that prefix, in either variant's tables.
-  virtual Result<Firewall> observe(std::string_view chain_prefix) = 0;
-  // Makes chains and jumps as in `firewall`. One restore transaction (-w), then the jumps.
+  // What is there of the chains that `filter` means, in either variant's tables.
+  virtual Result<Firewall> observe(const ChainFilter& filter) = 0;
+  // Makes chains and jumps as in `firewall`: chains in one restore transaction (-w), then
+  // the jumps that are missing. Other chains, also other own ones, stay as they are.
   virtual Result<> install(const Firewall& firewall) = 0;
-  // Removes the chains and jumps of `firewall` in whichever variant holds them.
+  // Removes the chains of `firewall` with all jumps to them, and its jumps, in whichever
+  // variant holds them. What is not there is success.
   virtual Result<> remove(const Firewall& firewall) = 0;
 };
 Result<std::unique_ptr<Iptables>> make_iptables();
