@@ -1,0 +1,128 @@
+// Which tunnels carry, told from our own probes. Pure: bytes, counters and time in;
+// probes, the next deadline and the set of dead tunnels out.
+//
+// Both ends send a small frame on every tap, in every state. It says which tunnels its sender
+// hears, so that a tunnel that is silent in one direction only is known to both ends:
+//
+//          tap 1  ---- probe: "I hear you on 1, not on 2" --->
+//   office                                                     VPS
+//          tap 2  ---- (lost) ------------------------- x
+//
+// A tunnel carries while we hear the peer on it (any frame counts, so that a queue full of
+// data is not taken for death) and the peer says, on any tunnel, that it hears us there.
+// Silence is judged against the line: the probes that may be lost in a row by chance, and its
+// jitter. Coming back takes a second of both ends hearing each other, more if it flaps.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/base/units.h"
+#include "bondd/model/config.h"
+
+namespace bondd::control {
+
+constexpr std::uint16_t kProbeEtherType = 0x88b5;  // IEEE 802 local experimental 1
+constexpr std::size_t kMaxTunnels = 64;            // bits of the bitmaps in a probe
+constexpr std::size_t kProbeSize = 56;
+
+// A probe as it stands in a frame after the Ethernet header, big-endian.
+struct Probe {
+  std::uint8_t role = 0;              // 0 client, 1 server: one's own probes are never taken for the peer's
+  std::uint8_t tunnel = 0;            // the sender's number of this tunnel, 0 to 63
+  std::uint32_t instance = 0;         // changes when the sender starts anew
+  std::uint32_t sequence = 0;         // over all tunnels of the sender: the newest view counts
+  std::uint32_t tunnel_sequence = 0;  // on this tunnel: gaps are loss
+  std::uint32_t sent_us = 0;          // the sender's clock, wraps after 71 minutes
+  std::uint32_t echo_us = 0;          // sent_us of the last probe it got on this tunnel, 0: none
+  std::uint32_t held_us = 0;          // since it got that one
+  std::uint64_t hears = 0;            // bit n: the sender hears us on its tunnel n
+  std::uint64_t ready = 0;            // bit n: and has done so for long enough to use it
+  auto operator<=>(const Probe&) const = default;
+};
+std::array<std::uint8_t, kProbeSize> render_probe(const Probe& probe);
+// None: no probe, another version, or nonsense. `payload` may be padded.
+std::optional<Probe> parse_probe(std::span<const std::uint8_t> payload);
+
+struct Tunnel {
+  std::string tap;
+  std::string wan;
+  auto operator<=>(const Tunnel&) const = default;
+};
+
+struct LivenessOptions {
+  model::Role role = model::Role::kClient;
+  Duration arp_interval = std::chrono::milliseconds(300);  // bond.arp_interval; probes go four times as often
+  std::uint32_t instance = 1;                              // random, not 0
+};
+
+enum class TunnelState : std::uint8_t {
+  kStarting,  // nothing heard yet; may be used
+  kUp,        // carries
+  kDown,      // carried, or was tried long enough, and does not
+};
+
+struct TunnelView {
+  TunnelState state = TunnelState::kStarting;
+  std::string reason;  // for the admin, empty when up: "nothing heard for 0.4 s"
+  bool heard = false, heard_by_peer = false;
+  std::optional<double> rtt_ms, loss_percent;  // loss of what the peer sends
+  TimePoint since;                             // of the state
+};
+
+// A change of state, for the log.
+struct TunnelChange {
+  std::string tap, wan;
+  TunnelState from = TunnelState::kStarting, to = TunnelState::kStarting;
+  std::string reason;
+};
+
+class Liveness {
+ public:
+  Liveness(const LivenessOptions& options, TimePoint now);
+
+  // The tunnels in the plan's order; who was there before keeps its state. More than
+  // kMaxTunnels: the rest counts as up and is not watched.
+  void set_tunnels(TimePoint now, const std::vector<Tunnel>& tunnels);
+  [[nodiscard]] const std::vector<Tunnel>& tunnels() const { return tunnels_; }
+
+  // Bytes after the Ethernet header of a frame with kProbeEtherType that came in on `tap`.
+  void handle_probe(TimePoint now, const std::string& tap, std::span<const std::uint8_t> payload);
+  // The tap's counters, read now: packets from the tunnel and into it.
+  void handle_counters(TimePoint now, const std::string& tap, std::uint64_t rx_packets,
+                       std::uint64_t tx_packets);
+  // Its openvpn was started anew: what was measured before counts no more.
+  void handle_restart(TimePoint now, const std::string& tap);
+  void handle_timeout(TimePoint now);
+  [[nodiscard]] TimePoint poll_timeout() const { return next_tick_; }
+
+  // Probes to send now, at most one per tap and turn.
+  struct Transmit {
+    std::string tap;
+    std::array<std::uint8_t, kProbeSize> payload{};
+  };
+  std::optional<Transmit> poll_transmit(TimePoint now);
+  std::optional<TunnelChange> poll_change();
+
+  // Taps that belong out of the bond now, for Facts::dead. Never all of them, and none when
+  // the peer sends no probes (no bondd there): then the kernel's ARP monitor decides.
+  [[nodiscard]] const std::set<std::string>& dead() const { return dead_; }
+  [[nodiscard]] TunnelView view(TimePoint now, const std::string& tap) const;
+  // The peer has been heard to speak this protocol since the start.
+  [[nodiscard]] bool peer_probes() const { return peer_probes_; }
+
+ private:
+  struct Path;
+  std::vector<Tunnel> tunnels_;
+  std::set<std::string> dead_;
+  TimePoint next_tick_;
+  bool peer_probes_ = false;
+};
+
+}  // namespace bondd::control
