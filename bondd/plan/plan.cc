@@ -1,0 +1,170 @@
+#include "bondd/plan/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bondd/model/ownership.h"
+#include "bondd/plan/firewall.h"
+#include "bondd/plan/processes.h"
+#include "bondd/plan/routing.h"
+#include "bondd/plan/tunnels.h"
+
+namespace bondd::plan {
+namespace {
+
+using model::Backend;
+using model::Config;
+using model::Facts;
+using model::Role;
+using netlink::Link;
+using netlink::LinkKind;
+
+constexpr std::uint32_t kTxQueueLength = 1000;   // packets; the recipe's
+constexpr std::uint32_t kTunTxQueueLength = 32;  // super-packets of up to 64 KiB, see datapath in docs
+
+// A device's key under net.ipv4.conf, with its dots as slashes, as in sysctl(8).
+std::string conf(std::string device, std::string_view key) {
+  std::replace(device.begin(), device.end(), '.', '/');
+  return fmt::format("net.ipv4.conf.{}.{}", device, key);
+}
+
+// The WANs' devices, each once.
+std::vector<std::string> wan_devices(const Config& config, const netlink::Snapshot& network) {
+  std::vector<std::string> out;
+  if (config.role == Role::kServer) return out;
+  for (const model::Wan& wan : config.wans) {
+    const std::string device = wan_device(wan, network);
+    if (!device.empty() && std::find(out.begin(), out.end(), device) == out.end()) out.push_back(device);
+  }
+  return out;
+}
+
+std::string value_of(const Facts& facts, const std::string& key) {
+  const auto found = facts.sysctls.find(key);
+  return found == facts.sysctls.end() ? "" : found->second;
+}
+
+// Forwarding first: switching it changes redirects and every device's forwarding as well
+// (inet_forward_change in net/ipv4/devinet.c), so what it changes is written down and set too.
+std::vector<model::Sysctl> plan_sysctls(const Config& config, const Facts& facts) {
+  std::vector<model::Sysctl> out{{"net.ipv4.ip_forward", "1"},
+                                 {"net.ipv4.conf.all.accept_redirects", "0"},
+                                 {"net.ipv4.conf.all.send_redirects", "0"}};
+  for (const netlink::Link& link : facts.network.links) {
+    const std::string key = conf(link.name, "forwarding");
+    if (value_of(facts, "net.ipv4.ip_forward") == "0" && value_of(facts, key) == "1")
+      out.push_back({key, "1"});
+  }
+  for (const std::string& device : wan_devices(config, facts.network)) {
+    out.push_back({conf(device, "accept_redirects"), "0"});
+    out.push_back({conf(device, "send_redirects"), "0"});
+    // Strict reverse path filtering (1) drops the answers of steered traffic; loose (2) does not.
+    // The larger of "all" and the device's counts.
+    const bool strict = std::max(value_of(facts, "net.ipv4.conf.all.rp_filter"),
+                                 value_of(facts, conf(device, "rp_filter"))) == "1";
+    if (strict) out.push_back({conf(device, "rp_filter"), "2"});
+  }
+  return out;
+}
+
+std::vector<Link> plan_bond(const Config& config, const Facts& facts, const std::vector<Tunnel>& tunnels,
+                            std::uint32_t mtu) {
+  Link bond;
+  bond.name = config.bond.interface;
+  bond.kind = LinkKind::kBond;
+  bond.alias = model::link_alias(config.site);
+  bond.up = true;
+  bond.mtu = mtu;
+  // Cloned machines have equal addresses: the two ends differ by their address inside.
+  bond.mac = mac_from_seed(fmt::format("{} {}", config.bond.interface, to_string(config.bond.address)));
+  bond.bond = netlink::BondOptions{
+      config.bond.mode,
+      config.bond.hash_policy,
+      static_cast<std::uint32_t>(config.bond.arp_interval / std::chrono::milliseconds(1)),
+      {config.bond.peer}};
+  std::vector<Link> out{bond};
+  // With no tunnel alive there is nothing better: then all stay in the bond.
+  const bool all_dead = std::all_of(tunnels.begin(), tunnels.end(), [&](const Tunnel& tunnel) {
+    return facts.dead.contains(
+        model::tap_name(facts.slot, config.wans[tunnel.wan - 1].name, tunnel.instance));
+  });
+  for (const Tunnel& tunnel : tunnels) {
+    Link tap;
+    tap.name = model::tap_name(facts.slot, config.wans[tunnel.wan - 1].name, tunnel.instance);
+    tap.kind = LinkKind::kTap;
+    tap.alias = bond.alias;
+    tap.master = all_dead || !facts.dead.contains(tap.name) ? bond.name : "";
+    tap.up = true;
+    tap.mtu = mtu;
+    tap.txqueuelen = kTxQueueLength;
+    tap.owner_uid = facts.unprivileged_uid;
+    tap.no_ipv6_address = true;
+    out.push_back(tap);
+  }
+  return out;
+}
+
+Link plan_tun(const Config& config, std::uint32_t mtu) {
+  Link tun;
+  tun.name = config.bond.interface;
+  tun.kind = config.mlvpn.tap ? LinkKind::kTap : LinkKind::kTun;
+  tun.alias = model::link_alias(config.site);
+  tun.up = true;
+  tun.mtu = mtu;
+  tun.txqueuelen = kTunTxQueueLength;
+  return tun;
+}
+
+void add_wan_notes(const Config& config, const Facts& facts, std::vector<Note>& notes) {
+  if (config.role == Role::kServer) return;
+  for (const model::Wan& wan : config.wans) {
+    const Exit exit = find_exit(wan, facts.network);
+    if (!exit.known) {
+      notes.push_back(
+          {wan.name, wan.device.empty()
+                         ? "no default route to learn the box from yet"
+                         : fmt::format("{} has no default route to learn the box from yet", wan.device)});
+    } else if (exit.gateway && !exit.network) {
+      notes.push_back(
+          {wan.name, fmt::format("box {} is in no network of {}", to_string(*exit.gateway), exit.device)});
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> relevant_sysctls(const Config& config, const netlink::Snapshot& network) {
+  std::vector<std::string> out{"net.ipv4.ip_forward", "net.ipv4.conf.all.accept_redirects",
+                               "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.all.rp_filter"};
+  for (const netlink::Link& link : network.links) out.push_back(conf(link.name, "forwarding"));
+  for (const std::string& device : wan_devices(config, network)) {
+    for (const char* key : {"accept_redirects", "send_redirects", "rp_filter"})
+      out.push_back(conf(device, key));
+  }
+  return out;
+}
+
+Result<Plan> plan(const Config& config, const Facts& facts) {
+  Plan out;
+  const std::vector<Tunnel> list = tunnels(config);
+  const std::uint32_t mtu = bond_mtu(config, facts);
+  out.state.sysctls = plan_sysctls(config, facts);
+  out.state.firewall = plan_firewall(config, facts, list);
+  if (config.backend == Backend::kOpenVpnBond) {
+    out.state.links = plan_bond(config, facts, list, mtu);
+    auto processes = plan_processes(config, facts, list, mtu);
+    if (!processes) return tl::make_unexpected(processes.error());
+    out.state.processes = std::move(*processes);
+  } else {
+    out.state.links = {plan_tun(config, mtu)};
+  }
+  out.state.addresses = {netlink::Address{config.bond.interface, config.bond.address, std::nullopt}};
+  Routing routing = plan_routing(config, facts);
+  out.state.routes = std::move(routing.routes);
+  out.state.rules = std::move(routing.rules);
+  add_wan_notes(config, facts, out.notes);
+  return out;
+}
+
+}  // namespace bondd::plan

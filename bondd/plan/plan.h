@@ -1,0 +1,49 @@
+// The pure heart: what the kernel, the firewall and the child processes shall
+// look like for a file on this machine, and the steps from what is there.
+//
+//   Config + Facts --plan()--> DesiredState --diff(Owned)--> steps --print()--> text
+//
+// up, reload, repair, down and clean-up after a crash are this one path: down is
+// diff of an empty DesiredState, up twice is an empty list of steps.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/model/config.h"
+#include "bondd/model/state.h"
+
+namespace bondd::plan {
+
+// Something the admin should know about the plan; `wan` is empty when it concerns the site.
+struct Note {
+  std::string wan;
+  std::string text;
+  auto operator<=>(const Note&) const = default;
+};
+
+struct Plan {
+  model::DesiredState state;
+  std::vector<Note> notes;
+};
+
+// Never fails for what may come right later: a WAN without a gateway yet has a note and an
+// unreachable route instead, so that nothing of it leaks. Fails when OpenVPN cannot do what
+// the file asks for.
+Result<Plan> plan(const model::Config& config, const model::Facts& facts);
+
+// The sysctls whose current values plan() wants in Facts::sysctls.
+std::vector<std::string> relevant_sysctls(const model::Config& config, const netlink::Snapshot& network);
+
+// Steps from `owned` to `desired`, in order of execution: adds before deletes, the firewall
+// before the routes, deletes in reverse. Empty when there is nothing to do.
+std::vector<model::Step> diff(const model::DesiredState& desired, const model::Owned& owned);
+
+// The steps as lines a person could type: ip, iptables, sysctl, openvpn. No secrets.
+std::vector<std::string> print(const std::vector<model::Step>& steps);
+
+// One step as one short line for the log.
+std::string describe(const model::Step& step);
+
+}  // namespace bondd::plan

@@ -1,0 +1,117 @@
+#include "bondd/plan/processes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bondd/model/ownership.h"
+#include "bondd/plan/routing.h"
+#include "openvpn-profiles/profile.h"
+
+namespace bondd::plan {
+namespace {
+
+using model::Config;
+using model::Facts;
+using model::Role;
+
+constexpr std::uint32_t kPppoeMtu = 1492;
+constexpr std::uint32_t kUdpHeader = 8;
+constexpr std::uint32_t kMlvpnHeader = 28, kMlvpnMac = 16, kEthernetHeader = 14;  // mlvpn/core/wire.h
+
+openvpn::Auth auth(const Config& config) {
+  return config.openvpn.auth == model::OpenVpnAuth::kTls ? openvpn::Auth::kTls : openvpn::Auth::kStaticKey;
+}
+
+openvpn::Version version(const Facts& facts) {
+  return {2, facts.openvpn_minor, 0};
+}
+
+Family outer_family(const Facts& facts) {
+  return facts.server_addresses.empty() ? Family::kIpv4 : facts.server_addresses.front().family();
+}
+
+std::uint32_t line_mtu(const model::Wan& wan, const Config& config, const Facts& facts) {
+  if (wan.mtu) return *wan.mtu;
+  std::uint32_t mtu = kPppoeMtu;
+  if (config.role == Role::kServer) return mtu;
+  const Exit exit = find_exit(wan, facts.network);
+  for (const netlink::Link& link : facts.network.links) {
+    if (link.name == exit.device && link.mtu) mtu = std::min(mtu, *link.mtu);
+  }
+  return mtu;
+}
+
+std::uint32_t mlvpn_mtu(std::uint32_t line, const Config& config, Family outer) {
+  const std::uint32_t ip = outer == Family::kIpv4 ? 20 : 40;
+  return line - ip - kUdpHeader - kMlvpnHeader - (config.mlvpn.cleartext_data ? 0 : kMlvpnMac) -
+         (config.mlvpn.tap ? kEthernetHeader : 0);
+}
+
+openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel& tunnel, std::uint32_t mtu) {
+  openvpn::Profile out;
+  const model::Wan& wan = config.wans[tunnel.wan - 1];
+  out.auth = auth(config);
+  out.device = model::tap_name(facts.slot, wan.name, tunnel.instance);
+  out.family = outer_family(facts);
+  out.mtu = mtu;
+  out.static_key = config.openvpn.static_key;
+  out.private_key = config.openvpn.private_key;
+  out.certificate = config.openvpn.certificate;
+  out.peer_fingerprint = config.openvpn.peer_fingerprint;
+  out.user = facts.unprivileged_user;
+  out.group = facts.unprivileged_group;
+  if (config.role == Role::kServer) {
+    out.role = openvpn::Role::kServer;
+    if (!facts.server_addresses.empty()) out.local = facts.server_addresses.front();
+    out.local_port = tunnel.port;
+  } else {
+    out.role = openvpn::Role::kClient;
+    out.local = wan.bind;
+    out.remote = facts.server_addresses.front();
+    out.remote_port = tunnel.port;
+    out.fwmark = model::tunnel_mark(facts.slot, tunnel.wan);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::uint32_t bond_mtu(const Config& config, const Facts& facts) {
+  if (config.bond.mtu) return *config.bond.mtu;
+  std::uint32_t line = kPppoeMtu;
+  bool first = true;
+  for (const model::Wan& wan : config.wans) {
+    const std::uint32_t mtu = line_mtu(wan, config, facts);
+    line = first ? mtu : std::min(line, mtu);
+    first = false;
+  }
+  const Family outer = outer_family(facts);
+  return config.backend == model::Backend::kOpenVpnBond
+             ? openvpn::tunnel_mtu(line, auth(config), outer, version(facts))
+             : mlvpn_mtu(line, config, outer);
+}
+
+Result<std::vector<model::Process>> plan_processes(const Config& config, const Facts& facts,
+                                                   const std::vector<Tunnel>& tunnels, std::uint32_t mtu) {
+  std::vector<model::Process> out;
+  if (config.role == Role::kClient && facts.server_addresses.empty()) return out;
+  for (const Tunnel& tunnel : tunnels) {
+    openvpn::Profile wanted = profile(config, facts, tunnel, mtu);
+    model::Process process;
+    process.id = fmt::format("openvpn-{}", tunnel.id);
+    process.wan = config.wans[tunnel.wan - 1].name;
+    process.tunnel = wanted.device;
+    process.management_socket = facts.run_dir / fmt::format("{}.management", process.id);
+    wanted.management_socket = process.management_socket;
+    const auto text = openvpn::render(wanted, version(facts));
+    if (!text) return tl::make_unexpected(text.error().in(process.wan));
+    const std::filesystem::path file = facts.run_dir / fmt::format("{}.conf", process.id);
+    process.files = {model::File{file, *text, 0600}};
+    process.argv = {facts.openvpn, "--config", file};
+    out.push_back(std::move(process));
+  }
+  return out;
+}
+
+}  // namespace bondd::plan
