@@ -86,4 +86,8 @@ def play(name, args):
 
 
 # The files of scenarios; importing registers them.
+import scenarios_rig  # noqa: E402,F401
 import scenarios_speed  # noqa: E402,F401
+import scenarios_clean  # noqa: E402,F401
+import scenarios_steer  # noqa: E402,F401
+import scenarios_break  # noqa: E402,F401

@@ -3,10 +3,9 @@ import time
 
 import flow
 import office
+from bondd_site import PEER, Site
 from byhand import ByHand
 from scenarios import scenario
-
-PEER = "172.16.16.1"
 
 
 def alone(lab, number, seconds=6):
@@ -19,11 +18,11 @@ def alone(lab, number, seconds=6):
         office.sh(f"ip route del {office.WEB}", ns="cli")
 
 
-def silent_cut(report, lab, by_hand=False):
+def silent_cut(report, lab, by_hand=False, direction="both"):
     """Cuts line 2 in the middle of a download, mends it, and says what the receiver saw."""
     running = flow.Flow("srv", "cli", PEER)
     time.sleep(6)
-    cut = lab.cut(2)
+    cut = lab.cut(2, direction)
     time.sleep(8)
     mended = lab.mend(2)
     time.sleep(8)
@@ -37,6 +36,18 @@ def silent_cut(report, lab, by_hand=False):
     report.figure("rate from 3 s after the cut", running.mbit(cut + 3, mended), "Mbit/s")
     back = running.first_second_at(1.3 * other, mended, end)
     report.figure("line back: carries again (1.3 of the other line) after", back, "s", **({} if by_hand else {"most": 5.0}))
+
+
+def bring_up(report, lines):
+    """An office on these lines with bondd up at both ends."""
+    lab = office.Office(lines, report.option("boxes", "one-lan"))
+    site = Site(lab, report)
+    return lab, site
+
+
+def one_download(report):
+    seconds = report.option("seconds", 10)
+    return report.median(lambda: flow.measure(seconds, "srv", "cli", PEER), report.option("runs", 1))
 
 
 @scenario("by-hand", limit=150, needs_bondd=False)
@@ -64,10 +75,87 @@ def by_hand_unlike(report):
     report.figure("one TCP download, both lines", rate, "Mbit/s")
 
 
+@scenario("rr-download", limit=180)
+def rr_download(report):
+    """two equal lines, balance-rr: one TCP download, up and through NAT as well"""
+    lab, site = bring_up(report, office.EQUAL)
+    report.figure("up -d on both ends until traffic flows", site.up(), "s", most=6.0)
+    before = lab.fragments()
+    report.figure("one TCP download, both lines", one_download(report), "Mbit/s", least=3.55, by_hand="3.40 to 3.53")
+    report.figure("one TCP upload", flow.measure(6, "cli", "srv", PEER, connects="sender"), "Mbit/s", least=3.3)
+    report.figure("from the Internet to the LAN (NAT at the VPS)", flow.measure(6, "web", "pc", office.WEB), "Mbit/s", least=3.3)
+    report.check("a full-sized ping passes", "1 received" in office.sh(f"ping -c1 -s1472 -W2 {PEER}", ns="pc", check=False))
+    report.figure("outer fragments sent meanwhile", lab.fragments() - before, most=1)
+    site.down()
+
+
+@scenario("xor-8flows", limit=180)
+def xor_8flows(report):
+    """balance-xor layer3+4: eight flows use both lines, and no WAN flaps in 60 s"""
+    report.options["mode"] = "balance-xor"
+    lab, site = bring_up(report, office.EQUAL)
+    site.up()
+    rate = report.median(lambda: flow.measure(report.option("seconds", 10), "srv", "cli", PEER, flows=8, settle=2), report.option("runs", 1))
+    report.figure("eight TCP downloads", rate, "Mbit/s", least=3.4)
+    flaps = 0
+    end = time.monotonic() + report.option("watch", 60)
+    slaves = {w: "up" for w in ("ovh", "orange")}
+    while time.monotonic() < end:
+        for wan in site.status()["wans"]:
+            flaps += wan["state"] != slaves[wan["name"]] and wan["state"] != "up"
+            slaves[wan["name"]] = wan["state"]
+        time.sleep(1)
+    failures = office.sh("cat /proc/net/bonding/bond0", ns="cli")
+    report.figure("WAN flaps seen in status", flaps, most=0)
+    count = sum(int(x.split(":")[1]) for x in failures.splitlines() if x.startswith("Link Failure Count"))
+    report.figure("link failures counted by the bond", count, most=0)
+    site.down()
+
+
+@scenario("unlike-weights", limit=180)
+def unlike_weights(report):
+    """4000 kbit/s 10 ms + 1600 kbit/s 40 ms, weights from the rates in the files"""
+    lab, site = bring_up(report, office.UNLIKE)
+    for side in ("office", "vps"):
+        for name, rate in (("ovh", "4000kbit"), ("orange", "1600kbit")):
+            site.edit(side, f'name = "{name}"', f'name = "{name}"\nupload = "{rate}"\ndownload = "{rate}"')
+    said = site.run("office", "check", str(site.files["office"]))
+    report.check("check warns of unlike lines and names mlvpn", said.returncode == 0 and "mlvpn" in said.stdout + said.stderr,
+                 f"exit {said.returncode}: {said.stdout}{said.stderr}")
+    site.up()
+    report.figure("one TCP download, both lines", one_download(report), "Mbit/s", least=3.3, by_hand="2.46")
+    site.down()
+
+
+@scenario("silent-cut", limit=150)
+def cut(report):
+    """a line cut silently in the middle of a download, in both directions, and back"""
+    lab, site = bring_up(report, office.EQUAL)
+    site.up()
+    silent_cut(report, lab)
+    report.check("status: both WANs up again", [w["state"] for w in site.status()["wans"]] == ["up", "up"], site.status())
+    site.down()
+
+
+@scenario("one-way-cut", limit=150)
+def one_way(report):
+    """a line that loses one direction only: first what comes down, then what goes up"""
+    lab, site = bring_up(report, office.EQUAL)
+    site.up()
+    for direction in ("down", "up"):
+        report.say(f"  only {direction}:")
+        silent_cut(report, lab, direction=direction)
+        site.lab.pings("cli", PEER, tries=5)
+        time.sleep(3)
+    site.down()
+
+
 @scenario("command", limit=600, needs_bondd=False)
 def command(report):
-    """for developers: -o run='shell command' in a lab; -o up=by-hand brings the bond up first"""
+    """for developers: -o run='shell command' in a lab; -o up=by-hand or up=bondd brings the bond up first"""
     lab = office.Office(office.UNLIKE if report.option("lines", "") == "unlike" else office.EQUAL, report.option("boxes", "one-lan"))
     if report.option("up", "") == "by-hand":
         ByHand(lab)
+    elif report.option("up", ""):
+        Site(lab, report).up()
     report.say(office.sh(report.option("run", "ip -br -a addr") + " 2>&1", check=False, timeout=500))
