@@ -29,8 +29,8 @@ struct Options {
   std::filesystem::path run_dir;                            // exists; pid files "ID.pid" stand in it
   Duration grace = std::chrono::seconds(3);                 // from SIGTERM to SIGKILL
   Duration first_backoff = std::chrono::milliseconds(250);  // doubles with every early death
-  Duration max_backoff = std::chrono::seconds(30);
-  Duration stable_after = std::chrono::seconds(10);  // who ran that long starts again at once
+  Duration max_backoff = std::chrono::seconds(5);
+  Duration stable_after = std::chrono::seconds(5);  // who ran that long starts again at once
 };
 
 // How a child ended. Exactly one of `status` and `signal` says it.
