@@ -8,7 +8,7 @@
 
 namespace bondd {
 
-// Levenshtein distance, for "did you mean".
+// Letters to add, drop, change or swap with their neighbour, for "did you mean".
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
 // The candidate nearest to `word` if it is near enough to be a likely slip

@@ -56,6 +56,9 @@ TEST(Text, SuggestsTheLikelyWord) {
   constexpr std::string_view kKeys[] = {"loss_tolerance", "latency_tolerance", "timeout"};
   EXPECT_EQ(likely_meant("loss_tolerence", kKeys), "loss_tolerance");
   EXPECT_EQ(likely_meant("password", kKeys), "");
+  EXPECT_EQ(edit_distance("nmae", "name"), 1U);
+  EXPECT_EQ(edit_distance("", "name"), 4U);
+  EXPECT_EQ(edit_distance("kitten", "sitting"), 3U);
 }
 
 TEST(Text, ShellQuotesOnlyWhatNeedsIt) {

@@ -1,0 +1,100 @@
+#include "bondd/config/config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "bondd/config/check.h"
+#include "bondd/config/document.h"
+#include "bondd/config/reader.h"
+
+namespace bondd::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMaxSiteName = 64;
+constexpr std::string_view kSiteDirectory = "/etc/bondd";
+constexpr std::string_view kExtension = ".toml";
+
+bool is_site_name(std::string_view name) {
+  const auto alnum = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  return !name.empty() && name.size() <= kMaxSiteName && alnum(name[0]) &&
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return alnum(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+Loaded finish(Report& report, std::optional<model::Config> config) {
+  const bool usable = !report.has_errors();
+  return Loaded{usable ? std::move(config) : std::nullopt, report.take()};
+}
+
+Result<std::string> read_site_file(const fs::path& file, const CheckContext& context) {
+  const auto facts = context.stat(file);
+  if (!facts && facts.error().code == ENOENT) {
+    return failure("there is no such file; see the examples that come with bondd");
+  }
+  if (!facts) return failure(fmt::format("cannot be read: {}", facts.error().message));
+  if (!facts->regular) return failure("is not a file");
+  // One byte more than is allowed, so that the parser sees that it is too much.
+  auto text = context.read(file, kMaxFileSize + 1);
+  if (!text) return failure(fmt::format("cannot be read: {}", text.error().message));
+  return text;
+}
+
+}  // namespace
+
+std::string to_string(const Diagnostic& diagnostic) {
+  return fmt::format("{}:{}:{}: {}{}", diagnostic.file.string(), diagnostic.line, diagnostic.column,
+                     diagnostic.severity == Severity::kWarning ? "warning: " : "", diagnostic.message);
+}
+
+Loaded load(const fs::path& file, const CheckContext& context, Purpose purpose) {
+  const auto text = read_site_file(file, context);
+  if (text) return load_text(*text, file, context, purpose);
+  Report report(file);
+  report.error({}, text.error().message);
+  return finish(report, std::nullopt);
+}
+
+Loaded load_text(std::string_view text, const fs::path& file, const CheckContext& context, Purpose purpose) {
+  Report report(file);
+  const auto site = site_name(file);
+  if (!site) report.error({}, site.error().message);
+  const auto document = parse_document(text);
+  if (!document) {
+    report.error(document.error().position, document.error().message);
+    return finish(report, std::nullopt);
+  }
+  std::error_code ignored;
+  fs::path absolute = fs::absolute(file, ignored).lexically_normal();
+  if (ignored) absolute = file;
+  const Sections sections = find_sections(*document);
+  check_sections(sections, report);
+  model::Config config = build(sections, absolute, site.value_or(""));
+  check_rules(sections, config, purpose, report);
+  check_machine(sections, config, context, purpose, report);
+  return finish(report, std::move(config));
+}
+
+Result<fs::path> resolve_site_file(std::string_view argument) {
+  if (argument.find('/') != std::string_view::npos || argument.ends_with(kExtension))
+    return fs::path(argument);
+  if (is_site_name(argument)) return fs::path(kSiteDirectory) / fmt::format("{}{}", argument, kExtension);
+  return failure(
+      fmt::format("{} is neither a site's name nor a file; files end in .toml", in_quotes(argument)));
+}
+
+Result<std::string> site_name(const fs::path& file) {
+  std::string name = file.stem().string();
+  if (is_site_name(name)) return name;
+  return failure(
+      fmt::format("{} cannot be a site's name, which is the file's name without .toml; use letters, digits, "
+                  "'-', '_' and '.', at most {}, and begin with a letter or digit",
+                  in_quotes(name), kMaxSiteName));
+}
+
+}  // namespace bondd::config

@@ -1,0 +1,103 @@
+// A site's file on its way to a checked model::Config.
+//
+//   text -> document (toml++ -> plain nodes with line and column)    document.cc
+//        -> every key against the one table of keys                  schema.cc, reader.cc
+//        -> model::Config                                            build.cc
+//        -> what spans keys: equal ports, a peer outside the network check.cc
+//        -> what depends on the machine: key files, boxes, devices   machine.cc
+//
+// Nothing stops at the first mistake: whoever edits the file sees them all at once, each
+// with its line and column and what to write instead. A file that has an error gives
+// no Config, so that no half-valid site can start.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/base/ip.h"
+#include "bondd/model/config.h"
+
+namespace bondd::config {
+
+enum class Severity : std::uint8_t { kError, kWarning };
+
+// One mistake, or one thing the admin should know. Lines and columns count from 1;
+// both are 1 when it is about the file as a whole.
+struct Diagnostic {
+  std::filesystem::path file;  // as it was given to load()
+  std::size_t line = 1, column = 1;
+  Severity severity = Severity::kError;
+  std::string message;  // one line, without control characters, never a secret
+  auto operator<=>(const Diagnostic&) const = default;
+};
+
+// "office.toml:9:11: message", or "office.toml:9:11: warning: message".
+std::string to_string(const Diagnostic& diagnostic);
+
+struct Loaded {
+  std::optional<model::Config> config;  // none if any diagnostic is an error
+  std::vector<Diagnostic> diagnostics;  // in the file's order
+};
+
+// What the check needs of the machine. Tests have their own; make_system_context()
+// is the real one, which needs no privileges.
+class CheckContext {
+ public:
+  struct FileFacts {
+    bool regular = false;
+    std::uint32_t permissions = 0;  // the nine rwx bits
+    std::uint64_t size = 0;
+  };
+  struct Device {
+    std::string name;
+    std::vector<IpPrefix> addresses;  // with host bits
+    std::vector<IpAddress> peers;     // far ends of point-to-point links
+  };
+
+  virtual ~CheckContext() = default;
+
+  // Follows symbolic links. Error::code is the errno.
+  [[nodiscard]] virtual Result<FileFacts> stat(const std::filesystem::path& file) const = 0;
+  // The first `limit` bytes at most. Only called for regular files. EACCES is no
+  // mistake of the file: checking works without the right to read keys.
+  [[nodiscard]] virtual Result<std::string> read(const std::filesystem::path& file,
+                                                 std::size_t limit) const = 0;
+  // All network devices, or none if they are not known (then nothing is said about them).
+  [[nodiscard]] virtual std::optional<std::vector<Device>> devices() const = 0;
+};
+
+// stat(2), open(2) and getifaddrs(3).
+class SystemContext final : public CheckContext {
+ public:
+  [[nodiscard]] Result<FileFacts> stat(const std::filesystem::path& file) const override;
+  [[nodiscard]] Result<std::string> read(const std::filesystem::path& file, std::size_t limit) const override;
+  [[nodiscard]] std::optional<std::vector<Device>> devices() const override;
+};
+
+// What the file is loaded for. `bondd key` makes the very things that a complete
+// file must have, so it cannot ask for them.
+enum class Purpose : std::uint8_t { kRun, kMakeKey };
+
+// Reads and checks `file`. Never throws, whatever the file holds; a file that cannot
+// be read is one diagnostic. Paths in the Config are absolute.
+Loaded load(const std::filesystem::path& file, const CheckContext& context, Purpose purpose = Purpose::kRun);
+
+// The same for a text that is already there; `file` names it and is where relative paths start.
+Loaded load_text(std::string_view text, const std::filesystem::path& file, const CheckContext& context,
+                 Purpose purpose = Purpose::kRun);
+
+// What commands take as FILE: a path if it has a '/' or ends in ".toml", else a site's
+// name, for /etc/bondd/NAME.toml. Fails on what can be neither.
+Result<std::filesystem::path> resolve_site_file(std::string_view argument);
+
+// The site's name: the file's stem. Fails if that is not 1 to 64 letters, digits, '-',
+// '_' and '.', the first a letter or digit.
+Result<std::string> site_name(const std::filesystem::path& file);
+
+}  // namespace bondd::config
