@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <stdexcept>
+#include <utility>
 
 namespace bondd::testing {
 namespace {
@@ -145,10 +145,19 @@ Result<> FakeKernel::change_master(Link& link, const std::string& master) {
     change_up(link, false);
     link.mac = bond->mac;
   }
-  link.master = master;
+  const std::string old = std::exchange(link.master, master);
+  if (!old.empty()) after_release(old);
   netlink::LinkFacts& facts = state_.facts[link.name];
   facts.slave_up = master.empty() ? std::nullopt : std::optional(true);
   return {};
+}
+
+// The kernel gives a bond that has lost its last slave a random MAC address.
+void FakeKernel::after_release(const std::string& master) {
+  Link* bond = find_link(master);
+  const bool empty = std::none_of(state_.links.begin(), state_.links.end(),
+                                  [&](const Link& link) { return link.master == master; });
+  if (bond != nullptr && empty) bond->mac = mac_from_seed(fmt::format("random {}", changes_));
 }
 
 void FakeKernel::change_up(Link& link, bool up) {
@@ -176,6 +185,9 @@ Result<> FakeKernel::set_link(const Link& wanted) {
   if (auto changed = change_master(*link, wanted.master); !changed) return changed;
   link->alias = wanted.alias;
   if (wanted.mac && link->master.empty()) link->mac = wanted.mac;
+  for (Link& slave : state_.links) {
+    if (slave.master == link->name) slave.mac = link->mac;
+  }
   if (wanted.mtu) link->mtu = wanted.mtu;
   if (wanted.txqueuelen) link->txqueuelen = wanted.txqueuelen;
   if (wanted.owner_uid) link->owner_uid = wanted.owner_uid;
@@ -186,11 +198,14 @@ Result<> FakeKernel::set_link(const Link& wanted) {
 
 Result<> FakeKernel::delete_link(const std::string& name) {
   if (auto entered = enter("delete_link " + name); !entered) return entered;
-  if (find_link(name) == nullptr) return {};
+  const Link* gone = find_link(name);
+  if (gone == nullptr) return {};
+  const std::string master = gone->master;
   drop_routes(name, true, true);
   std::erase_if(state_.addresses, [&](const Address& address) { return address.device == name; });
   std::erase_if(state_.links, [&](const Link& link) { return link.name == name; });
   state_.facts.erase(name);
+  if (!master.empty()) after_release(master);
   for (Link& link : state_.links) {
     if (link.master != name) continue;
     link.master.clear();

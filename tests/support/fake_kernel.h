@@ -57,6 +57,7 @@ class FakeKernel final : public netlink::Rtnl {
   netlink::Link* find_link(const std::string& name);
   Result<> change_bond(netlink::Link& link, const netlink::BondOptions& options);
   Result<> change_master(netlink::Link& link, const std::string& master);
+  void after_release(const std::string& master);
   void change_up(netlink::Link& link, bool up);
   void add_connected_route(const netlink::Address& address);
   void drop_routes(const std::string& device, bool ipv4, bool ipv6);

@@ -9,12 +9,15 @@
 namespace bondd::mlvpn::test {
 namespace {
 
-const std::filesystem::path kDirectory = std::filesystem::path(BONDD_SOURCE_DIR) / "tests/golden/mlvpn-vectors";
+const std::filesystem::path kDirectory =
+    std::filesystem::path(BONDD_SOURCE_DIR) / "tests/golden/mlvpn-vectors";
 
 std::uint32_t le32(const Bytes& b, std::size_t at) {
   return b.at(at) | b.at(at + 1) << 8 | b.at(at + 2) << 16 | static_cast<std::uint32_t>(b.at(at + 3)) << 24;
 }
-std::uint32_t be16(const Bytes& b, std::size_t at) { return static_cast<std::uint32_t>(b.at(at) << 8 | b.at(at + 1)); }
+std::uint32_t be16(const Bytes& b, std::size_t at) {
+  return static_cast<std::uint32_t>(b.at(at) << 8 | b.at(at + 1));
+}
 
 std::string ip_text(const Bytes& b, std::size_t at) {
   std::string text;
@@ -36,7 +39,8 @@ std::vector<CapturedDatagram> read_pcap(const std::filesystem::path& path) {
     if (be16(b, frame + 12) != 0x0800 || b.at(ip + 9) != 17) continue;
     const std::size_t header = (b.at(ip) & 15) * 4U, total = be16(b, ip + 2);
     const std::uint32_t fragment = be16(b, ip + 6);
-    const std::string key = ip_text(b, ip + 12) + ">" + ip_text(b, ip + 16) + "#" + std::to_string(be16(b, ip + 4));
+    const std::string key =
+        ip_text(b, ip + 12) + ">" + ip_text(b, ip + 16) + "#" + std::to_string(be16(b, ip + 4));
     Bytes payload(b.begin() + static_cast<std::ptrdiff_t>(ip + header),
                   b.begin() + static_cast<std::ptrdiff_t>(ip + total));
     if (const bool more = (fragment & 0x2000) != 0; more || (fragment & 0x1fff) != 0) {

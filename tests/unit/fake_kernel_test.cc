@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "tests/support/fake_iptables.h"
+#include "tests/support/print.h"
 
 namespace bondd::testing {
 namespace {
