@@ -100,7 +100,7 @@ class SupervisorTest : public ::testing::Test {
 
 TEST_F(SupervisorTest, PassesOutputOnLineByLine) {
   make();
-  ASSERT_TRUE(supervisor_->start(now(), shell("echo one; echo two >&2; printf three; sleep 5")));
+  ASSERT_TRUE(supervisor_->start(now(), shell("echo one >&2; printf 'two\nthree'; sleep 5")));
   ASSERT_TRUE(run_until([&] { return lines_.size() >= 2; }));
   EXPECT_THAT(lines_, ElementsAre("one: one", "one: two"));
   supervisor_->stop(now(), "one");
