@@ -86,8 +86,8 @@ struct LinkEvent {
 
 struct LinkConfig {
   std::string name;
-  std::optional<Endpoint> remote;  // client: the server's address, once resolved; server: empty
-  Rate upload;                     // 0: not known; else an upper bound, also the weight
+  std::optional<Endpoint> remote{};  // client: the server's address, once resolved; server: empty
+  Rate upload{};                   // 0: not known; else an upper bound, also the weight
   double weight = 0;               // 0: from `upload`, else from measured capacity
   bool fallback_only = false;      // only used when no other link can be
   Duration timeout = std::chrono::seconds(30);   // without any packet: the link is down; at least 2 s
@@ -145,6 +145,7 @@ struct EngineStats {
   std::uint64_t holes_lost = 0;     // data_seqs given up
   std::uint64_t dropped_no_link = 0;  // from tun while no link was up
   std::uint64_t dropped_no_buffer = 0;  // received, but the pool was empty
+  std::uint64_t dropped_queue_full = 0;  // from tun, beyond packet_budget
   std::uint64_t dropped_oversize = 0;   // from tun, longer than kMaxPayload
   std::size_t reorder_held = 0;     // packets that wait behind a hole now
   std::size_t ingress_queued = 0;
@@ -158,15 +159,17 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   // Configuration at run time; the other links do not lose a packet.
-  // add_link: nothing is free beyond kMaxLinks (returns nothing then).
+  // add_link yields nothing beyond kMaxLinks.
   std::optional<LinkId> add_link(TimePoint now, const LinkConfig& config);
-  // Says DISCONNECT (the last poll_transmit of the link) and forgets the link.
+  // Forgets the link. The next poll_transmits yield its DISCONNECT, so close its
+  // socket only when these are sent.
   void remove_link(TimePoint now, LinkId link);
   void update_link(TimePoint now, LinkId link, const LinkConfig& config);
   // The name's address of today. A changed one starts the handshake anew.
   void set_remote(TimePoint now, LinkId link, const Endpoint& remote);
-  // From now on everything is sealed with `key`; for 10 s packets under the old
-  // key are still opened, so that both ends may change one after the other.
+  // Both ends may change the key one after the other without losing a packet:
+  // the first goes on sealing with the old one, opens both, and says KEEPALIVE
+  // under the new one until it hears it from the peer, or for a minute.
   void set_key(TimePoint now, SecretKey key);
   // Queues DISCONNECT for every link with a session; poll_transmit yields them.
   void shutdown(TimePoint now);

@@ -1,0 +1,41 @@
+// How two bondd find each other. AUTH and AUTH_OK carry two bytes of text that
+// no upstream peer looks at beyond their being there; a bondd adds, encrypted:
+//
+//   4  "bnd" and the version of this layout, 1
+//   4  capabilities, BE
+//   8  session: random per engine, so that a restarted peer is told from a
+//      link that signed on again
+//   8  challenge: random in AUTH, the same in its AUTH_OK, so that a recorded
+//      AUTH_OK is known for one
+//
+// Bytes beyond are for later versions and ignored. Extension types (wire.h) are
+// only sent to a peer that announced the capability they stand under.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+namespace bondd::mlvpn {
+
+enum Capability : std::uint32_t {
+  kCapProbe = 1U << 0,     // answers PROBE at once
+  kCapFeedback = 1U << 1,  // understands FEEDBACK
+  kCapRepair = 1U << 2,    // understands REPAIR
+};
+
+struct Announcement {
+  std::uint32_t capabilities = 0;
+  std::uint64_t session = 0;
+  std::uint64_t challenge = 0;
+
+  bool operator==(const Announcement&) const = default;
+};
+
+inline constexpr std::size_t kAnnouncementSize = 24;
+
+// What follows the two bytes of AUTH or AUTH_OK; nothing for an upstream peer.
+std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> body);
+void render_announcement(const Announcement& announcement, std::uint8_t out[kAnnouncementSize]);
+
+}  // namespace bondd::mlvpn

@@ -1,0 +1,113 @@
+// The inside of Engine, spread over engine.cc (links, time, facts),
+// engine_rx.cc (from UDP to tun) and engine_tx.cc (from tun to UDP).
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "bondd/mlvpn/core/engine.h"
+#include "bondd/mlvpn/core/key_ring.h"
+#include "bondd/mlvpn/core/link.h"
+#include "bondd/mlvpn/core/reorder_buffer.h"
+#include "bondd/mlvpn/core/ring.h"
+#include "bondd/mlvpn/core/scheduler.h"
+#include "bondd/mlvpn/core/wire.h"
+
+namespace bondd::mlvpn {
+
+inline constexpr std::size_t kBatch = 64;            // packets handled at once
+inline constexpr std::size_t kMaxBurstBytes = 65000;  // of one Transmit
+inline constexpr std::size_t kControlReserve = 64;    // pool buffers that DATA leaves alone
+
+struct Engine::Impl {
+  Impl(TimePoint now, const EngineConfig& configuration, SecretKey key);
+
+  // A link and what the engine remembers about it.
+  struct Place {
+    std::unique_ptr<Link> link;
+    unsigned seen_generation = 0;
+    unsigned epoch = 0;  // the peer's run (see `epoch`) that its DATA belongs to
+    bool blocked = false;
+    // What the scheduler was told last.
+    Scheduler::Tier tier = Scheduler::Tier::kUnusable;
+    double weight = 0;
+    Rate rate;
+  };
+
+  // One received datagram on its way through the batch.
+  struct Inbound {
+    Header header;
+    Link* link = nullptr;
+    const Endpoint* from = nullptr;
+    std::uint8_t* datagram = nullptr;
+    std::uint32_t size = 0;
+    FlowTable::Place place = FlowTable::Place::kUnknown;
+    std::uint32_t job = 0;  // index of its BoxJob, or kClear
+  };
+  static constexpr std::uint32_t kClear = ~std::uint32_t{0};
+
+  // engine.cc
+  Link* find(LinkId id) { return places[id].link.get(); }
+  Surroundings surroundings(LinkId of) const;
+  void sync(TimePoint now);           // tells the scheduler what changed
+  void sync_link(TimePoint now, LinkId id);
+  void follow_flow(TimePoint now, Place& place);
+  void update_spread_hint();
+  [[nodiscard]] double weight_of(const Link& link) const;
+
+  // engine_rx.cc
+  void receive_batch(TimePoint now);
+  bool admit(LinkId path, const Endpoint& from, std::uint8_t* data, std::size_t size);
+  void dispatch(TimePoint now, const Inbound& in, bool opened);
+  void deliver_data(TimePoint now, const Inbound& in);
+  Link* attribute(LinkId path, std::uint32_t flow_id);
+  [[nodiscard]] bool is_own_flow(std::uint32_t flow_id) const;
+
+  // engine_tx.cc
+  bool transmit_parting(Transmit& out);
+  bool transmit_control(TimePoint now, Transmit& out);
+  bool transmit_data(TimePoint now, Transmit& out);
+  std::optional<PacketRef> build_control(TimePoint now, Link& link, const ControlPacket& packet);
+
+  EngineConfig config;
+  LinkContext context;
+  KeyRing keys;
+  BufferPool pool;
+  Ring<PacketRef> ingress;
+  Ring<PacketRef> ready;  // for tun
+  ReorderBuffer reorder;
+  Scheduler scheduler;
+  std::array<Place, 256> places;
+  std::vector<LinkId> ids;  // of the links there are, in order of addition
+  LinkId next_id = 0;
+  std::uint64_t seq_base;      // microseconds since 1970 << 8, at `started`
+  TimePoint started;
+  TimePoint last_now;
+  std::uint64_t data_seq = 0;
+
+  // The peer's run: changes when it restarts, and the reordering with it.
+  unsigned epoch = 0;
+  TimePoint epoch_since;
+  std::optional<std::uint64_t> peer_session;
+  TimePoint next_key_offer, next_hint;
+  unsigned offer_turn = 0;
+
+  // DISCONNECTs of removed links, sealed.
+  struct Parting {
+    LinkId link = 0;
+    LinkId path = 0;
+    Endpoint to;
+    PacketRef packet;
+  };
+  Ring<Parting> parting{kMaxLinks};
+
+  std::array<PacketRef, kBatch> burst;
+  std::array<BoxJob, kBatch> jobs;
+  std::array<Inbound, kBatch> inbound;
+  std::size_t inbound_count = 0;
+  std::size_t job_count = 0;
+  EngineStats counters;
+};
+
+}  // namespace bondd::mlvpn

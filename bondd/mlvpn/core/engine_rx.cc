@@ -1,0 +1,145 @@
+// From UDP to tun: check, open, tell the link, put in order.
+#include <algorithm>
+#include <cstring>
+
+#include "bondd/mlvpn/core/engine_impl.h"
+
+namespace bondd::mlvpn {
+namespace {
+// A link that still delivers DATA of its old flow this long after another link
+// met a new one brings no stragglers: the peer did not restart.
+constexpr auto kStragglers = std::chrono::milliseconds(500);
+}  // namespace
+
+void Engine::handle_datagrams(TimePoint now, LinkId path, std::span<const ReceivedRun> runs) {
+  Impl& e = *impl_;
+  e.last_now = std::max(e.last_now, now);
+  for (const ReceivedRun& run : runs) {
+    const std::size_t segment = run.segment != 0 ? run.segment : run.bytes.size();
+    for (std::size_t at = 0; at < run.bytes.size(); at += segment) {
+      if (e.inbound_count == kBatch) e.receive_batch(now);
+      e.admit(path, run.from, run.bytes.data() + at, std::min(segment, run.bytes.size() - at));
+    }
+  }
+  e.receive_batch(now);
+  e.reorder.settle(now);
+  e.sync(now);
+}
+
+bool Engine::Impl::is_own_flow(std::uint32_t flow_id) const {
+  return std::any_of(ids.begin(), ids.end(),
+                     [&](LinkId id) { return places[id].link->flow_id() == flow_id; });
+}
+
+// A datagram belongs to the link whose socket it came to, unless its flow is
+// another link's, whose packets left by this socket while its own line is dead.
+Link* Engine::Impl::attribute(LinkId path, std::uint32_t flow_id) {
+  Link* own = find(path);
+  if (config.role == Role::kServer || ids.size() == 1) return own;
+  if (own != nullptr && own->flows().current() && own->flows().current()->id == flow_id) return own;
+  for (const LinkId id : ids) {
+    const auto& flow = places[id].link->flows().current();
+    if (flow && flow->id == flow_id) return places[id].link.get();
+  }
+  return own;
+}
+
+// Everything that can be refused before the MAC is computed.
+bool Engine::Impl::admit(LinkId path, const Endpoint& from, std::uint8_t* data, std::size_t size) {
+  Inbound in;
+  if (parse_header({data, size}, in.header) != ParseError::kNone) return ++counters.malformed, false;
+  in.link = attribute(path, in.header.flow_id);
+  if (in.link == nullptr) return ++counters.foreign, false;
+  // Our own packets, sent back to us, would open.
+  if (is_own_flow(in.header.flow_id)) return ++counters.foreign, false;
+  in.place = in.link->place_of(in.header);
+  if (in.place == FlowTable::Place::kReplay) return ++counters.replayed, false;
+  in.from = &from;
+  in.datagram = data;
+  in.size = static_cast<std::uint32_t>(size);
+  if (config.clear_data && in.header.is(PacketType::kData)) {
+    if (!in.link->trusts_clear(in.header, from)) return ++counters.foreign, false;
+    in.job = kClear;
+  } else {
+    if (in.header.length < kMacSize) return ++counters.malformed, false;
+    in.job = static_cast<std::uint32_t>(job_count);
+    jobs[job_count++] = {data + kHeaderSize, in.header.length - static_cast<std::uint32_t>(kMacSize),
+                         in.header.flow_id, in.header.seq, false};
+  }
+  inbound[inbound_count++] = in;
+  return true;
+}
+
+void Engine::Impl::receive_batch(TimePoint now) {
+  keys.open(now, std::span(jobs).first(job_count));
+  for (std::size_t i = 0; i < inbound_count; ++i) {
+    const Inbound& in = inbound[i];
+    dispatch(now, in, in.job == kClear || jobs[in.job].ok);
+  }
+  inbound_count = job_count = 0;
+}
+
+void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
+  Link& link = *in.link;
+  if (!opened) {
+    ++counters.bad_mac;
+    link.on_bad_mac(now, *in.from);
+    return;
+  }
+  // An earlier packet of the batch may have changed the link's flows.
+  const FlowTable::Place place = link.place_of(in.header);
+  const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
+  switch (link.on_packet(now, in.header, place, *in.from, {in.datagram + front, in.size - front})) {
+    case Link::Outcome::kHandled: break;
+    case Link::Outcome::kReplayed: ++counters.replayed; break;
+    case Link::Outcome::kForeign: ++counters.foreign; break;
+    case Link::Outcome::kDeliver: deliver_data(now, in); break;
+  }
+  Place& slot = places[link.id()];
+  if (link.flow_generation() != slot.seen_generation) follow_flow(now, slot);
+}
+
+void Engine::Impl::deliver_data(TimePoint now, const Inbound& in) {
+  const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
+  const PacketRef packet{in.datagram + front, static_cast<std::uint32_t>(in.size - front), PacketRef::kBorrowed};
+  Place& slot = places[in.link->id()];
+  if (slot.epoch != epoch && now - epoch_since > kStragglers) slot.epoch = epoch;
+  if (config.reorder && in.header.reorder && in.header.version != 0 && slot.epoch == epoch) {
+    reorder.insert(now, in.link->id(), in.header.data_seq, packet);
+    return;
+  }
+  if (ready.full()) {
+    ++counters.dropped_no_buffer;
+    return;
+  }
+  ready.push(packet);
+}
+
+std::size_t Engine::poll_deliver(std::span<PacketRef> out) {
+  Impl& e = *impl_;
+  const std::size_t n = std::min(out.size(), e.ready.size());
+  for (std::size_t i = 0; i < n; ++i) out[i] = e.ready.pop();
+  e.counters.delivered += n;
+  return n;
+}
+
+void Engine::end_round(TimePoint) {
+  Impl& e = *impl_;
+  e.reorder.own_all();
+  for (std::size_t i = 0, n = e.ready.size(); i < n; ++i) {
+    PacketRef packet = e.ready.pop();
+    if (packet.borrowed()) {
+      auto copy = e.pool.take();
+      if (!copy) {
+        ++e.counters.dropped_no_buffer;
+        continue;
+      }
+      std::memcpy(copy->data, packet.data, packet.size);
+      copy->size = packet.size;
+      packet = *copy;
+    }
+    e.ready.push(packet);
+  }
+}
+
+}  // namespace bondd::mlvpn

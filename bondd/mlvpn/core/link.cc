@@ -1,0 +1,565 @@
+#include "bondd/mlvpn/core/link.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "bondd/mlvpn/core/bytes.h"
+
+namespace bondd::mlvpn {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kAuthFast = 500ms;      // the first tries; then
+constexpr auto kAuthSlow = 1s;         // as upstream: its server runs a script for each AUTH
+constexpr unsigned kAuthFastTries = 10;
+constexpr auto kKeepalive = 1s;
+constexpr auto kEchoLife = 1s;         // older timestamps are not echoed
+constexpr auto kMaxSample = 5000;      // ms; longer "round trips" are wrap-around
+constexpr auto kMinTimeout = 2s;
+constexpr auto kResolveFirst = 5s;
+constexpr auto kResolveAgain = 30s;
+constexpr auto kBadMacQuiet = 10s;
+constexpr auto kStrangerQuiet = 1s;
+constexpr Duration kSilentProbe = 100ms;        // how often a silent link is asked
+constexpr Duration kProbeIdle = 1600ms;         // a bondd peer's keepalive is missing
+constexpr Duration kKeepaliveMissing = 3200ms;  // an upstream peer's; it may send one in 2 s
+constexpr Duration kBusyGap = 100ms;            // packets come closer than this: DATA flows
+constexpr auto kNever = TimePoint::max();
+
+std::string seconds(Duration d) { return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count()); }
+std::string milliseconds(Duration d) {
+  return fmt::format("{} ms", std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
+}
+
+std::int64_t wire_ms(TimePoint now, TimePoint epoch) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now - epoch).count();
+}
+
+}  // namespace
+
+const char* to_string(LinkState state) {
+  switch (state) {
+    case LinkState::kDown: return "down";
+    case LinkState::kStarting: return "starting";
+    case LinkState::kUp: return "up";
+    case LinkState::kLossy: return "lossy";
+    case LinkState::kSlow: return "slow";
+    case LinkState::kSilent: return "silent";
+  }
+  return "?";
+}
+
+Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& context, std::uint64_t first_seq)
+    : id_(id),
+      config_(config),
+      context_(context),
+      state_(context.role == Role::kClient ? LinkState::kStarting : LinkState::kDown),
+      reason_(context.role == Role::kClient ? "not answered yet" : "waiting for the client"),
+      flow_id_(context.random.next32()),
+      seq_(first_seq),
+      heard_(now),
+      answered_(now),
+      next_auth_(now),
+      next_keepalive_(kNever),
+      next_tick_(now + 1s),
+      next_resolve_(now + kResolveFirst),
+      down_since_(now),
+      stranger_answered_(now - kStrangerQuiet),
+      bad_mac_event_(now - kBadMacQuiet),
+      deadline_(now) {
+  // An upstream server that still holds the session of our last run flushes its
+  // reorder buffer on this; else it would leak a packet for each that we send.
+  if (context_.role == Role::kClient && config_.remote) {
+    queue_control(PacketType::kDisconnect, *config_.remote, id_);
+  }
+}
+
+// ---------------------------------------------------------------- sending
+
+Header Link::next_header(TimePoint now, PacketType type, std::size_t length) {
+  Header h;
+  h.length = static_cast<std::uint16_t>(length);
+  h.type = static_cast<std::uint8_t>(type);
+  h.flow_id = flow_id_;
+  h.seq = seq_++;
+  h.timestamp = wire_timestamp(wire_ms(now, context_.epoch));
+  if (peer_timestamp_ != kNoTimestamp) {
+    const auto held = now - peer_timestamp_at_;
+    if (held < kEchoLife) {
+      const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(held).count();
+      h.timestamp_reply = static_cast<std::uint16_t>(peer_timestamp_ + ms);
+    }
+    peer_timestamp_ = kNoTimestamp;  // each is echoed once
+  }
+  return h;
+}
+
+std::optional<Endpoint> Link::destination() const {
+  if (in_session() && flows_.current()) return flows_.current()->peer;
+  return config_.remote;
+}
+
+void Link::on_sent(TimePoint now, PacketType type, std::size_t datagram_bytes) {
+  ++tx_packets_;
+  tx_bytes_ += datagram_bytes;
+  estimator_.on_sent(now, datagram_bytes);
+  if (type == PacketType::kData && !unanswered_since_) {
+    unanswered_since_ = now;
+    deadline_ = std::min(deadline_, now + probe_interval());
+  }
+}
+
+void Link::queue_control(PacketType type, const Endpoint& to, LinkId path, std::span<const std::uint8_t> body,
+                         bool new_key) {
+  if (control_.full()) return;  // 32 waiting: the socket is stuck, more would not help
+  ControlPacket packet{type, to, path, static_cast<std::uint8_t>(body.size()), {}, new_key};
+  std::copy(body.begin(), body.end(), packet.body.begin());
+  control_.push(packet);
+}
+
+void Link::send_auth(TimePoint now) {
+  next_auth_ = now + (auth_tries_ < kAuthFastTries ? kAuthFast : kAuthSlow);
+  ++auth_tries_;
+  if (!config_.remote) return;
+  std::uint8_t body[2 + kAnnouncementSize] = {'A', 'U'};
+  std::size_t size = 2;
+  if (context_.announce) {
+    const std::uint64_t challenge = context_.random.next64();
+    challenges_[challenge_count_++ % challenges_.size()] = challenge;
+    render_announcement({kCapProbe, context_.session, challenge}, body + 2);
+    size = sizeof body;
+  }
+  queue_control(PacketType::kAuth, *config_.remote, id_, {body, size});
+}
+
+void Link::send_auth_ok(const Endpoint& to, const std::optional<Announcement>& peer) {
+  std::uint8_t body[2 + kAnnouncementSize] = {'O', 'K'};
+  std::size_t size = 2;
+  if (context_.announce && peer) {
+    render_announcement({kCapProbe, context_.session, peer->challenge}, body + 2);
+    size = sizeof body;
+  }
+  queue_control(PacketType::kAuthOk, to, id_, {body, size});
+}
+
+// -------------------------------------------------------------- receiving
+
+bool Link::trusts_clear(const Header& header, const Endpoint& from) const {
+  const auto& flow = flows_.current();
+  return in_session() && flow && flow->id == header.flow_id && flow->peer == from;
+}
+
+Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Place place,
+                              const Endpoint& from, std::span<const std::uint8_t> text) {
+  // The type is not authenticated: what must be empty, and what must not, tells
+  // an AUTH or DATA that was made into a DISCONNECT on the way.
+  const bool must_be_empty = header.is(PacketType::kKeepalive) || header.is(PacketType::kDisconnect);
+  if ((must_be_empty && !text.empty()) || (header.is(PacketType::kData) && text.empty())) return Outcome::kForeign;
+  if (place == FlowTable::Place::kReplay) return Outcome::kReplayed;
+
+  if (place == FlowTable::Place::kUnknown) return on_unknown_flow(now, header, from, text);
+  const FlowTable::Accepted accepted = flows_.accept(now, place, header.seq, from);
+  if (!accepted.fresh) return Outcome::kReplayed;
+  rx_bytes_ += kOverhead + text.size();
+  ++rx_packets_;
+  if (place == FlowTable::Place::kCandidate) {
+    if (header.is(PacketType::kAuth) && context_.role == Role::kServer) {
+      send_auth_ok(from, parse_announcement(text.subspan(std::min<std::size_t>(2, text.size()))));
+    }
+    return Outcome::kHandled;
+  }
+  if (place == FlowTable::Place::kPrevious) {
+    if (!accepted.newest || !flows_.take_back(now)) {
+      return header.is(PacketType::kData) && in_session() ? Outcome::kDeliver : Outcome::kHandled;
+    }
+    flow_switched();
+  }
+  if (accepted.moved && in_session()) event(EventKind::kPeerMoved, "the peer sends from a new address");
+  return on_known_flow(now, header, from, text);
+}
+
+Link::Outcome Link::on_known_flow(TimePoint now, const Header& header, const Endpoint& from,
+                                  std::span<const std::uint8_t> text) {
+  on_heard(now, header);
+  const bool newest = header.seq == flows_.current()->window.newest();
+  if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk)) {
+    return newest ? on_handshake(now, header, from, text, true) : Outcome::kHandled;
+  }
+  if (header.is(PacketType::kDisconnect)) {
+    if (newest && in_session()) end_session(now, "the peer disconnected", 200ms);
+    return Outcome::kHandled;
+  }
+  if (!in_session()) {
+    if (needs_auth_) {
+      if (context_.role == Role::kServer && now - stranger_answered_ >= kStrangerQuiet) {
+        stranger_answered_ = now;
+        queue_control(PacketType::kDisconnect, from, id_);
+      }
+      return Outcome::kHandled;
+    }
+    // The session only timed out here; the peer still holds it and speaks.
+    set_state(now, LinkState::kUp, "heard again");
+    next_keepalive_ = now;
+  }
+  if (header.is(PacketType::kData)) return Outcome::kDeliver;
+  if (header.is(PacketType::kProbe)) {
+    queue_control(PacketType::kProbeReply, from, id_, text.first(std::min<std::size_t>(text.size(), 8)));
+  } else if (header.is(PacketType::kProbeReply) && text.size() == 8) {
+    const auto sent = TimePoint(Duration(static_cast<std::int64_t>(load_be<std::uint64_t>(text.data()))));
+    if (sent <= now && now - sent < 5s) estimator_.on_rtt(now, now - sent);
+    on_answer(now);
+  }
+  return Outcome::kHandled;
+}
+
+Link::Outcome Link::on_unknown_flow(TimePoint now, const Header& header, const Endpoint& from,
+                                    std::span<const std::uint8_t> text) {
+  if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk)) {
+    return on_handshake(now, header, from, text, false);
+  }
+  if (header.is(PacketType::kDisconnect)) {
+    if (!in_session() || !flows_.is_newer_run(header.seq)) return Outcome::kForeign;
+    end_session(now, "the peer restarted", Duration::zero());
+    return Outcome::kHandled;
+  }
+  // Somebody with the key holds a session that we do not have (we restarted).
+  if (context_.role == Role::kServer && !in_session() && now - stranger_answered_ >= kStrangerQuiet) {
+    stranger_answered_ = now;
+    queue_control(PacketType::kDisconnect, from, id_);
+  }
+  return Outcome::kForeign;
+}
+
+Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endpoint& from,
+                                 std::span<const std::uint8_t> text, bool known_flow) {
+  const bool expected = context_.role == Role::kServer ? header.is(PacketType::kAuth)
+                                                       : header.is(PacketType::kAuthOk);
+  if (!expected) return Outcome::kForeign;
+  const auto peer = parse_announcement(text.subspan(std::min<std::size_t>(2, text.size())));
+  if (context_.role == Role::kClient) {
+    if (peer && !is_challenge(peer->challenge)) return Outcome::kReplayed;
+    // Without a challenge only the address speaks for an unknown answer.
+    if (!peer && !known_flow && config_.remote != from) return Outcome::kForeign;
+  }
+  if (!known_flow) {
+    switch (flows_.propose(now, header.flow_id, header.seq, from, in_session())) {
+      case FlowTable::Verdict::kRefused: return Outcome::kReplayed;
+      case FlowTable::Verdict::kWaits:
+        if (context_.role == Role::kServer) send_auth_ok(from, peer);
+        return Outcome::kHandled;
+      case FlowTable::Verdict::kSwitched: break;
+    }
+    flow_switched();
+    rx_bytes_ += kOverhead + text.size();
+    ++rx_packets_;
+    on_heard(now, header);
+  }
+  established(now, from, peer, !known_flow);
+  return Outcome::kHandled;
+}
+
+void Link::established(TimePoint now, const Endpoint& from, const std::optional<Announcement>& peer,
+                       bool new_flow) {
+  if (context_.role == Role::kServer) send_auth_ok(from, peer);
+  peer_ = peer;
+  needs_auth_ = false;
+  auth_tries_ = 0;
+  on_answer(now);
+  if (in_session() && !new_flow) return;
+  next_keepalive_ = now + kKeepalive;
+  if (!in_session()) {
+    set_state(now, LinkState::kUp, context_.role == Role::kServer ? "the client signed on" : "the server answered");
+  }
+}
+
+void Link::flow_switched() {
+  ++flow_generation_;
+  estimator_.restart();
+  peer_timestamp_ = kNoTimestamp;
+}
+
+void Link::on_heard(TimePoint now, const Header& header) {
+  heard_ = now;
+  if (header.version != 0) estimator_.on_received(now, flows_.current()->window.newest());
+  if (header.timestamp != kNoTimestamp) {
+    peer_timestamp_ = header.timestamp;
+    peer_timestamp_at_ = now;
+  }
+  if (header.timestamp_reply != kNoTimestamp) {
+    const auto mine = static_cast<std::uint16_t>(wire_ms(now, context_.epoch));
+    const auto sample = static_cast<std::uint16_t>(mine - header.timestamp_reply);
+    if (sample < kMaxSample) estimator_.on_rtt(now, std::chrono::milliseconds(sample));
+    on_answer(now);
+  } else if (!peer_ && state_ == LinkState::kSilent) {
+    on_answer(now);
+  }
+}
+
+// Something shows that our packets arrive.
+void Link::on_answer(TimePoint now) {
+  answered_ = now;
+  unanswered_since_.reset();
+  first_probe_.reset();
+  probes_ = 0;
+  if (state_ == LinkState::kSilent) set_state(now, LinkState::kUp, "answers again");
+}
+
+void Link::on_bad_mac(TimePoint now, const Endpoint& from) {
+  if (now - bad_mac_event_ < kBadMacQuiet) return;
+  bad_mac_event_ = now;
+  event(EventKind::kWrongPassword, fmt::format("packets from {}:{} do not open: its password is another one",
+                                               to_string(from.address), from.port));
+}
+
+bool Link::is_challenge(std::uint64_t value) const {
+  const auto end = challenges_.begin() + std::min<std::ptrdiff_t>(challenge_count_, std::ssize(challenges_));
+  return std::find(challenges_.begin(), end, value) != end;
+}
+
+// ------------------------------------------------------------------- time
+
+void Link::on_timer(TimePoint now, const Surroundings& others) {
+  if (flows_.promote_candidate(now)) {
+    flow_switched();
+    heard_ = now;
+    if (!in_session()) set_state(now, LinkState::kUp, "the client signed on");
+    peer_.reset();
+  }
+  if (now >= next_tick_) {
+    next_tick_ = now + 1s;
+    estimator_.tick(now);
+    if (in_session()) check_tolerances(now);
+  }
+  if (in_session()) check_session(now, others);
+  if (state_ == LinkState::kStarting) {
+    if (now >= next_auth_) send_auth(now);
+    if (now >= next_resolve_) {
+      next_resolve_ = now + kResolveAgain;
+      event(EventKind::kResolve, "no answer for " + seconds(now - down_since_) +
+                                     " (the server is down, the port is blocked, or its password is another one)");
+    }
+  }
+  update_deadline(now);
+}
+
+void Link::check_session(TimePoint now, const Surroundings& others) {
+  const Duration timeout = std::max<Duration>(config_.timeout, kMinTimeout);
+  if (now - heard_ > timeout) {
+    end_session(now, "nothing heard for " + seconds(now - heard_), Duration::zero());
+    needs_auth_ = false;  // the peer may still hold the session and be heard again
+    return;
+  }
+  if (now >= next_keepalive_) {
+    next_keepalive_ = now + kKeepalive;
+    if (const auto to = destination()) queue_control(PacketType::kKeepalive, *to, id_);
+  }
+  check_silence(now, others);
+}
+
+Duration Link::probe_interval() const {
+  if (!estimator_.has_rtt()) return 50ms;
+  return std::clamp<Duration>(estimator_.srtt() / 3, 15ms, 100ms);
+}
+
+Duration Link::silence_limit() const {
+  if (!estimator_.has_rtt()) return 500ms;
+  return std::clamp<Duration>(estimator_.srtt() * 3 / 2 + 4 * estimator_.rttvar(), 80ms, 1500ms);
+}
+
+// Finds out within a few round trips that a line is dead, as long as another one
+// lives: with no other link there is nothing better to do than to wait.
+void Link::check_silence(TimePoint now, const Surroundings& others) {
+  if (others_mark_for_ != heard_) {
+    others_mark_for_ = heard_;
+    others_received_at_heard_ = others.others_received;
+  }
+  if (peer_can(kCapProbe)) {
+    const bool keepalive_missing = now - heard_ > kProbeIdle;
+    if (!unanswered_since_ && keepalive_missing) unanswered_since_ = now - probe_interval();
+    if (!unanswered_since_ || now - *unanswered_since_ < probe_interval()) return;
+    const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();
+    if (now - last_probe_ >= interval) {
+      last_probe_ = now;
+      if (!first_probe_) first_probe_ = now;
+      ++probes_;
+      std::uint8_t body[8];
+      store_be(body, static_cast<std::uint64_t>(now.time_since_epoch().count()));
+      if (const auto to = destination()) queue_control(PacketType::kProbe, *to, id_, body);
+    }
+    if (state_ != LinkState::kSilent && probes_ >= 3 && now - *first_probe_ >= silence_limit() && others.other &&
+        others.other_heard >= *first_probe_) {
+      go_silent(now, "no answer for " + milliseconds(now - *unanswered_since_), others);
+    }
+    return;
+  }
+  // An upstream peer answers at most once a second. But while it sends DATA on
+  // all links, one that goes quiet while others go on is dead; and so is one
+  // that misses its keepalives.
+  if (state_ == LinkState::kSilent || !others.other) return;
+  const Duration quiet = now - heard_;
+  const Duration gap = estimator_.heard_gap();
+  const bool was_busy = gap < kBusyGap;
+  const Duration limit = was_busy ? std::max<Duration>({silence_limit(), gap * 10, 120ms}) : kKeepaliveMissing;
+  const std::uint64_t others_since = others.others_received - others_received_at_heard_;
+  if (quiet > limit && others_since >= (was_busy ? 10U : 2U)) {
+    go_silent(now, "nothing heard for " + milliseconds(quiet), others);
+  }
+}
+
+// No data goes there any more. Of an upstream server we can do more: told over
+// a living line, from whose address it learns at once, it stops using the dead
+// one too. It then costs one round trip to sign on when the line is back.
+void Link::go_silent(TimePoint now, std::string reason, const Surroundings& others) {
+  if (others.other) reason += " while " + std::string(others.other_name) + " answers";
+  const auto to = destination();
+  if (context_.role == Role::kClient && !peer_ && others.other && others.reachable && to) {
+    queue_control(PacketType::kDisconnect, *to, *others.other);
+    end_session(now, std::move(reason), Duration::zero());
+    return;
+  }
+  set_state(now, LinkState::kSilent, std::move(reason));
+}
+
+void Link::check_tolerances(TimePoint now) {
+  if (state_ == LinkState::kSilent) return;
+  const auto loss = estimator_.rx_loss();
+  const bool lossy = config_.loss_tolerance < 100 && loss && *loss >= config_.loss_tolerance;
+  const bool slow = config_.latency_tolerance > Duration::zero() && estimator_.has_rtt() &&
+                    estimator_.srtt() >= config_.latency_tolerance;
+  const LinkState wanted = lossy ? LinkState::kLossy : slow ? LinkState::kSlow : LinkState::kUp;
+  if (wanted == state_) return;
+  const double percent = loss.value_or(0);
+  switch (wanted) {
+    case LinkState::kLossy:
+      set_state(now, wanted, fmt::format("{:.0f} % loss >= {:.0f} %", percent, config_.loss_tolerance));
+      break;
+    case LinkState::kSlow:
+      set_state(now, wanted, "round trip " + milliseconds(estimator_.srtt()) +
+                                 " >= " + milliseconds(config_.latency_tolerance));
+      break;
+    case LinkState::kUp:
+    case LinkState::kDown:
+    case LinkState::kStarting:
+    case LinkState::kSilent:
+      set_state(now, LinkState::kUp, "within its tolerances again");
+      break;
+  }
+}
+
+void Link::update_deadline(TimePoint now) {
+  TimePoint at = next_tick_;
+  if (const auto c = flows_.candidate_deadline()) at = std::min(at, *c);
+  if (state_ == LinkState::kStarting) at = std::min({at, next_auth_, next_resolve_});
+  if (in_session()) {
+    at = std::min({at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + 1ms});
+    if (!peer_can(kCapProbe)) {
+      // An upstream peer's silence is only seen by looking.
+      if (state_ != LinkState::kSilent) at = std::min(at, std::max(now + 40ms, heard_ + kKeepaliveMissing));
+      if (estimator_.heard_gap() < kBusyGap) at = std::min(at, now + 40ms);
+    } else if (unanswered_since_) {
+      const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();
+      at = std::min(at, std::max(*unanswered_since_ + probe_interval(), last_probe_ + interval));
+    } else {
+      at = std::min(at, heard_ + kProbeIdle + 1ms);
+    }
+  }
+  // A deadline that nothing can be done about must not spin the loop.
+  deadline_ = std::max(at, now + 1ms);
+}
+
+// ---------------------------------------------------------- configuration
+
+void Link::update(TimePoint now, const LinkConfig& config) {
+  const auto remote = config.remote;
+  const auto old = config_.remote;
+  config_ = config;
+  config_.remote = old;
+  if (remote && remote != old) set_remote(now, *remote);
+  update_deadline(now);
+}
+
+void Link::set_remote(TimePoint now, const Endpoint& remote) {
+  if (config_.remote == remote) return;
+  config_.remote = remote;
+  if (context_.role != Role::kClient) return;
+  if (in_session()) {
+    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, id_);
+    end_session(now, "the server has a new address", Duration::zero());
+  } else {
+    next_auth_ = now;
+    auth_tries_ = 0;
+  }
+  update_deadline(now);
+}
+
+void Link::on_path_failed(TimePoint now, const std::string& why, const Surroundings& others) {
+  if (!in_session()) {
+    reason_ = why;
+  } else if (state_ != LinkState::kSilent) {
+    unanswered_since_ = unanswered_since_.value_or(now);
+    go_silent(now, why, others);
+  }
+  update_deadline(now);
+}
+
+void Link::disconnect(TimePoint now) {
+  control_.clear();
+  if (in_session()) {
+    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, id_);
+    end_session(now, "switched off", std::chrono::hours(24 * 365));
+  }
+}
+
+// ------------------------------------------------------------------ states
+
+void Link::end_session(TimePoint now, std::string reason, Duration retry_after) {
+  ++disconnects_;
+  needs_auth_ = true;
+  unanswered_since_.reset();
+  first_probe_.reset();
+  probes_ = 0;
+  auth_tries_ = 0;
+  down_since_ = now;
+  next_auth_ = now + retry_after;
+  next_resolve_ = now + kResolveFirst;
+  next_keepalive_ = kNever;
+  set_state(now, context_.role == Role::kClient ? LinkState::kStarting : LinkState::kDown, std::move(reason));
+}
+
+void Link::set_state(TimePoint now, LinkState state, std::string reason) {
+  const LinkState from = state_;
+  state_ = state;
+  reason_ = std::move(reason);
+  context_.events.push_back({EventKind::kState, id_, from, state, reason_});
+  update_deadline(now);
+}
+
+void Link::event(EventKind kind, std::string reason) {
+  context_.events.push_back({kind, id_, state_, state_, std::move(reason)});
+}
+
+void Link::fill(TimePoint now, LinkStats& out) const {
+  out.id = id_;
+  out.name = config_.name;
+  out.state = state_;
+  out.reason = reason_;
+  out.peer_is_bondd = peer_.has_value();
+  out.peer = destination();
+  out.path = id_;
+  if (estimator_.has_rtt()) {
+    out.rtt_ms = std::chrono::duration<double, std::milli>(estimator_.srtt()).count();
+    out.rtt_var_ms = std::chrono::duration<double, std::milli>(estimator_.rttvar()).count();
+  }
+  out.loss_percent = estimator_.rx_loss();
+  out.rx_bytes = rx_bytes_;
+  out.tx_bytes = tx_bytes_;
+  out.rx_packets = rx_packets_;
+  out.tx_packets = tx_packets_;
+  out.disconnects = disconnects_;
+  if (rx_packets_ > 0) out.heard_ago = now - heard_;
+}
+
+}  // namespace bondd::mlvpn

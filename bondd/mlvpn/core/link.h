@@ -1,0 +1,182 @@
+// One link: its session with the peer, who the peer is, and when to say what.
+//
+//            client: AUTH each 0.5 to 1 s            nothing heard for `timeout`,
+//   kStarting ------------------------------> kUp     DISCONNECT
+//   kDown    ---- server: AUTH comes ------->  |  ----------------------> kStarting/kDown
+//                                              |-- loss above tolerance -> kLossy  -> kUp
+//                                              |-- RTT above tolerance --> kSlow   -> kUp
+//                                              |-- no answer while others
+//                                              |   answer --------------> kSilent -> kUp
+//
+// A link never sends by itself: it leaves control packets in `control()` for
+// poll_transmit, and events in the engine's queue.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "bondd/mlvpn/core/capability.h"
+#include "bondd/mlvpn/core/engine.h"
+#include "bondd/mlvpn/core/estimator.h"
+#include "bondd/mlvpn/core/flow_table.h"
+#include "bondd/mlvpn/core/random.h"
+#include "bondd/mlvpn/core/ring.h"
+#include "bondd/mlvpn/core/wire.h"
+
+namespace bondd::mlvpn {
+
+// What all links of an engine share.
+struct LinkContext {
+  Role role = Role::kClient;
+  bool announce = true;
+  Random random;
+  std::uint64_t session = 0;  // of this engine, in our announcement
+  TimePoint epoch;            // zero of the wire's millisecond clock
+  std::deque<LinkEvent> events;
+
+  explicit LinkContext(const std::array<std::uint8_t, 32>& seed) : random(seed) {}
+};
+
+// A packet of a link's own, waiting for poll_transmit.
+struct ControlPacket {
+  PacketType type = PacketType::kKeepalive;
+  Endpoint to;
+  LinkId path = 0;  // the socket it leaves by
+  std::uint8_t size = 0;
+  std::array<std::uint8_t, 48> body{};
+  bool new_key = false;  // sealed under the key that waits for the peer, see KeyRing
+};
+
+// What a link is told about the others when its timer runs.
+struct Surroundings {
+  // The link heard most recently, other than this one and in session.
+  std::optional<LinkId> other;
+  std::string_view other_name;
+  TimePoint other_heard;
+  std::uint64_t others_received = 0;  // packets of all the other links so far
+  bool reachable = false;             // `other`'s socket can reach this link's peer (same family)
+};
+
+class Link {
+ public:
+  Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& context, std::uint64_t first_seq);
+
+  // --- sending
+  // The header of the next packet: takes a sequence number and the echo.
+  // `length` is the body's with its MAC.
+  Header next_header(TimePoint now, PacketType type, std::size_t length);
+  // Where this link's data goes; empty when nobody is known there yet.
+  [[nodiscard]] std::optional<Endpoint> destination() const;
+  void on_sent(TimePoint now, PacketType type, std::size_t datagram_bytes);
+  [[nodiscard]] Ring<ControlPacket>& control() { return control_; }
+  [[nodiscard]] const Ring<ControlPacket>& control() const { return control_; }
+
+  // --- receiving
+  [[nodiscard]] FlowTable::Place place_of(const Header& header) const {
+    return flows_.find(header.flow_id, header.seq);
+  }
+  // In clear mode: whether DATA may come from there without a MAC.
+  [[nodiscard]] bool trusts_clear(const Header& header, const Endpoint& from) const;
+  enum class Outcome : std::uint8_t { kHandled, kDeliver, kReplayed, kForeign };
+  // A packet whose MAC was right. `text` is its plaintext.
+  Outcome on_packet(TimePoint now, const Header& header, FlowTable::Place place, const Endpoint& from,
+                    std::span<const std::uint8_t> text);
+  // A packet that did not open, from `from`. At most one event in 10 s.
+  void on_bad_mac(TimePoint now, const Endpoint& from);
+
+  // --- time
+  void on_timer(TimePoint now, const Surroundings& others);
+  [[nodiscard]] TimePoint deadline() const { return deadline_; }
+  void update_deadline(TimePoint now);
+
+  // --- configuration
+  void update(TimePoint now, const LinkConfig& config);
+  void set_remote(TimePoint now, const Endpoint& remote);
+  void on_path_failed(TimePoint now, const std::string& why, const Surroundings& others);
+  // Queues DISCONNECT and ends the session.
+  void disconnect(TimePoint now);
+  void queue_control(PacketType type, const Endpoint& to, LinkId path, std::span<const std::uint8_t> body = {},
+                     bool new_key = false);
+
+  // --- facts
+  [[nodiscard]] LinkId id() const { return id_; }
+  [[nodiscard]] const LinkConfig& config() const { return config_; }
+  [[nodiscard]] LinkState state() const { return state_; }
+  [[nodiscard]] bool in_session() const { return state_ >= LinkState::kUp; }
+  [[nodiscard]] std::uint32_t flow_id() const { return flow_id_; }
+  [[nodiscard]] const Estimator& estimator() const { return estimator_; }
+  [[nodiscard]] const FlowTable& flows() const { return flows_; }
+  [[nodiscard]] TimePoint heard() const { return heard_; }
+  [[nodiscard]] const std::optional<Announcement>& peer() const { return peer_; }
+  [[nodiscard]] bool peer_can(Capability c) const { return peer_ && (peer_->capabilities & c) != 0; }
+  [[nodiscard]] std::uint64_t received_packets() const { return rx_packets_; }
+  // Counts the changes of the peer's flow; the reordering starts anew with them.
+  [[nodiscard]] unsigned flow_generation() const { return flow_generation_; }
+  void fill(TimePoint now, LinkStats& out) const;
+
+ private:
+  void set_state(TimePoint now, LinkState state, std::string reason);
+  void event(EventKind kind, std::string reason);
+  void established(TimePoint now, const Endpoint& from, const std::optional<Announcement>& peer, bool new_flow);
+  void end_session(TimePoint now, std::string reason, Duration retry_after);
+  void flow_switched();
+  void send_auth(TimePoint now);
+  void send_auth_ok(const Endpoint& to, const std::optional<Announcement>& peer);
+  void on_heard(TimePoint now, const Header& header);
+  void on_answer(TimePoint now);
+  Outcome on_known_flow(TimePoint now, const Header& header, const Endpoint& from,
+                        std::span<const std::uint8_t> text);
+  Outcome on_unknown_flow(TimePoint now, const Header& header, const Endpoint& from,
+                          std::span<const std::uint8_t> text);
+  Outcome on_handshake(TimePoint now, const Header& header, const Endpoint& from,
+                       std::span<const std::uint8_t> text, bool known_flow);
+  void check_session(TimePoint now, const Surroundings& others);
+  void check_silence(TimePoint now, const Surroundings& others);
+  void check_tolerances(TimePoint now);
+  void go_silent(TimePoint now, std::string reason, const Surroundings& others);
+  [[nodiscard]] Duration probe_interval() const;
+  [[nodiscard]] Duration silence_limit() const;
+  [[nodiscard]] bool is_challenge(std::uint64_t value) const;
+
+  LinkId id_;
+  LinkConfig config_;
+  LinkContext& context_;
+  LinkState state_;
+  std::string reason_;
+  FlowTable flows_;
+  unsigned flow_generation_ = 0;
+  Estimator estimator_;
+  std::optional<Announcement> peer_;
+  Ring<ControlPacket> control_{32};
+
+  std::uint32_t flow_id_;
+  std::uint64_t seq_;
+  std::array<std::uint64_t, 4> challenges_{};  // of our last AUTHs
+  unsigned challenge_count_ = 0;
+
+  // Only AUTH brings the session back: after a DISCONNECT of either side.
+  bool needs_auth_ = true;
+  std::uint16_t peer_timestamp_ = kNoTimestamp;  // to be echoed
+  TimePoint peer_timestamp_at_;
+
+  TimePoint heard_;                         // any authenticated packet
+  TimePoint answered_;                      // one that shows that ours arrive
+  std::optional<TimePoint> unanswered_since_;  // first DATA or probe sent after that
+  std::optional<TimePoint> first_probe_;
+  unsigned probes_ = 0;
+  TimePoint last_probe_;
+  std::uint64_t others_received_at_heard_ = 0;
+  TimePoint others_mark_for_;  // the `heard_` that the line above belongs to
+
+  TimePoint next_auth_, next_keepalive_, next_tick_, next_resolve_, down_since_;
+  unsigned auth_tries_ = 0;
+  TimePoint stranger_answered_, bad_mac_event_;
+  TimePoint deadline_;
+
+  std::uint64_t rx_bytes_ = 0, tx_bytes_ = 0, rx_packets_ = 0, tx_packets_ = 0, disconnects_ = 0;
+};
+
+}  // namespace bondd::mlvpn
