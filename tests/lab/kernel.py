@@ -26,6 +26,21 @@ PROBE = """ip link add lab-probe type bond && ip link add lab-veth type veth &&
 DIRECT = """mount -t tmpfs tmpfs /run && exec "$0" "$1" --inside "$2" """
 
 
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+
+
+def bondd_path():
+    """BONDD, else the program that was built last below build/, else the installed one."""
+    if "BONDD" in os.environ:
+        return str(pathlib.Path(os.environ["BONDD"]).resolve())
+    built = [*SOURCE.glob("build/bondd/main/bondd"), *SOURCE.glob("build/*/bondd/main/bondd")]
+    return str(max(built, key=lambda p: p.stat().st_mtime)) if built else "bondd"
+
+
+def arguments(scenario, options):
+    return {"scenario": scenario, "bondd": bondd_path(), "source": str(SOURCE), "options": options}
+
+
 def machine_will_do():
     """True when a throw-away network namespace takes a bond and a netem qdisc."""
     return subprocess.run(["unshare", "--net", "--mount", "sh", "-c", PROBE],
@@ -95,6 +110,11 @@ def run(args, limit=300, memory=512, direct=None):
         shutil.rmtree(room, ignore_errors=True)
 
 
+SPEAKING = threading.Lock()
+
+
 def record(**fields):
-    """Inside the lab: a record for the program outside."""
-    print(RECORD + json.dumps(fields), flush=True)
+    """Inside the lab, from any thread: a record for the program outside."""
+    with SPEAKING:
+        sys.stdout.write(RECORD + json.dumps(fields) + "\n")
+        sys.stdout.flush()

@@ -55,16 +55,19 @@ SERVER, WEB, PC, CLI = "203.0.113.10", "203.0.113.80", "192.168.1.10", "192.168.
 
 @dataclasses.dataclass
 class Line:
-    """One Internet line. Rates as tc takes them; the delay is one way; the limit is a queue in packets."""
+    """One Internet line. Rates as tc takes them; the delay is one way; the limit is the queue in packets (netem's default)."""
     rate: str = "2000kbit"
     delay: str = "25ms"
-    limit: int = 100
+    limit: int = 1000
     upload: str = ""  # the rate from the office; equal to `rate` when empty
     mtu: int = 1500
 
-    def netem(self, upward):
+    def shaper(self, upward, netem=True):
+        """The queueing discipline of one direction; without netem (--direct on a bare kernel) the delay is lost."""
         rate = self.upload if upward and self.upload else self.rate
-        return f"netem rate {rate} delay {self.delay} limit {self.limit}"
+        if netem:
+            return f"netem rate {rate} delay {self.delay} limit {self.limit}"
+        return f"tbf rate {rate} burst 3000 limit {min(self.limit, 100) * 1500}"
 
     @property
     def mbit(self):
@@ -123,28 +126,33 @@ class Office:
             per_ns[far] += [join, f"link set {far_dev} up"]
         for name, routes in {**COMMON_ROUTES, **DEFAULT_ROUTES[boxes]}.items():
             per_ns[name] += [f"route add default via {route}" for route in routes]
-        ip_batch([f"link add {dev} netns {near} type veth peer name {far_dev} netns {far}"
-                  for near, dev, _, far, far_dev, _ in cables])
-        for name, lines_ in per_ns.items():
+        for name in names:
             with Namespace(name):
-                for near, dev, _, far, far_dev, _ in cables:
-                    for device in [dev] * (near == name) + [far_dev] * (far == name):
-                        no_offload(device)
                 # Debian's systemd sets loose reverse-path filtering.
                 write_sysctl("net/ipv4/conf/all/rp_filter", 2)
                 write_sysctl("net/ipv4/conf/default/rp_filter", 2)
                 write_sysctl("net/ipv4/ip_forward", int(name in ROUTERS))
-            ip_batch(lines_, name)
+                write_sysctl("net/ipv6/conf/default/accept_dad", 0)  # addresses are final at once
+        ip_batch([f"link add {dev} netns {near} type veth peer name {far_dev} netns {far}"
+                  for near, dev, _, far, far_dev, _ in cables])
+        for near, dev, _, far, far_dev, _ in cables:
+            for name, device in ((near, dev), (far, far_dev)):
+                with Namespace(name):
+                    no_offload(device)
+        for name, commands in per_ns.items():
+            ip_batch(commands, name)
         self.iptables = find_iptables()
         for box in ("box1", "box2"):
             sh(f"{self.iptables} -t nat -A POSTROUTING -o wan -j MASQUERADE", ns=box)
+        self.netem = subprocess.run("ip netns exec box1 tc qdisc add dev lo root netem && ip netns exec box1 tc qdisc del dev lo root",
+                                    shell=True, capture_output=True).returncode == 0
         for number, line in enumerate(self.lines, 1):
             self.set_line(number, line)
 
     def set_line(self, number, line):
         self.lines[number - 1] = line
-        sh(f"tc qdisc replace dev wan root {line.netem(True)} && ip link set wan mtu {line.mtu}", ns=f"box{number}")
-        sh(f"tc qdisc replace dev line{number} root {line.netem(False)} && ip link set line{number} mtu {line.mtu}", ns="isp")
+        sh(f"tc qdisc replace dev wan root {line.shaper(True, self.netem)} && ip link set wan mtu {line.mtu}", ns=f"box{number}")
+        sh(f"tc qdisc replace dev line{number} root {line.shaper(False, self.netem)} && ip link set line{number} mtu {line.mtu}", ns="isp")
 
     def unshape(self):
         """Takes the shaping off, to see what the kernel itself is good for."""
@@ -155,16 +163,19 @@ class Office:
     def cut(self, number, direction="both"):
         """Drops every packet of a line (direction: both, up, down), without any link event.
 
-        Returns the moment (time.monotonic()).
+        At the box, so that what is under way is lost too, then at the isp's end.
+        Returns the moment (time.monotonic()), the early side of it.
         """
-        for word, hook in (("down", "PREROUTING -i wan"), ("up", "POSTROUTING -o wan")):
-            if direction in ("both", word):
-                sh(f"{self.iptables} -t mangle -I {hook} -j DROP", ns=f"box{number}")
-        return time.monotonic()
+        began = time.monotonic()
+        for ns, device, inward in ((f"box{number}", "wan", "down"), ("isp", f"line{number}", "up")):
+            rules = {inward: f"PREROUTING -i {device}", ({"up", "down"} - {inward}).pop(): f"POSTROUTING -o {device}"}
+            sh(" && ".join(f"{self.iptables} -t mangle -I {rule} -j DROP" for word, rule in rules.items() if direction in ("both", word)), ns=ns)
+        return began
 
     def mend(self, number):
-        """Ends every cut() of the line; returns the moment."""
-        sh(f"{self.iptables} -t mangle -F PREROUTING; {self.iptables} -t mangle -F POSTROUTING", ns=f"box{number}")
+        """Ends every cut; returns the moment, the late side of it."""
+        for ns in ("isp", f"box{number}"):
+            sh(f"{self.iptables} -t mangle -F PREROUTING && {self.iptables} -t mangle -F POSTROUTING", ns=ns)
         return time.monotonic()
 
     def pings(self, ns, address, tries=1, seconds=1):

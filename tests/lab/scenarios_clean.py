@@ -13,7 +13,7 @@ ADMIN_BEFORE = {
             "ip rule add pref 1000 fwmark 0x1 lookup 77", "ip route add default via 192.168.1.240 table 77",
             "ip route add 10.8.0.0/16 via 192.168.1.240", "ip rule add pref 32000 from 10.1.1.1 lookup 77"],
     "srv": ["{ipt} -t nat -A POSTROUTING -s 10.7.0.0/16 -o eth0 -j MASQUERADE", "{ipt} -t nat -A PREROUTING -p tcp --dport 2222 -j DNAT --to 10.7.0.2:22",
-            "ip route add 10.7.0.0/16 via 203.0.113.1"]}
+            "{ipt} -A FORWARD -s 10.4.4.4 -j DROP", "ip route add 10.7.0.0/16 via 203.0.113.1"]}
 ADMIN_DURING = {
     "cli": ["{ipt} -N ADMIN2", "{ipt} -A ADMIN2 -j RETURN", "{ipt} -I INPUT -j ADMIN2", "ip rule add pref 999 fwmark 0x100 lookup 78",
             "ip route add default via 192.168.1.254 table 78", "ip route add 10.6.0.0/16 via 192.168.1.254"],
