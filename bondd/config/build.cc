@@ -56,6 +56,9 @@ model::Wan build_wan(const Section& section) {
   wan.mtu = small_number(section, "mtu");
   wan.bind = section.get<IpAddress>("bind");
   put<bool>(section, "fallback_only", wan.fallback_only);
+  wan.timeout = section.get<Duration>("timeout");
+  wan.loss_tolerance = section.get<double>("loss_tolerance");
+  wan.latency_tolerance = section.get<Duration>("latency_tolerance");
   return wan;
 }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 
 #include "bondd/base/text.h"
@@ -16,6 +17,11 @@ namespace {
 // Beyond this, equal shares for unequal lines are slower than the better line alone
 // (measured: 4 and 1.6 Mbit/s give 2.5).
 constexpr double kUnlike = 2.0;
+
+// Keys of a WAN that one backend alone understands. The line may stay when the backend
+// is changed for a try, so they are no mistake.
+constexpr std::array<std::string_view, 4> kMlvpnOnly{"fallback_only", "timeout", "loss_tolerance",
+                                                     "latency_tolerance"};
 
 class Rules {
  public:
@@ -166,10 +172,10 @@ class Rules {
             wan.at("bind"),
             fmt::format("bind = \"{}\" is the box's address; write this machine's own", to_string(*bind)));
       }
-      if (backend_is("openvpn-bond") && wan.get<bool>("fallback_only") == true) {
-        report_.warning(wan.at("fallback_only"),
-                        "openvpn-bond does not know fallback_only, the WAN carries "
-                        "its share all the time; backend = \"mlvpn\" can keep it back");
+      for (const std::string_view key : kMlvpnOnly) {
+        if (!backend_is("openvpn-bond") || !wan.has(key)) continue;
+        report_.warning(wan.at(key),
+                        fmt::format("openvpn-bond does not know {}; only backend = \"mlvpn\" does", key));
       }
     }
   }

@@ -77,6 +77,12 @@ constexpr std::array kKeys{
         "Largest packet that the line carries, in bytes. Default: 1492 (PPPoE), or the device's if that is smaller.", {}, 576, 9000},
     Key{"wan", "fallback_only", Type::kBool, Side::kBoth, Side::kNone, "true",
         "mlvpn: used only while no other WAN is usable. Default: false."},
+    Key{"wan", "timeout", Type::kDuration, Side::kBoth, Side::kNone, "\"10s\"",
+        "mlvpn: as in [mlvpn], for this WAN.", {}, 2'000, 3'600'000},
+    Key{"wan", "loss_tolerance", Type::kNumber, Side::kBoth, Side::kNone, "10",
+        "mlvpn: as in [mlvpn], for this WAN.", {}, 0.1, 100},
+    Key{"wan", "latency_tolerance", Type::kDuration, Side::kBoth, Side::kNone, "\"300ms\"",
+        "mlvpn: as in [mlvpn], for this WAN.", {}, 1, 60'000},
 
     Key{"routes", "through_bond", Type::kNetworks, Side::kBoth, Side::kBoth, "[\"0.0.0.0/0\"]",
         "Networks that are reached through the bond: on the client mostly everything, on the server the office's LAN.",

@@ -44,6 +44,10 @@ struct Wan {
   std::optional<std::uint32_t> mtu;  // of the line; none: 1492 or the device's if smaller
   std::optional<IpAddress> bind;     // local address of the tunnel's packets
   bool fallback_only = false;        // mlvpn: used when no other WAN is usable
+  // mlvpn: this WAN's own; none: those of Mlvpn.
+  std::optional<Duration> timeout;
+  std::optional<double> loss_tolerance;  // percent
+  std::optional<Duration> latency_tolerance;
   auto operator<=>(const Wan&) const = default;
 };
 

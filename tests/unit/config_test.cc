@@ -131,6 +131,9 @@ upload = "1mbit"
 download = "8mbit"
 weight = 1
 fallback_only = true
+timeout = "5s"
+loss_tolerance = 12.5
+latency_tolerance = "1s"
 [routes]
 through_bond = ["0.0.0.0/0", "::/0"]
 [mlvpn]
@@ -160,6 +163,10 @@ match = [{ proto = "udp", sport = 5060, dport = "5060", source = "192.168.1.10",
   EXPECT_EQ(to_string(dsl.bind.value()), "192.168.1.252");
   EXPECT_FALSE(dsl.fallback_only);
   EXPECT_TRUE(config.wans.at(1).fallback_only);
+  EXPECT_EQ(config.wans.at(1).timeout, Duration(5s));
+  EXPECT_EQ(config.wans.at(1).loss_tolerance, 12.5);
+  EXPECT_EQ(config.wans.at(1).latency_tolerance, Duration(1s));
+  EXPECT_EQ(dsl.timeout, std::nullopt);
   EXPECT_EQ(config.through_bond.size(), 2U);
   EXPECT_TRUE(config.mlvpn.cleartext_data);
   EXPECT_TRUE(config.mlvpn.tap);
