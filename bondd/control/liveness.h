@@ -88,17 +88,19 @@ class Liveness {
   Liveness(const LivenessOptions& options, TimePoint now);
 
   // The tunnels in the plan's order; who was there before keeps its state. More than
-  // kMaxTunnels: the rest counts as up and is not watched.
+  // kMaxTunnels: the rest is not watched and never dead.
   void set_tunnels(TimePoint now, const std::vector<Tunnel>& tunnels);
   [[nodiscard]] const std::vector<Tunnel>& tunnels() const { return tunnels_; }
 
   // Bytes after the Ethernet header of a frame with kProbeEtherType that came in on `tap`.
   void handle_probe(TimePoint now, const std::string& tap, std::span<const std::uint8_t> payload);
-  // The tap's counters, read now: packets from the tunnel and into it.
+  // The tap's counters, read now: packets out of the tunnel (rx) and into it (tx).
   void handle_counters(TimePoint now, const std::string& tap, std::uint64_t rx_packets,
                        std::uint64_t tx_packets);
-  // Its openvpn was started anew: what was measured before counts no more.
-  void handle_restart(TimePoint now, const std::string& tap);
+  // Its openvpn has ended, or was started anew: it does not carry until it is heard again.
+  void handle_restart(TimePoint now, const std::string& tap,
+                      const std::string& reason = "its openvpn was started anew");
+  // Call it at poll_timeout(), after what the sockets and counters have was handed in.
   void handle_timeout(TimePoint now);
   [[nodiscard]] TimePoint poll_timeout() const { return next_tick_; }
 
@@ -109,20 +111,96 @@ class Liveness {
   };
   std::optional<Transmit> poll_transmit(TimePoint now);
   std::optional<TunnelChange> poll_change();
+  // A tunnel whose openvpn should be started anew: the client heard nothing for so long
+  // that the server may have forgotten the session, or the box its NAT entry.
+  std::optional<std::string> poll_restart(TimePoint now);
 
   // Taps that belong out of the bond now, for Facts::dead. Never all of them, and none when
   // the peer sends no probes (no bondd there): then the kernel's ARP monitor decides.
   [[nodiscard]] const std::set<std::string>& dead() const { return dead_; }
+  // An unknown tap counts as starting.
   [[nodiscard]] TunnelView view(TimePoint now, const std::string& tap) const;
-  // The peer has been heard to speak this protocol since the start.
-  [[nodiscard]] bool peer_probes() const { return peer_probes_; }
+  // The peer speaks this protocol, as far as known.
+  [[nodiscard]] bool peer_probes() const { return peer_.probes; }
+  // After how long a silence this tunnel counts as dead now.
+  [[nodiscard]] Duration silence_limit(const std::string& tap) const;
 
  private:
-  struct Path;
+  struct Path {
+    Tunnel tunnel;
+    unsigned number = 0;  // in our probes; stays while the tunnel is there
+    TunnelState state = TunnelState::kStarting;
+    std::string reason;
+    TimePoint since, started;  // of the state; of the openvpn
+
+    // Receiving.
+    bool heard_ever = false;
+    TimePoint last_rx, last_probe;
+    std::optional<std::uint64_t> rx_packets;
+    std::optional<unsigned> peer_number;
+    std::uint32_t peer_sent_us = 0, next_sequence = 0;
+    std::optional<Duration> rtt, transit;
+    Duration jitter{};
+    double loss = 0;
+    unsigned probes_seen = 0;
+
+    // Sending.
+    std::uint32_t sequence = 0;
+    std::optional<std::uint64_t> tx_packets;
+    bool busy = false;    // data went into it since the last round
+    bool queued = false;  // a probe is to be sent
+
+    // Coming back.
+    std::optional<TimePoint> good_since, agreed_at;
+    bool ready = false, peer_was_ready = false;
+    Duration hold{};
+    std::optional<TimePoint> went_down;
+    TimePoint restart_at;
+    Duration restart_pause{};
+  };
+  struct Peer {
+    bool probes = false;
+    std::uint32_t instance = 0, previous_instance = 0, sequence = 0;
+    std::uint64_t hears = 0, ready = 0;
+    TimePoint last_probe, first_frame, last_frame;
+    TimePoint alive_since;  // heard on some tunnel or other without a pause
+    bool frame_ever = false;
+  };
+
+  Path* find(const std::string& tap);
+  [[nodiscard]] const Path* find(const std::string& tap) const;
+  [[nodiscard]] Duration silence_limit(const Path& path) const;
+  [[nodiscard]] bool heard(TimePoint now, const Path& path) const;
+  [[nodiscard]] Duration alive_gap() const;
+  [[nodiscard]] bool peer_alive(TimePoint now) const;
+  [[nodiscard]] bool silent(TimePoint now, const Path& path, bool alive) const;
+  [[nodiscard]] bool peer_bit(std::uint64_t bits, const Path& path) const;
+  void measure(TimePoint now, Path& path, const Probe& probe);
+  void note_frame(TimePoint now, Path& path);
+  void forgive_our_own_delay(TimePoint now);
+  void queue_round(TimePoint now);
+  void evaluate(TimePoint now);
+  void judge(TimePoint now, Path& path, bool alive);
+  void judge_without_probes(TimePoint now, Path& path);
+  [[nodiscard]] std::string why_down(TimePoint now, const Path& path, bool alive) const;
+  void judge_return(TimePoint now, Path& path, bool carries);
+  void change(TimePoint now, Path& path, TunnelState to, std::string reason);
+  void announce(TimePoint now);
+  void choose_dead();
+  [[nodiscard]] std::uint64_t hears_bits(TimePoint now) const;
+  [[nodiscard]] std::uint64_t ready_bits() const;
+
+  LivenessOptions options_;
+  Duration interval_;
   std::vector<Tunnel> tunnels_;
+  std::vector<Path> paths_;  // of tunnels_, in their order
+  Peer peer_;
   std::set<std::string> dead_;
-  TimePoint next_tick_;
-  bool peer_probes_ = false;
+  std::vector<TunnelChange> changes_;
+  TimePoint next_tick_, next_round_;
+  std::uint32_t sequence_ = 0;
+  std::uint64_t announced_hears_ = 0, announced_ready_ = 0;
+  unsigned round_ = 0, loud_rounds_ = 0;
 };
 
 }  // namespace bondd::control

@@ -1,0 +1,558 @@
+#include "bondd/control/liveness.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+namespace bondd::control {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::uint16_t kMagic = 0x424c;  // "BL"
+constexpr std::uint8_t kProbeVersion = 1;
+
+constexpr auto kMinInterval = milliseconds(25), kMaxInterval = milliseconds(500);
+constexpr unsigned kTicksPerRound = 3;  // how often silence is looked at per probe interval
+constexpr unsigned kLoudRounds = 4;     // after a change every tunnel carries the news
+
+// How many probes may be lost in a row before it is no chance any more: with loss p the
+// chance of k in a row is p^k; this is one false alarm in a day or so.
+constexpr double kFalseAlarm = 1e-6;
+constexpr double kLeastLoss = 0.001;  // believed of the best line
+constexpr int kLeastMissed = 3;
+constexpr double kSlack = 0.2;  // of an interval: the sender's timer
+constexpr int kJitters = 4;
+constexpr int kMostIntervals = 20;
+
+constexpr auto kStartGrace = seconds(1);     // for the others, once one carries
+constexpr auto kNoProbesAfter = seconds(2);  // frames come, but no probe: no bondd there
+constexpr auto kProbesStopped = seconds(5);
+constexpr auto kQuietWithoutProbes = seconds(1);  // at least; else 3 ARP intervals
+
+constexpr Duration kFirstHold = seconds(1), kMaxHold = seconds(30);
+constexpr auto kFlapping = seconds(60);  // down again so soon: hold twice as long
+
+constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60);
+
+std::uint32_t micros(TimePoint now) {
+  const auto us = static_cast<std::uint32_t>(duration_cast<microseconds>(now.time_since_epoch()).count());
+  return us == 0 ? 1 : us;  // 0 says "none"
+}
+
+// Serial number arithmetic (RFC 1982): a is newer than b, also across the wrap.
+bool newer(std::uint32_t a, std::uint32_t b) {
+  return static_cast<std::int32_t>(a - b) > 0;
+}
+
+class Writer {
+ public:
+  explicit Writer(std::span<std::uint8_t> out) : out_(out) {}
+  template <typename Int>
+  void put(Int value) {
+    for (std::size_t i = sizeof(Int); i-- > 0;) {
+      out_[at_++] = static_cast<std::uint8_t>(static_cast<std::uint64_t>(value) >> (8 * i));
+    }
+  }
+
+ private:
+  std::span<std::uint8_t> out_;
+  std::size_t at_ = 0;
+};
+
+class Reader {
+ public:
+  explicit Reader(std::span<const std::uint8_t> in) : in_(in) {}
+  template <typename Int>
+  Int get() {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < sizeof(Int); ++i) value = value << 8U | in_[at_++];
+    return static_cast<Int>(value);
+  }
+
+ private:
+  std::span<const std::uint8_t> in_;
+  std::size_t at_ = 0;
+};
+
+double to_ms(Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
+std::string in_seconds(Duration d) {
+  return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count());
+}
+
+}  // namespace
+
+std::array<std::uint8_t, kProbeSize> render_probe(const Probe& probe) {
+  std::array<std::uint8_t, kProbeSize> out{};
+  Writer w(out);
+  w.put(kMagic);
+  w.put(kProbeVersion);
+  w.put(probe.role);
+  w.put(probe.tunnel);
+  w.put(std::uint8_t{0});
+  w.put(std::uint16_t{0});
+  for (const std::uint32_t value :
+       {probe.instance, probe.sequence, probe.tunnel_sequence, probe.sent_us, probe.echo_us, probe.held_us}) {
+    w.put(value);
+  }
+  w.put(probe.hears);
+  w.put(probe.ready);
+  return out;
+}
+
+std::optional<Probe> parse_probe(std::span<const std::uint8_t> payload) {
+  if (payload.size() < kProbeSize) return std::nullopt;
+  Reader r(payload);
+  if (r.get<std::uint16_t>() != kMagic || r.get<std::uint8_t>() != kProbeVersion) return std::nullopt;
+  Probe probe;
+  probe.role = r.get<std::uint8_t>();
+  probe.tunnel = r.get<std::uint8_t>();
+  r.get<std::uint8_t>();
+  r.get<std::uint16_t>();
+  for (std::uint32_t* const value : {&probe.instance, &probe.sequence, &probe.tunnel_sequence, &probe.sent_us,
+                                     &probe.echo_us, &probe.held_us}) {
+    *value = r.get<std::uint32_t>();
+  }
+  probe.hears = r.get<std::uint64_t>();
+  probe.ready = r.get<std::uint64_t>();
+  if (probe.role > 1 || probe.tunnel >= kMaxTunnels || probe.instance == 0) return std::nullopt;
+  return probe;
+}
+
+Liveness::Liveness(const LivenessOptions& options, TimePoint now)
+    : options_(options),
+      interval_(std::clamp<Duration>(options.arp_interval / 4, kMinInterval, kMaxInterval)),
+      next_tick_(now),
+      next_round_(now) {}
+
+Liveness::Path* Liveness::find(const std::string& tap) {
+  const auto found =
+      std::find_if(paths_.begin(), paths_.end(), [&](const Path& p) { return p.tunnel.tap == tap; });
+  return found == paths_.end() ? nullptr : &*found;
+}
+
+const Liveness::Path* Liveness::find(const std::string& tap) const {
+  return const_cast<Liveness*>(this)->find(tap);
+}
+
+void Liveness::set_tunnels(TimePoint now, const std::vector<Tunnel>& tunnels) {
+  std::vector<Path> before = std::move(paths_);
+  paths_.clear();
+  tunnels_ = tunnels;
+  std::uint64_t used = 0;
+  std::vector<std::size_t> fresh;
+  for (const Tunnel& tunnel : tunnels) {
+    if (paths_.size() == kMaxTunnels) break;
+    const auto old =
+        std::find_if(before.begin(), before.end(), [&](const Path& p) { return p.tunnel.tap == tunnel.tap; });
+    if (old != before.end()) {
+      paths_.push_back(std::move(*old));
+      used |= 1ULL << paths_.back().number;
+    } else {
+      fresh.push_back(paths_.size());
+      Path path;
+      path.since = path.started = now;
+      path.hold = kFirstHold;
+      path.restart_pause = kFirstRestart;
+      path.restart_at = now + kFirstRestart;
+      paths_.push_back(std::move(path));
+    }
+    paths_.back().tunnel = tunnel;
+  }
+  for (const std::size_t i : fresh) {
+    paths_[i].number = static_cast<unsigned>(std::countr_one(used));
+    used |= 1ULL << paths_[i].number;
+  }
+  evaluate(now);
+}
+
+// What may be lost and late on this line by chance.
+Duration Liveness::silence_limit(const Path& path) const {
+  const double loss = std::clamp(path.loss, kLeastLoss, 0.9);
+  const double missed =
+      std::max<double>(kLeastMissed, std::ceil(std::log(kFalseAlarm) / std::log(loss) - 1e-9));
+  const auto chance = Duration(std::llround((missed + kSlack) * static_cast<double>(interval_.count())));
+  return std::min<Duration>(chance + kJitters * path.jitter, kMostIntervals * interval_);
+}
+
+Duration Liveness::silence_limit(const std::string& tap) const {
+  const Path* const path = find(tap);
+  return path != nullptr ? silence_limit(*path) : Duration{};
+}
+
+bool Liveness::heard(TimePoint now, const Path& path) const {
+  return path.heard_ever && now - path.last_rx <= silence_limit(path);
+}
+
+// How long nothing at all may be heard from a peer that is there.
+Duration Liveness::alive_gap() const {
+  Duration jitter = kMaxInterval;
+  for (const Path& path : paths_) {
+    if (path.heard_ever) jitter = std::min(jitter, path.jitter);
+  }
+  return 2 * interval_ + kJitters * jitter;
+}
+
+bool Liveness::peer_alive(TimePoint now) const {
+  return peer_.frame_ever && now - peer_.last_frame <= alive_gap();
+}
+
+// Too long without a frame, while the peer was heard elsewhere. When no tunnel is heard,
+// that says nothing about this one in particular (the peer may pause): it is given more time.
+bool Liveness::silent(TimePoint now, const Path& path, bool alive) const {
+  if (!alive) return now - path.last_rx > kMostIntervals * interval_;
+  return now - std::max(path.last_rx, peer_.alive_since) > silence_limit(path);
+}
+
+bool Liveness::peer_bit(std::uint64_t bits, const Path& path) const {
+  return path.peer_number && (bits >> *path.peer_number & 1U) != 0;
+}
+
+void Liveness::note_frame(TimePoint now, Path& path) {
+  path.heard_ever = true;
+  path.last_rx = now;
+  path.restart_pause = kFirstRestart;
+  path.restart_at = now + kFirstRestart;
+  if (!peer_.frame_ever) peer_.first_frame = now;
+  if (!peer_alive(now)) peer_.alive_since = now;
+  peer_.frame_ever = true;
+  peer_.last_frame = now;
+}
+
+void Liveness::handle_counters(TimePoint now, const std::string& tap, std::uint64_t rx_packets,
+                               std::uint64_t tx_packets) {
+  Path* const path = find(tap);
+  if (path == nullptr) return;
+  forgive_our_own_delay(now);
+  if (path->rx_packets && *path->rx_packets != rx_packets) note_frame(now, *path);
+  if (path->tx_packets && *path->tx_packets != tx_packets) path->busy = true;
+  path->rx_packets = rx_packets;
+  path->tx_packets = tx_packets;
+}
+
+// Loss from the gaps in the numbers on this tunnel, jitter as in RFC 3550, the round
+// trip from our own echoed clock.
+void Liveness::measure(TimePoint now, Path& path, const Probe& probe) {
+  const std::uint32_t gap = probe.tunnel_sequence - path.next_sequence;
+  const bool first = path.probes_seen++ == 0 || gap > 64;  // after an outage, or started anew
+  const auto count = [&](double lost) {
+    path.loss += (lost - path.loss) / std::min(100U, path.probes_seen + 20);
+  };
+  if (!first && path.state != TunnelState::kDown) {
+    for (std::uint32_t i = 0; i < gap; ++i) count(1);
+  }
+  count(0);
+  path.next_sequence = probe.tunnel_sequence + 1;
+
+  // Of wrapping clocks only the difference means something.
+  const Duration transit = microseconds(static_cast<std::int32_t>(micros(now) - probe.sent_us));
+  if (!first && path.transit) {
+    const Duration moved = transit > *path.transit ? transit - *path.transit : *path.transit - transit;
+    if (moved < seconds(10)) path.jitter += (moved - path.jitter) / 16;
+  }
+  path.transit = transit;
+  path.peer_sent_us = probe.sent_us;
+  path.last_probe = now;
+
+  if (probe.echo_us == 0) return;
+  const auto rtt = Duration(microseconds(micros(now) - probe.echo_us - probe.held_us));
+  if (rtt > seconds(60)) return;
+  path.rtt = path.rtt ? *path.rtt + (rtt - *path.rtt) / 8 : rtt;
+}
+
+void Liveness::handle_probe(TimePoint now, const std::string& tap, std::span<const std::uint8_t> payload) {
+  Path* const path = find(tap);
+  const std::optional<Probe> probe = parse_probe(payload);
+  if (path == nullptr || !probe) return;
+  forgive_our_own_delay(now);
+  if (probe->role == static_cast<std::uint8_t>(options_.role)) return;  // our own, come back by a loop
+  if (probe->instance == peer_.previous_instance) return;               // a late one of before its restart
+  const bool anew = probe->instance != peer_.instance;
+  if (anew) {
+    peer_.previous_instance = peer_.instance;
+    peer_.instance = probe->instance;
+    for (Path& each : paths_) {
+      each.probes_seen = 0;
+      each.peer_number.reset();
+      each.peer_was_ready = false;
+    }
+  }
+  note_frame(now, *path);
+  path->peer_number = probe->tunnel;
+  // A late one, overtaken by its successor, says nothing new about this tunnel.
+  if (path->probes_seen == 0 || !newer(path->next_sequence, probe->tunnel_sequence)) {
+    measure(now, *path, *probe);
+  }
+  peer_.probes = true;
+  peer_.last_probe = now;
+  if (anew || newer(probe->sequence, peer_.sequence)) {
+    peer_.sequence = probe->sequence;
+    peer_.hears = probe->hears;
+    peer_.ready = probe->ready;
+  }
+  evaluate(now);
+}
+
+void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::string& reason) {
+  Path* const path = find(tap);
+  if (path == nullptr) return;
+  path->started = now;
+  path->heard_ever = false;
+  path->probes_seen = 0;
+  path->good_since.reset();
+  path->agreed_at.reset();
+  path->ready = path->peer_was_ready = false;
+  path->jitter = {};
+  path->rtt.reset();
+  path->transit.reset();
+  if (path->state == TunnelState::kUp) change(now, *path, TunnelState::kDown, reason);
+  if (path->state == TunnelState::kDown) path->reason = reason;
+  evaluate(now);
+}
+
+// When this process itself was kept from running, silence proves nothing about the lines.
+void Liveness::forgive_our_own_delay(TimePoint now) {
+  const Duration late = now - next_tick_;
+  if (late < interval_) return;
+  for (Path& path : paths_) path.last_rx = std::min(now, path.last_rx + late);
+  peer_.last_frame = std::min(now, peer_.last_frame + late);
+  next_tick_ = now;
+}
+
+void Liveness::handle_timeout(TimePoint now) {
+  if (now < next_tick_) return;
+  forgive_our_own_delay(now);
+  next_tick_ = now + interval_ / kTicksPerRound;
+  evaluate(now);
+  if (now < next_round_) return;
+  next_round_ = std::max(next_round_ + interval_, now + interval_ / 2);
+  queue_round(now);
+}
+
+// Which tunnels get a probe in this round. Data is as good a sign of life as a probe, so a
+// tunnel that carries and is busy is left alone; one of those that carry always takes the
+// view along.
+void Liveness::queue_round(TimePoint now) {
+  ++round_;
+  std::vector<Path*> carrying;
+  for (Path& path : paths_) {
+    if (path.state == TunnelState::kUp) carrying.push_back(&path);
+    path.queued |= path.state != TunnelState::kUp || !path.busy || loud_rounds_ > 0;
+    path.busy = false;
+  }
+  if (!carrying.empty()) carrying[round_ % carrying.size()]->queued = true;
+  if (loud_rounds_ > 0) --loud_rounds_;
+  announced_hears_ = hears_bits(now);
+  announced_ready_ = ready_bits();
+}
+
+std::uint64_t Liveness::hears_bits(TimePoint now) const {
+  std::uint64_t bits = 0;
+  const bool alive = peer_alive(now);
+  for (const Path& path : paths_) {
+    bits |= static_cast<std::uint64_t>(path.heard_ever && !silent(now, path, alive)) << path.number;
+  }
+  return bits;
+}
+
+std::uint64_t Liveness::ready_bits() const {
+  std::uint64_t bits = 0;
+  for (const Path& path : paths_) bits |= static_cast<std::uint64_t>(path.ready) << path.number;
+  return bits;
+}
+
+// The peer waits for news: they go out at once and on all tunnels, not with the next round.
+void Liveness::announce(TimePoint now) {
+  const std::uint64_t hears = hears_bits(now), ready = ready_bits();
+  if (hears == announced_hears_ && ready == announced_ready_) return;
+  announced_hears_ = hears;
+  announced_ready_ = ready;
+  loud_rounds_ = kLoudRounds;
+  for (Path& path : paths_) path.queued = true;
+}
+
+std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
+  const auto path = std::find_if(paths_.begin(), paths_.end(), [](const Path& p) { return p.queued; });
+  if (path == paths_.end()) return std::nullopt;
+  path->queued = false;
+  if (path->tx_packets) ++*path->tx_packets;  // this one is no data
+  Probe probe;
+  probe.role = static_cast<std::uint8_t>(options_.role);
+  probe.tunnel = static_cast<std::uint8_t>(path->number);
+  probe.instance = options_.instance;
+  probe.sequence = ++sequence_;
+  probe.tunnel_sequence = path->sequence++;
+  probe.sent_us = micros(now);
+  if (path->probes_seen > 0 && now - path->last_probe < seconds(60)) {
+    probe.echo_us = path->peer_sent_us;
+    probe.held_us = static_cast<std::uint32_t>(duration_cast<microseconds>(now - path->last_probe).count());
+  }
+  probe.hears = hears_bits(now);
+  probe.ready = ready_bits();
+  return Transmit{path->tunnel.tap, render_probe(probe)};
+}
+
+std::optional<TunnelChange> Liveness::poll_change() {
+  if (changes_.empty()) return std::nullopt;
+  TunnelChange first = std::move(changes_.front());
+  changes_.erase(changes_.begin());
+  return first;
+}
+
+std::optional<std::string> Liveness::poll_restart(TimePoint now) {
+  if (options_.role != model::Role::kClient) return std::nullopt;
+  for (Path& path : paths_) {
+    if (now < path.restart_at) continue;
+    path.restart_at = now + path.restart_pause;
+    path.restart_pause = std::min(path.restart_pause * 2, kMaxRestart);
+    return path.tunnel.tap;
+  }
+  return std::nullopt;
+}
+
+void Liveness::change(TimePoint now, Path& path, TunnelState to, std::string reason) {
+  if (path.state == to) return;
+  changes_.push_back({path.tunnel.tap, path.tunnel.wan, path.state, to, reason});
+  path.state = to;
+  path.reason = std::move(reason);
+  path.since = now;
+  path.good_since.reset();
+  path.agreed_at.reset();
+  if (to == TunnelState::kDown) {
+    const bool flaps = path.went_down && now - *path.went_down < kFlapping + path.hold;
+    path.hold = flaps ? std::min(path.hold * 2, kMaxHold) : kFirstHold;
+    path.went_down = now;
+    path.ready = path.peer_was_ready = false;
+  }
+  path.ready = to == TunnelState::kUp;
+}
+
+// Empty: it carries.
+std::string Liveness::why_down(TimePoint now, const Path& path, bool alive) const {
+  if (!path.heard_ever) return "nothing heard from the peer";
+  if (silent(now, path, alive)) {
+    return fmt::format("nothing heard from the peer for {}", in_seconds(now - path.last_rx));
+  }
+  if (!peer_bit(peer_.hears, path)) return "the peer hears nothing from here";
+  if (path.peer_was_ready && !peer_bit(peer_.ready, path)) return "the peer stopped using it";
+  return {};
+}
+
+// From "down" to "up": both ends have heard each other for the hold time, and say so. The end
+// that learns of it first waits half a round trip, so that both use the tunnel at once
+// and no packet comes out of a tap that is not in the bond yet.
+void Liveness::judge_return(TimePoint now, Path& path, bool carries) {
+  if (!carries) {
+    path.good_since.reset();
+    path.agreed_at.reset();
+    path.ready = false;
+    return;
+  }
+  if (!path.good_since) path.good_since = now;
+  const bool was_ready = path.ready;
+  path.ready = now - *path.good_since >= path.hold;
+  if (!path.ready || !peer_bit(peer_.ready, path)) {
+    path.agreed_at.reset();
+    return;
+  }
+  if (!path.agreed_at) path.agreed_at = was_ready ? now : now + path.rtt.value_or(Duration{}) / 2;
+  if (now >= *path.agreed_at) {
+    const std::string away = path.went_down ? in_seconds(now - *path.went_down) : std::string("a while");
+    change(now, path, TunnelState::kUp, fmt::format("heard both ways again after {}", away));
+  }
+}
+
+void Liveness::judge(TimePoint now, Path& path, bool alive) {
+  const std::string why = why_down(now, path, alive);
+  switch (path.state) {
+    case TunnelState::kStarting: {
+      const bool other_carries = std::any_of(paths_.begin(), paths_.end(), [&](const Path& other) {
+        return other.state == TunnelState::kUp && now - other.since >= kStartGrace;
+      });
+      if (why.empty()) {
+        change(now, path, TunnelState::kUp, "heard both ways");
+      } else if (other_carries && now - path.started >= kStartGrace) {
+        change(now, path, TunnelState::kDown, why);
+      }
+      break;
+    }
+    case TunnelState::kUp:
+      path.peer_was_ready |= peer_bit(peer_.ready, path);
+      if (!why.empty()) change(now, path, TunnelState::kDown, why);
+      break;
+    case TunnelState::kDown:
+      if (!path.heard_ever || !heard(now, path)) path.reason = why;
+      judge_return(now, path, why.empty() && heard(now, path));
+      break;
+  }
+}
+
+// No bondd at the other end: what comes out of the tunnel is all there is to go by, and its
+// ARP requests come every ARP interval. For the status only; nothing leaves the bond.
+void Liveness::judge_without_probes(TimePoint now, Path& path) {
+  const Duration limit = std::max<Duration>(3 * options_.arp_interval, kQuietWithoutProbes);
+  if (path.heard_ever && now - path.last_rx <= limit) {
+    change(now, path, TunnelState::kUp, "heard; the peer sends no probes, the kernel's ARP monitor decides");
+  } else if (path.heard_ever) {
+    change(now, path, TunnelState::kDown,
+           fmt::format("nothing heard from the peer for {}", in_seconds(limit)));
+  }
+}
+
+void Liveness::evaluate(TimePoint now) {
+  if (peer_.probes && now - peer_.last_probe > kProbesStopped) {
+    const bool frames = std::any_of(paths_.begin(), paths_.end(), [&](const Path& p) {
+      return p.heard_ever && p.last_rx > peer_.last_probe + kNoProbesAfter;
+    });
+    if (frames) peer_ = Peer{};
+  }
+  if (peer_.probes) {
+    const bool alive = peer_alive(now);
+    for (Path& path : paths_) judge(now, path, alive);
+  } else if (peer_.frame_ever && now - peer_.first_frame >= kNoProbesAfter) {
+    for (Path& path : paths_) judge_without_probes(now, path);
+  }
+  choose_dead();
+  announce(now);
+}
+
+// When the last living tunnel dies too, all stays as it is: whichever comes back first
+// finds the bond with something in it.
+void Liveness::choose_dead() {
+  std::set<std::string> down;
+  for (const Path& path : paths_) {
+    if (path.state == TunnelState::kDown) down.insert(path.tunnel.tap);
+  }
+  if (!peer_.probes) down.clear();
+  if (!down.empty() && down.size() == paths_.size()) {
+    std::erase_if(dead_, [&](const std::string& tap) { return !down.contains(tap); });
+    if (dead_.size() == paths_.size()) dead_.clear();
+    return;
+  }
+  dead_ = std::move(down);
+}
+
+TunnelView Liveness::view(TimePoint now, const std::string& tap) const {
+  const Path* const path = find(tap);
+  if (path == nullptr) return {};
+  TunnelView out;
+  out.state = path->state;
+  out.since = path->since;
+  out.heard = heard(now, *path);
+  out.heard_by_peer = peer_bit(peer_.hears, *path);
+  if (path->state == TunnelState::kStarting) out.reason = "no answer from the peer yet";
+  if (path->state == TunnelState::kDown) out.reason = path->reason;
+  if (path->rtt && out.heard) out.rtt_ms = to_ms(*path->rtt);
+  if (path->probes_seen > 0 && out.heard) out.loss_percent = path->loss < 0.0005 ? 0.0 : path->loss * 100;
+  return out;
+}
+
+}  // namespace bondd::control
