@@ -145,7 +145,9 @@ void Engine::Impl::sync_link(TimePoint now, LinkId id) {
   const double weight = weight_of(link);
   const Rate rate = link.config().upload;
   if (place.tier == tier && place.weight == weight && place.rate == rate) return;
-  if (tier >= Scheduler::Tier::kSilent && place.tier < Scheduler::Tier::kSilent) reorder.forget_link(id);
+  const bool carries = tier < Scheduler::Tier::kSilent, carried = place.tier < Scheduler::Tier::kSilent;
+  if (carried && !carries) reorder.forget_link(id);
+  if (carries && !carried) reorder.expect_link(now, id);
   place.tier = tier;
   place.weight = weight;
   place.rate = rate;
@@ -177,6 +179,7 @@ void Engine::handle_timeout(TimePoint now) {
     if (now >= link.deadline()) link.on_timer(now, e.surroundings(id));
     if (link.flow_generation() != e.places[id].seen_generation) e.follow_flow(now, e.places[id]);
   }
+  e.probe_witnesses(now);
   e.keys.on_timer(now);
   if (e.keys.offering() && now >= e.next_key_offer) {
     e.next_key_offer = now + kKeyOffer;
@@ -193,6 +196,18 @@ void Engine::handle_timeout(TimePoint now) {
   }
   e.reorder.settle(now);
   e.sync(now);
+}
+
+// Whether a link is dead, or the peer just busy, is only told by another link:
+// an idle one is asked.
+void Engine::Impl::probe_witnesses(TimePoint now) {
+  for (const LinkId suspect : ids) {
+    const auto since = places[suspect].link->suspect_since(now);
+    if (!since) continue;
+    for (const LinkId id : ids) {
+      if (id != suspect && places[id].link->heard() < *since) places[id].link->probe_idle(now);
+    }
+  }
 }
 
 std::optional<TimePoint> Engine::poll_timeout() const {

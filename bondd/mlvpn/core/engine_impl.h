@@ -54,6 +54,7 @@ struct Engine::Impl {
   void sync_link(TimePoint now, LinkId id);
   void follow_flow(TimePoint now, Place& place);
   void update_spread_hint();
+  void probe_witnesses(TimePoint now);
   [[nodiscard]] double weight_of(const Link& link) const;
 
   // engine_rx.cc

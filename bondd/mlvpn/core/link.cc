@@ -382,12 +382,9 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
     if (!unanswered_since_ || now - *unanswered_since_ < probe_interval()) return;
     const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();
     if (now - last_probe_ >= interval) {
-      last_probe_ = now;
       if (!first_probe_) first_probe_ = now;
       ++probes_;
-      std::uint8_t body[8];
-      store_be(body, static_cast<std::uint64_t>(now.time_since_epoch().count()));
-      if (const auto to = destination()) queue_control(PacketType::kProbe, *to, id_, body);
+      send_probe(now);
     }
     if (state_ != LinkState::kSilent && probes_ >= 3 && now - *first_probe_ >= silence_limit() && others.other &&
         others.other_heard >= *first_probe_) {
@@ -407,6 +404,27 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
   if (quiet > limit && others_since >= (was_busy ? 10U : 2U)) {
     go_silent(now, "nothing heard for " + milliseconds(quiet), others);
   }
+}
+
+void Link::send_probe(TimePoint now) {
+  last_probe_ = now;
+  std::uint8_t body[8];
+  store_be(body, static_cast<std::uint64_t>(now.time_since_epoch().count()));
+  if (const auto to = destination()) queue_control(PacketType::kProbe, *to, id_, body);
+}
+
+std::optional<TimePoint> Link::suspect_since(TimePoint now) const {
+  if (!in_session() || state_ == LinkState::kSilent || !first_probe_ || probes_ < 2) return std::nullopt;
+  const Duration overdue = estimator_.srtt() + 2 * estimator_.rttvar();
+  return now - *first_probe_ > overdue ? first_probe_ : std::nullopt;
+}
+
+void Link::probe_idle(TimePoint now) {
+  if (!in_session() || !peer_can(kCapProbe) || now - last_probe_ < probe_interval()) return;
+  // Also counts as a question of its own: a second dead line is found, too.
+  if (!unanswered_since_) unanswered_since_ = now;
+  send_probe(now);
+  update_deadline(now);
 }
 
 // No data goes there any more. Of an upstream server we can do more: told over

@@ -92,6 +92,12 @@ class Link {
   [[nodiscard]] TimePoint deadline() const { return deadline_; }
   void update_deadline(TimePoint now);
 
+  // Since when probes are unanswered, when an answer is overdue but that is not
+  // yet taken for silence.
+  [[nodiscard]] std::optional<TimePoint> suspect_since(TimePoint now) const;
+  // Asks the peer to answer, though nothing suggests that it would not.
+  void probe_idle(TimePoint now);
+
   // --- configuration
   void update(TimePoint now, const LinkConfig& config);
   void set_remote(TimePoint now, const Endpoint& remote);
@@ -135,6 +141,7 @@ class Link {
                        std::span<const std::uint8_t> text, bool known_flow);
   void check_session(TimePoint now, const Surroundings& others);
   void check_silence(TimePoint now, const Surroundings& others);
+  void send_probe(TimePoint now);
   void check_tolerances(TimePoint now);
   void go_silent(TimePoint now, std::string reason, const Surroundings& others);
   [[nodiscard]] Duration probe_interval() const;

@@ -10,7 +10,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration kMinPatience = 5ms;
-constexpr auto kActive = 1s;       // a link that carried nothing for this long is not waited for
+constexpr auto kActive = 2s;       // a link that carried nothing for this long is not waited for
 constexpr auto kForget = 3s;       // a measured spread counts for this long
 constexpr auto kSlack = 2ms;
 // data_seq is not authenticated. Numbers this far ahead, or too old to be known,
@@ -55,8 +55,7 @@ void ReorderBuffer::insert(TimePoint now, LinkId link, std::uint64_t seq, const 
     start_ = next_ = seq;
   }
   LinkProgress& progress = links_[link];
-  if (!progress.active || progress.newest > next_ + kFarAhead) {
-    if (progress.active) forget_link(link);
+  if (!progress.active) {
     progress = {std::min(seq, next_), now, true};
     active_ids_[active_count_++] = link;
   }
@@ -249,11 +248,16 @@ void ReorderBuffer::reset() {
     }
   }
   std::fill(delivered_.begin(), delivered_.end(), 0);
-  for (std::size_t i = 0; i < active_count_; ++i) links_[active_ids_[i]].active = false;
-  active_count_ = 0;
+  for (std::size_t i = 0; i < active_count_; ++i) links_[active_ids_[i]].newest = 0;
   started_ = false;
   deadline_.reset();
   passed_at_.reset();
+}
+
+void ReorderBuffer::expect_link(TimePoint now, LinkId link) {
+  LinkProgress& progress = links_[link];
+  if (!progress.active) active_ids_[active_count_++] = link;
+  progress = {started_ ? next_ : 0, now, true};
 }
 
 void ReorderBuffer::forget_link(LinkId link) {

@@ -43,6 +43,8 @@ class ReorderBuffer {
   // The peer counts from anew: everything held is released in order, and the
   // next packet's number is where to start.
   void reset();
+  // The link may carry DATA from now on: what is missing may be on it.
+  void expect_link(TimePoint now, LinkId link);
   // The link carries nothing any more: do not wait for it.
   void forget_link(LinkId link);
   // How far apart the links may deliver, from their round trips; the spread

@@ -1,0 +1,444 @@
+// Whole tunnels: two engines with two lines between them, and one engine
+// against an upstream-like server with two links.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/support/mlvpn_peer.h"
+
+namespace bondd::mlvpn {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace test;
+
+constexpr LinkId kBoth[2] = {0, 1};
+const Endpoint kServers[2] = {endpoint("203.0.113.10", 1194), endpoint("203.0.113.10", 1196)};
+const Endpoint kClients[2] = {endpoint("198.51.101.2", 40001), endpoint("198.51.102.2", 40002)};
+
+// A client and a server engine; line i has a one-way delay and can be cut.
+struct Pair {
+  Rig client{engine_config(Role::kClient, 1)};
+  Rig server{engine_config(Role::kServer, 2)};
+  Duration delay[2] = {10ms, 10ms};
+  bool cut[2] = {false, false};
+  struct Flying {
+    bool to_server;
+    LinkId path;
+    Bytes bytes;
+  };
+  std::multimap<TimePoint, Flying> air;
+  std::uint64_t sent_into_cut = 0;  // DATA
+
+  explicit Pair(LinkConfig a = {.name = "ovh"}, LinkConfig b = {.name = "orange"}) {
+    LinkConfig configs[2] = {a, b};
+    for (int i = 0; i < 2; ++i) {
+      LinkConfig config = configs[i];
+      config.remote = kServers[i];
+      EXPECT_EQ(client.engine->add_link(client.now, config), i);
+      config.remote.reset();
+      EXPECT_EQ(server.engine->add_link(server.now, config), i);
+    }
+  }
+
+  void launch(Rig& from, bool to_server) {
+    from.collect();
+    for (Sent& s : from.sent) {
+      const auto line = s.path;
+      if (cut[line]) {
+        const auto p = decode(s.bytes);
+        sent_into_cut += p && p->type == kData;
+        continue;
+      }
+      LinkId at = line;
+      if (to_server) at = s.to == kServers[0] ? 0 : 1;  // a re-homed packet comes to its link's port
+      air.emplace(from.now + delay[line], Flying{to_server, at, s.bytes});
+    }
+    from.sent.clear();
+  }
+
+  void run_for(Duration duration) {
+    const TimePoint end = client.now + duration;
+    for (;;) {
+      launch(client, true);
+      launch(server, false);
+      TimePoint next = end;
+      if (!air.empty()) next = std::min(next, air.begin()->first);
+      for (Rig* rig : {&client, &server}) {
+        if (const auto t = rig->engine->poll_timeout()) next = std::min(next, *t);
+      }
+      next = std::max(next, client.now);
+      client.now = server.now = next;
+      for (Rig* rig : {&client, &server}) {
+        const auto t = rig->engine->poll_timeout();
+        if (t && *t <= next) rig->engine->handle_timeout(next);
+      }
+      while (!air.empty() && air.begin()->first <= next) {
+        const Flying f = air.begin()->second;
+        air.erase(air.begin());
+        if (f.to_server) {
+          server.receive(f.path, kClients[f.path], f.bytes);
+        } else {
+          client.receive(f.path, kServers[f.path], f.bytes);
+        }
+      }
+      if (next >= end) {
+        launch(client, true);
+        launch(server, false);
+        break;
+      }
+    }
+  }
+
+  // `n` packets a millisecond apart, numbered from `first`; answered one to one
+  // when `both`.
+  void stream(Rig& from, int n, int first = 0, bool both = false) {
+    for (int i = 0; i < n; ++i) {
+      from.from_tun(text("p" + std::to_string(first + i)));
+      if (both) (&from == &client ? server : client).from_tun(text("r"));
+      run_for(1ms);
+    }
+  }
+};
+
+TEST(Engine, TwoBonddKnowEachOtherAndUseBothLinks) {
+  Pair pair;
+  pair.run_for(100ms);
+  for (LinkId i : kBoth) {
+    EXPECT_EQ(pair.client.state(i), LinkState::kUp);
+    EXPECT_EQ(pair.server.state(i), LinkState::kUp);
+    EXPECT_TRUE(pair.client.stats(i).peer_is_bondd);
+    EXPECT_TRUE(pair.server.stats(i).peer_is_bondd);
+  }
+  pair.stream(pair.client, 200);
+  pair.run_for(100ms);
+  ASSERT_EQ(pair.server.delivered.size(), 200U);
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(pair.server.delivered[i], text("p" + std::to_string(i)));
+  EXPECT_GT(pair.client.stats(0).tx_packets, 60U);
+  EXPECT_GT(pair.client.stats(1).tx_packets, 60U);
+}
+
+TEST(Engine, KeepsOrderOverLinksOfUnlikeDelay) {
+  Pair pair;
+  pair.delay[1] = 45ms;
+  pair.run_for(200ms);
+  pair.stream(pair.client, 500);
+  pair.run_for(500ms);
+  ASSERT_EQ(pair.server.delivered.size(), 500U);
+  for (int i = 0; i < 500; ++i) ASSERT_EQ(pair.server.delivered[i], text("p" + std::to_string(i)));
+}
+
+TEST(Engine, SharesFollowTheWeights) {
+  Pair pair({.name = "a", .weight = 3}, {.name = "b", .weight = 1});
+  pair.run_for(100ms);
+  const auto before = pair.client.stats(0).tx_bytes, before_b = pair.client.stats(1).tx_bytes;
+  for (int i = 0; i < 4000; ++i) {
+    pair.client.from_tun(Bytes(i % 3 == 0 ? 60 : 1300, 1));
+    if (i % 20 == 0) pair.run_for(1ms);
+  }
+  const double a = static_cast<double>(pair.client.stats(0).tx_bytes - before);
+  const double b = static_cast<double>(pair.client.stats(1).tx_bytes - before_b);
+  EXPECT_NEAR(a / b, 3.0, 0.15);
+}
+
+TEST(Engine, AGivenUploadIsAnUpperBoundAndMakesTunWait) {
+  Pair pair({.name = "a", .upload = Rate{2'000'000}}, {.name = "b", .upload = Rate{1'000'000}});
+  pair.run_for(100ms);
+  std::uint64_t offered = 0;
+  const auto bytes = [&] { return pair.client.stats(0).tx_bytes + pair.client.stats(1).tx_bytes; };
+  const auto before = bytes();
+  for (int ms = 0; ms < 2000; ++ms) {
+    while (pair.client.engine->packet_budget() > 0) {
+      pair.client.from_tun(Bytes(1000, 2));
+      ++offered;
+    }
+    pair.run_for(1ms);
+  }
+  const double mbit = static_cast<double>(bytes() - before) * 8 / 2e6;
+  EXPECT_NEAR(mbit, 3.0, 0.2);
+  EXPECT_EQ(pair.client.engine->stats().dropped_queue_full, 0U);
+}
+
+TEST(Engine, ASilentlyDeadLineIsLeftWithinAFewRoundTrips) {
+  Pair pair;
+  pair.run_for(100ms);
+  pair.stream(pair.server, 300, 0, true);
+  pair.cut[1] = true;
+  const TimePoint cut_at = pair.client.now;
+  while (pair.server.state(1) != LinkState::kSilent || pair.client.state(1) != LinkState::kSilent) {
+    pair.stream(pair.server, 1, 0, true);
+    ASSERT_LT(pair.client.now - cut_at, 300ms);
+  }
+  pair.sent_into_cut = 0;
+  pair.stream(pair.server, 500, 1000, true);
+  EXPECT_EQ(pair.sent_into_cut, 0U);
+  // And is used again when it is back.
+  pair.cut[1] = false;
+  pair.run_for(300ms);
+  EXPECT_EQ(pair.server.state(1), LinkState::kUp);
+  EXPECT_EQ(pair.client.state(1), LinkState::kUp);
+}
+
+TEST(Engine, NothingIsTakenForSilentWhileAllIsWell) {
+  Pair pair;
+  pair.delay[1] = 80ms;
+  pair.run_for(300ms);
+  pair.client.events.clear();
+  pair.server.events.clear();
+  for (int i = 0; i < 20; ++i) {
+    pair.stream(pair.server, 200);
+    pair.run_for(3s);
+  }
+  EXPECT_TRUE(pair.client.events.empty());
+  EXPECT_TRUE(pair.server.events.empty());
+}
+
+TEST(Engine, DeliveryGoesOnWhenALinkDiesWithPacketsInFlight) {
+  Pair pair;
+  pair.run_for(100ms);
+  pair.stream(pair.server, 100, 0, true);
+  pair.run_for(100ms);
+  pair.client.delivered.clear();
+  pair.cut[1] = true;
+  pair.stream(pair.server, 400, 0, true);
+  pair.run_for(100ms);
+  // What was sent into the dead line is lost, nothing else, and in order.
+  EXPECT_GT(pair.client.delivered.size(), 300U);
+  int last = -1;
+  for (const Bytes& b : pair.client.delivered) {
+    const int n = std::stoi(std::string(b.begin() + 1, b.end()));
+    EXPECT_GT(n, last);
+    last = n;
+  }
+  EXPECT_EQ(last, 399);
+}
+
+TEST(Engine, AServerThatRestartsGetsItsLinksBackAtOnce) {
+  Pair pair;
+  pair.run_for(100ms);
+  pair.stream(pair.client, 50, 0, true);
+  Rig reborn(engine_config(Role::kServer, 3));
+  reborn.now = pair.client.now;
+  reborn.engine.reset();
+  reborn.engine = std::make_unique<Engine>(
+      reborn.now, engine_config(Role::kServer, 3),
+      SecretKey::from_password({reinterpret_cast<const std::uint8_t*>(kPassword), std::strlen(kPassword)}));
+  for (const char* name : {"ovh", "orange"}) reborn.engine->add_link(reborn.now, {.name = name});
+  std::swap(pair.server.engine, reborn.engine);
+  pair.server.delivered.clear();
+  pair.stream(pair.client, 400);
+  EXPECT_EQ(pair.client.state(0), LinkState::kUp);
+  EXPECT_EQ(pair.server.state(0), LinkState::kUp);
+  EXPECT_GT(pair.server.delivered.size(), 250U);
+  EXPECT_GE(std::stoi(std::string(pair.server.delivered.back().begin() + 1, pair.server.delivered.back().end())), 388);
+}
+
+TEST(Engine, TheKeyChangesAtOneEndAfterTheOtherWithoutALoss) {
+  Pair pair;
+  pair.run_for(100ms);
+  const auto key = [] {
+    const std::string p = "the next password";
+    return SecretKey::from_password({reinterpret_cast<const std::uint8_t*>(p.data()), p.size()});
+  };
+  pair.stream(pair.client, 50);
+  pair.server.engine->set_key(pair.server.now, key());
+  pair.stream(pair.client, 1500, 50);
+  pair.client.engine->set_key(pair.client.now, key());
+  pair.stream(pair.client, 1500, 1550);
+  pair.run_for(100ms);
+  EXPECT_EQ(pair.server.delivered.size(), 3050U);
+  pair.client.sent.clear();
+  pair.client.from_tun(text("x"));
+  ASSERT_FALSE(pair.client.sent.empty());
+  EXPECT_TRUE(decode(pair.client.sent.at(0).bytes, false, "the next password"));
+}
+
+TEST(Engine, AddingAndRemovingALinkLosesNothingOnTheOthers) {
+  Pair pair;
+  pair.run_for(100ms);
+  pair.stream(pair.client, 100);
+  pair.client.engine->remove_link(pair.client.now, 1);
+  pair.client.collect();
+  const auto goodbye = decode(pair.client.sent.back().bytes);
+  ASSERT_TRUE(goodbye);
+  EXPECT_EQ(goodbye->type, kDisconnect);
+  pair.stream(pair.client, 100, 100);
+  pair.client.engine->update_link(pair.client.now, 0, {.name = "ovh", .remote = kServers[0], .weight = 7});
+  pair.stream(pair.client, 100, 200);
+  pair.run_for(100ms);
+  EXPECT_EQ(pair.server.state(1), LinkState::kDown);
+  EXPECT_EQ(pair.server.delivered.size(), 300U);
+}
+
+TEST(Engine, FallbackLinksCarryOnlyWhenNothingElseDoes) {
+  Pair pair({.name = "fibre"}, {.name = "lte", .fallback_only = true});
+  pair.run_for(100ms);
+  pair.sent_into_cut = 0;
+  const auto before = pair.client.stats(1).tx_packets;
+  pair.stream(pair.client, 100);
+  EXPECT_LE(pair.client.stats(1).tx_packets, before + 3);
+  pair.cut[0] = true;
+  pair.stream(pair.client, 600, 100);
+  pair.run_for(100ms);
+  EXPECT_EQ(pair.server.delivered.back(), text("p699"));
+}
+
+// ------------------------------------------------- against an upstream server
+
+// The client engine with two links signed on to an upstream-like server.
+struct Upstream : Rig {
+  PeerFlowState peer[2] = {{.flow = 0x11, .seq = 0}, {.flow = 0x22, .seq = 0}};
+  std::uint64_t data_seq = 0;
+  Upstream() : Rig(engine_config(Role::kClient)) {
+    for (LinkId i : kBoth) {
+      engine->add_link(now, {.name = i == 0 ? "ovh" : "orange", .remote = kServers[i]});
+    }
+    run_for(1ms);
+    for (LinkId i : kBoth) receive(i, kServers[i], peer[i].make(kAuthOk, text("OK")));
+    run_for(1ms);
+    sent.clear();
+  }
+  // The server's DATA over both links (or one), for `ms` milliseconds.
+  void flow(int ms, bool second_line) {
+    for (int i = 0; i < ms; ++i) {
+      for (LinkId link : kBoth) {
+        const Bytes d = peer[link].make(kData, text("d"), data_seq++, false, std::exchange(echo[link], 0xffff));
+        if (link == 0 || second_line) receive(link, kServers[link], d);
+      }
+      from_tun(text("ack"));
+      for (const Sent& s : sent) echo[s.link] = decode(s.bytes)->timestamp;
+      run_for(1ms);
+    }
+  }
+  std::uint16_t echo[2] = {0xffff, 0xffff};
+};
+
+TEST(Engine, ADeadLinesLinkIsTakenFromAnUpstreamServerOverALivingLine) {
+  Upstream rig;
+  rig.flow(500, true);
+  ASSERT_EQ(rig.state(1), LinkState::kUp);
+  rig.sent.clear();
+  const TimePoint cut_at = rig.now;
+  while (rig.state(1) == LinkState::kUp) {
+    rig.flow(1, false);
+    ASSERT_LT(rig.now - cut_at, 300ms);
+  }
+  // The server hears of it at link 1's port, from line 0.
+  bool told = false;
+  for (const Sent& s : rig.sent) {
+    if (s.link != 1 || s.path != 0) continue;
+    const auto p = decode(s.bytes);
+    ASSERT_TRUE(p);
+    told = told || (p->type == kDisconnect && s.to == kServers[1]);
+  }
+  EXPECT_TRUE(told);
+  // Its own line is tried again, and nothing else goes there.
+  rig.sent.clear();
+  rig.flow(1000, false);
+  int auths = 0;
+  for (const Sent& s : rig.sent) {
+    if (s.path != 1) continue;
+    const auto p = decode(s.bytes);
+    EXPECT_EQ(p->type, kAuth);
+    ++auths;
+  }
+  EXPECT_GE(auths, 1);
+  rig.receive(1, kServers[1], rig.peer[1].make(kAuthOk, text("OK")));
+  EXPECT_EQ(rig.state(1), LinkState::kUp);
+}
+
+TEST(Engine, AnUpstreamServersQuietLinkIsNotTakenForDead) {
+  Upstream rig;
+  // It uses link 0 alone (link 1 is its fallback) and answers keepalives once in 2 s.
+  for (int second = 0; second < 20; ++second) {
+    for (int i = 0; i < 100; ++i) {
+      rig.receive(0, kServers[0], rig.peer[0].make(kData, text("d"), rig.data_seq++));
+      rig.run_for(10ms);
+    }
+    rig.receive(0, kServers[0], rig.peer[0].make(kKeepalive));
+    if (second % 2 == 0) rig.receive(1, kServers[1], rig.peer[1].make(kKeepalive));
+  }
+  EXPECT_EQ(rig.state(1), LinkState::kUp);
+}
+
+TEST(Engine, ASteppingWallClockChangesNothing) {
+  // The wall clock enters once, as the base of the sequence numbers. Whatever
+  // it was, an hour of running is an hour.
+  EngineConfig config = engine_config(Role::kClient);
+  config.wall_clock_us = 0;
+  Rig rig(config);
+  rig.engine->add_link(rig.now, {.name = "ovh", .remote = kServers[0]});
+  PeerFlowState peer;
+  rig.run_for(1ms);
+  rig.receive(0, kServers[0], peer.make(kAuthOk, text("OK")));
+  for (int i = 0; i < 3600; ++i) {
+    rig.receive(0, kServers[0], peer.make(kKeepalive));
+    rig.run_for(1s);
+  }
+  EXPECT_EQ(rig.stats(0).disconnects, 0U);
+}
+
+TEST(Engine, TheSameSeedGivesTheSameBytes) {
+  const auto run = [] {
+    Pair pair;
+    pair.run_for(100ms);
+    pair.client.from_tun(text("x"));
+    return pair.client.sent.at(0).bytes;
+  };
+  EXPECT_EQ(run(), run());
+}
+
+TEST(Engine, ABlockedSocketHoldsItsPacketsInTheQueueNotTheOthers) {
+  Pair pair;
+  pair.run_for(100ms);
+  pair.client.engine->path_blocked(pair.client.now, 0);
+  pair.client.engine->path_blocked(pair.client.now, 1);
+  for (int i = 0; i < 20; ++i) pair.client.from_tun(text("p" + std::to_string(i)));
+  EXPECT_TRUE(pair.client.sent.empty());
+  EXPECT_EQ(pair.client.engine->stats().ingress_queued, 20U);
+  pair.client.engine->path_writable(pair.client.now, 1);
+  pair.client.collect();
+  for (const Sent& s : pair.client.sent) EXPECT_EQ(s.path, 1);
+  EXPECT_EQ(pair.client.sent.size(), 20U);
+}
+
+TEST(Engine, ABurstHasEqualSizesAndAShorterLast) {
+  Pair pair;
+  pair.run_for(100ms);
+  Rig& rig = pair.client;
+  std::vector<PacketRef> packets;
+  for (const std::size_t size : {1300, 1300, 1300, 700, 1300, 1300, 1400, 20}) {
+    auto p = rig.engine->pool().take();
+    p->size = static_cast<std::uint32_t>(size);
+    std::fill_n(p->data, size, std::uint8_t{7});
+    packets.push_back(*p);
+  }
+  rig.engine->handle_packets(rig.now, packets);
+  std::vector<std::vector<std::uint32_t>> bursts;
+  Transmit t;
+  while (rig.engine->poll_transmit(rig.now, t)) {
+    bursts.emplace_back();
+    for (const auto& p : t.packets) bursts.back().push_back(p.size - 44);
+    rig.engine->recycle(t.packets);
+  }
+  EXPECT_THAT(bursts, testing::ElementsAre(testing::ElementsAre(1300, 1300, 1300, 700),
+                                           testing::ElementsAre(1300, 1300), testing::ElementsAre(1400, 20)));
+}
+
+TEST(Engine, ReturnsEveryBufferToThePool) {
+  Pair pair;
+  pair.run_for(100ms);
+  const auto free = pair.client.engine->pool().free_buffers();
+  const auto server_free = pair.server.engine->pool().free_buffers();
+  pair.delay[1] = 40ms;
+  pair.stream(pair.client, 300, 0, true);
+  pair.cut[1] = true;
+  pair.stream(pair.client, 300, 0, true);
+  pair.run_for(2s);
+  EXPECT_EQ(pair.client.engine->pool().free_buffers(), free);
+  EXPECT_EQ(pair.server.engine->pool().free_buffers(), server_free);
+}
+
+}  // namespace
+}  // namespace bondd::mlvpn
