@@ -46,7 +46,9 @@ std::string to_string(const TunOffloads& offloads) {
   const std::array<std::pair<bool, const char*>, 4> names{
       {{offloads.vnet, "vnet"}, {offloads.tso4, "tso4"}, {offloads.tso6, "tso6"}, {offloads.uso, "uso"}}};
   for (const auto& [on, name] : names) {
-    if (on) text += (text.empty() ? "" : " ") + std::string(name);
+    if (!on) continue;
+    if (!text.empty()) text += ' ';
+    text += name;
   }
   return text.empty() ? "none" : text;
 }

@@ -95,13 +95,16 @@ UdpSocket::SendStatus UdpSocket::send(const Endpoint& to, std::span<const Packet
   for (const PacketRef& packet : packets) {
     packets_.push_back(packet);
     slices_.push_back({packet.data, packet.size});
+    queued_bytes_ += packet.size;
   }
-  if (messages_.size() < kMaxMessages && slices_.size() < kMaxSlices) return SendStatus::kOk;
+  const bool room = messages_.size() < kMaxMessages && slices_.size() < kMaxSlices;
+  if (room && queued_bytes_ < kEagerBytes) return SendStatus::kOk;
   return flush();
 }
 
 UdpSocket::SendStatus UdpSocket::flush() {
   failed_ = false;
+  queued_bytes_ = 0;
   Outcome outcome = Outcome::kProgress;
   while (has_backlog() && outcome == Outcome::kProgress) outcome = send_some();
   if (outcome != Outcome::kProgress) {

@@ -57,6 +57,9 @@ class UdpSocket {
   static constexpr std::size_t kReceiveSingle = 64;
   static constexpr std::size_t kMaxMessages = 64;   // of one sendmmsg
   static constexpr std::size_t kMaxSlices = 1024;
+  // Queued bytes that send() hands over at once: enough to make the call cheap,
+  // few enough that the wire starts while the next packets are sealed.
+  static constexpr std::size_t kEagerBytes = 128 << 10;
 
   enum class SendStatus : std::uint8_t {
     kOk,       // all is sent
@@ -87,6 +90,9 @@ class UdpSocket {
 
   // Packets that are sent or dropped, to be recycled. Valid until the next send().
   [[nodiscard]] std::span<const PacketRef> sent() const { return std::span{packets_}.first(sent_packets_); }
+
+  // All that it holds, the unsent too: to be recycled when the socket goes.
+  [[nodiscard]] std::span<const PacketRef> all_packets() const { return packets_; }
   // Forgets them; to be called after recycling, before the next send().
   void clear_sent();
 
@@ -125,6 +131,7 @@ class UdpSocket {
   std::size_t first_message_ = 0;  // before it: sent
   std::vector<PacketRef> packets_;
   std::vector<iovec> slices_;
+  std::size_t queued_bytes_ = 0;  // since the last flush
   std::size_t sent_packets_ = 0;
 };
 
