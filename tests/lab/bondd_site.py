@@ -179,9 +179,9 @@ def difference(before, after):
     """Lines that came and went, as text; empty when all is the same."""
     said = []
     for what in before:
-        gone = [x for x in before[what] if x not in after[what]]
-        new = [x for x in after[what] if x not in before[what]]
-        if not gone and not new and before[what] != after[what]:
+        gone = [x for x in before[what] if x and x not in after[what]]
+        new = [x for x in after[what] if x and x not in before[what]]
+        if not gone and not new and [x for x in before[what] if x] != [x for x in after[what] if x]:
             said.append(f"{what}: same lines in another order")
         said += [f"{what}: - {x}" for x in gone] + [f"{what}: + {x}" for x in new]
-    return "\n".join(said[:40])
+    return "\n".join(said[:80])

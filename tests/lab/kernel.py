@@ -47,7 +47,7 @@ def machine_will_do():
                           capture_output=True).returncode == 0
 
 
-def command(args, limit, memory, direct):
+def command(args, limit, memory, direct, room):
     """The command line that runs `run --inside ARGS`, ending after `limit` seconds."""
     packed = json.dumps(args).encode().hex()
     if direct:
@@ -56,7 +56,7 @@ def command(args, limit, memory, direct):
     if not os.path.exists(UML):
         sys.exit("lab: this kernel lacks bonding or netem, and user-mode-linux is not installed: run tests/setup")
     return [UML, f"mem={memory}M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro",
-            f"init={HERE}/init", "con=null", "con0=fd:0,fd:1", "quiet",
+            f"init={HERE}/init", f"uml_dir={room}/", "con=null", "con0=fd:0,fd:1", "quiet",
             f"lab.dir={HERE}", f"lab.args={packed}", f"lab.limit={limit}"]
 
 
@@ -84,7 +84,7 @@ def run(args, limit=300, memory=512, direct=None):
     room = tempfile.mkdtemp(prefix="bondd-lab-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     started = False  # the kernel's own words at boot are not the scenario's
     said = []
-    process = subprocess.Popen(command(args, limit, memory, direct), stdin=subprocess.DEVNULL,
+    process = subprocess.Popen(command(args, limit, memory, direct, room), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
                                env=dict(os.environ, TMPDIR=room), preexec_fn=die_with_parent)
     watchdog = threading.Timer(limit + 20, kill, [process.pid])  # should the kernel itself hang
