@@ -88,6 +88,7 @@ def play(name, args):
 # The files of scenarios; importing registers them.
 import scenarios_rig  # noqa: E402,F401
 import scenarios_speed  # noqa: E402,F401
+import scenarios_lines  # noqa: E402,F401
 import scenarios_clean  # noqa: E402,F401
 import scenarios_steer  # noqa: E402,F401
 import scenarios_demo  # noqa: E402,F401
