@@ -36,7 +36,7 @@ constexpr auto kProbesStopped = seconds(5);
 constexpr auto kQuietWithoutProbes = seconds(1);  // at least; else 3 ARP intervals
 
 constexpr Duration kFirstHold = seconds(1), kMaxHold = seconds(30);
-constexpr auto kFlapping = seconds(60);  // down again so soon: hold twice as long
+constexpr Duration kFlapping = seconds(8);  // down again so soon after it came back: hold twice as long
 
 constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60);
 
@@ -420,18 +420,18 @@ std::optional<std::string> Liveness::poll_restart(TimePoint now) {
 
 void Liveness::change(TimePoint now, Path& path, TunnelState to, std::string reason) {
   if (path.state == to) return;
+  if (to == TunnelState::kDown) {
+    const bool flaps = path.went_down && now - path.since < std::max(kFlapping, 2 * path.hold);
+    path.hold = flaps ? std::min(path.hold * 2, kMaxHold) : kFirstHold;
+    path.went_down = now;
+    path.peer_was_ready = false;
+  }
   changes_.push_back({path.tunnel.tap, path.tunnel.wan, path.state, to, reason});
   path.state = to;
   path.reason = std::move(reason);
   path.since = now;
   path.good_since.reset();
   path.agreed_at.reset();
-  if (to == TunnelState::kDown) {
-    const bool flaps = path.went_down && now - *path.went_down < kFlapping + path.hold;
-    path.hold = flaps ? std::min(path.hold * 2, kMaxHold) : kFirstHold;
-    path.went_down = now;
-    path.ready = path.peer_was_ready = false;
-  }
   path.ready = to == TunnelState::kUp;
 }
 
