@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 using Device = CheckContext::Device;
 
 constexpr std::uint32_t kOthers = 0077;
-constexpr std::size_t kKeyLimit = 64 * 1024;
+constexpr std::size_t kKeyLimit = 65536;
 
 std::string join_addresses(const Device& device) {
   std::string out;
