@@ -54,19 +54,24 @@ Result<Firewall> parse_save(std::string_view text, const ChainFilter& filter);
 std::vector<std::string> missing_extensions(const Firewall& firewall);
 
 // A seam around the programs iptables-{nft,legacy}-{restore,save}; none of it goes through a shell.
+// Blocks while they run, for some milliseconds; for up to 10 s if another holds the lock.
 class Iptables {
  public:
   virtual ~Iptables() = default;
-  // The variant that this machine uses: where rules already are, else what works
-  // here, the machine's alternative first. Fails with what to install.
+  // The variant that this machine uses: where the admin's rules already are, else what works
+  // here, the machine's alternative (iptables -V) first. Found out once. Fails with what to install.
   virtual Result<Variant> variant() = 0;
-  // What is there of the chains that `filter` means, in either variant's tables.
+  // What the user should know about the choice, empty when all is well: that both variants hold rules.
+  [[nodiscard]] virtual std::string warning() const { return {}; }
+  // What is there of the chains that `filter` means, in either variant's tables; canonical.
+  // EPERM without CAP_NET_ADMIN and CAP_NET_RAW.
   virtual Result<Firewall> observe(const ChainFilter& filter) = 0;
-  // Makes chains and jumps as in `firewall`: chains in one restore transaction (-w), then
-  // the jumps that are missing. Other chains, also other own ones, stay as they are.
+  // Makes chains and jumps as in `firewall`, in one transaction: all or nothing. Other chains,
+  // also other own ones, stay as they are. A jump that is there stays where it is.
   virtual Result<> install(const Firewall& firewall) = 0;
-  // Removes the chains of `firewall` with all jumps to them, and its jumps, in whichever
-  // variant holds them. What is not there is success.
+  // Removes the chains of `firewall` with all plain jumps to them, and its jumps, in whichever
+  // variant holds them; one transaction each. What is not there is success. A chain that somebody
+  // else's rule jumps to is emptied and stays, which is an error that names the rule.
   virtual Result<> remove(const Firewall& firewall) = 0;
 };
 Result<std::unique_ptr<Iptables>> make_iptables();

@@ -1,5 +1,6 @@
 #include "tests/netns/own_netns.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -9,7 +10,24 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "bondd/base/unique_fd.h"
+
 namespace bondd::testing {
+
+namespace {
+
+constexpr const char* kLock = "/run/xtables.lock";
+
+void own_lock_file() {
+  const UniqueFd there(::open(kLock, O_CREAT | O_RDONLY | O_CLOEXEC, 0600));
+  ASSERT_TRUE(there) << std::strerror(errno);
+  ASSERT_EQ(::mount("tmpfs", "/mnt", "tmpfs", 0, nullptr), 0) << std::strerror(errno);
+  const UniqueFd own(::open("/mnt/lock", O_CREAT | O_RDONLY | O_CLOEXEC, 0600));
+  ASSERT_TRUE(own) << std::strerror(errno);
+  ASSERT_EQ(::mount("/mnt/lock", kLock, nullptr, MS_BIND, nullptr), 0) << std::strerror(errno);
+}
+
+}  // namespace
 
 void OwnNetns::SetUp() {
   if (::geteuid() != 0) {
@@ -18,10 +36,10 @@ void OwnNetns::SetUp() {
   }
   ASSERT_EQ(::unshare(CLONE_NEWNET | CLONE_NEWNS), 0) << std::strerror(errno);
   // /sys shows the devices of the namespace that it was mounted in; a lock file of our own keeps
-  // iptables off the machine's.
+  // iptables off the machine's. (Not all of /run: a lab's kernel has its modprobe there.)
   ASSERT_EQ(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0) << std::strerror(errno);
   ::mount("sysfs", "/sys", "sysfs", 0, nullptr);
-  ASSERT_EQ(::mount("tmpfs", "/run", "tmpfs", 0, nullptr), 0) << std::strerror(errno);
+  own_lock_file();
   admin("ip link set lo up");
 }
 

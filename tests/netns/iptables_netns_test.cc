@@ -1,0 +1,262 @@
+// The running iptables in namespaces: both variants, installed, read back, removed. A kernel that
+// lacks a variant skips its tests.
+#include <algorithm>
+#include <cerrno>
+
+#include "rules/iptables.h"
+#include "tests/netns/own_netns.h"
+#include "tests/support/print.h"
+
+namespace bondd::rules {
+namespace {
+
+using Words = std::vector<std::string>;
+
+Words words(const std::string& line) {
+  Words result;
+  for (std::size_t at = 0; at < line.size();) {
+    const std::size_t end = std::min(line.find(' ', at), line.size());
+    if (end > at) result.push_back(line.substr(at, end - at));
+    at = end + 1;
+  }
+  return result;
+}
+
+Chain chain(const std::string& name, const std::vector<std::string>& lines) {
+  Chain result{name, {}};
+  for (const std::string& line : lines) result.rules.push_back(words(line));
+  return result;
+}
+
+// Every form of rule that a plan writes, in canonical words.
+Firewall everything(const std::string& site) {
+  const auto own = [&](const std::string& part) { return "BONDD-" + part + "-" + site; };
+  Table filter{
+      "filter",
+      {chain(own("FWD"),
+             {"-i bond0 -j ACCEPT", "-o bond0 -j ACCEPT", "-o eth0 -m mark --mark 0x10000/0xff0000 -j ACCEPT",
+              "-i eth0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i bond0 -o eth0 -j ACCEPT",
+              "-d 172.16.16.2/32 -o bond0 -p tcp -m tcp --dport 80 -j ACCEPT"}),
+       chain(own("IN"), {"-p udp -m udp --dport 1194 -j ACCEPT",
+                         "-d 203.0.113.10/32 -p udp -m udp --dport 1196 -j ACCEPT",
+                         "-s 203.0.113.10/32 -p udp -m udp --sport 1194 -j ACCEPT", "-i bond0 -j ACCEPT"})},
+      {{"FORWARD", own("FWD")}, {"INPUT", own("IN")}}};
+  Table mangle{
+      "mangle",
+      {chain(own("MSS"), {"-i bond0 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
+                          "-o bond0 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu"}),
+       chain(own("OUT"),
+             {"-p tcp -m tcp --dport 6112 -j MARK --set-xmark 0x20000/0xff0000",
+              "-p udp -m udp --sport 53 --dport 27000:30000 -j MARK --set-xmark 0x20000/0xff0000",
+              "-s 192.168.1.0/24 -d 10.0.0.0/8 -p udp -m udp -j MARK --set-xmark 0x20000/0xff0000"}),
+       chain(own("PRE"), {"-i bond0 -j RETURN"}),
+       chain(own("RPL"),
+             {"-i bond0 -m conntrack --ctstate NEW -j CONNMARK --set-xmark 0xf0000/0xff0000",
+              "! -i bond0 -m connmark --mark 0xf0000/0xff0000 -j CONNMARK --restore-mark --nfmask "
+              "0xff0000 --ctmask 0xff0000"})},
+      {{"FORWARD", own("MSS")},
+       {"OUTPUT", own("OUT")},
+       {"PREROUTING", own("PRE")},
+       {"PREROUTING", own("RPL")}}};
+  Table nat{
+      "nat",
+      {chain(own("DNAT"),
+             {"-d 203.0.113.10/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.16.16.2:80",
+              "! -i bond0 -p tcp -m tcp --dport 8000:8010 -m addrtype --dst-type LOCAL -j DNAT "
+              "--to-destination "
+              "192.168.1.10:9000-9010",
+              "! -i bond0 -p udp -m udp --dport 53 -m addrtype --dst-type LOCAL -j DNAT --to-destination "
+              "192.168.1.10"}),
+       chain(own("SNAT"), {"-o eth0 -m mark --mark 0x20000/0xff0000 -j MASQUERADE",
+                           "-s 172.16.16.0/30 -o eth0 -j MASQUERADE"})},
+      {{"POSTROUTING", own("SNAT")}, {"PREROUTING", own("DNAT")}}};
+  return {{filter, mangle, nat}};
+}
+
+// Of a save: without comments and counters, which differ for the same rules.
+std::string rules_only(const std::string& save) {
+  std::string result;
+  for (std::size_t at = 0; at < save.size();) {
+    const std::size_t end = std::min(save.find('\n', at), save.size());
+    const std::string line = save.substr(at, end - at);
+    if (!line.starts_with("#")) result += line.substr(0, line.find(" [")) + "\n";
+    at = end + 1;
+  }
+  return result;
+}
+
+class IptablesNetns : public bondd::testing::OwnNetns, public ::testing::WithParamInterface<Variant> {
+ protected:
+  // The admin's rules are in the tested variant, so that it is the one chosen.
+  void SetUp() override {
+    OwnNetns::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    const std::string admins = tool() + " -A INPUT -p tcp --dport 22 -j ACCEPT && " + tool() +
+                               " -N MINE && " + tool() + " -A INPUT -j MINE && " + tool() +
+                               " -P FORWARD DROP && " + tool() +
+                               " -t nat -A POSTROUTING -o eth5 -j MASQUERADE && " + tool() +
+                               " -t mangle -A PREROUTING -i eth5 -j MARK --set-mark 7";
+    const std::string output = output_of(admins);
+    if (output.find("exit status") != std::string::npos) {
+      GTEST_SKIP() << "this kernel has no " << to_string(GetParam()) << " iptables: " << output;
+    }
+    before_ = save();
+    iptables_ = std::move(*make_iptables());
+  }
+
+  static std::string tool() { return "iptables-" + std::string(to_string(GetParam())); }
+  static std::string save() { return rules_only(output_of(tool() + "-save")); }
+  static void ok(const Result<>& result) { ASSERT_TRUE(result) << result.error().message; }
+  Firewall observe(const std::string& suffix) {
+    auto seen = iptables_->observe({"BONDD-", suffix});
+    EXPECT_TRUE(seen) << seen.error().message;
+    return seen.value_or(Firewall{});
+  }
+
+  std::string before_;
+  std::unique_ptr<Iptables> iptables_;
+};
+
+TEST_P(IptablesNetns, JoinsTheVariantWhereTheRulesAre) {
+  EXPECT_EQ(iptables_->variant().value(), GetParam());
+  EXPECT_EQ(iptables_->warning(), "");
+}
+
+TEST_P(IptablesNetns, GivesBackEveryRuleUnchangedAndRemovesAll) {
+  const Firewall wanted = everything("office");
+  EXPECT_EQ(canonical(wanted), wanted);
+  ok(iptables_->install(wanted));
+  EXPECT_EQ(observe("-office"), wanted);
+  EXPECT_TRUE(equivalent(wanted, observe("-office")));
+  const std::string once = save();
+  ok(iptables_->install(wanted));
+  EXPECT_EQ(save(), once);
+  ok(iptables_->remove(wanted));
+  EXPECT_EQ(save(), before_);
+  EXPECT_TRUE(observe("-office").empty());
+  ok(iptables_->remove(wanted));
+  EXPECT_EQ(save(), before_);
+}
+
+TEST_P(IptablesNetns, ReplacesAChainWholeAndKeepsTheAdminsPlaceOfTheJump) {
+  Firewall wanted{
+      {{"filter", {chain("BONDD-IN-office", {"-i bond0 -j ACCEPT"})}, {{"INPUT", "BONDD-IN-office"}}}}};
+  ok(iptables_->install(wanted));
+  EXPECT_TRUE(observe("-office").tables.at(0).jumps.at(0).first);
+  admin(tool() + " -I INPUT -i eth7 -j DROP");  // before ours, as the admin likes
+  wanted.tables[0].chains[0].rules = {words("-i bond1 -j ACCEPT"), words("-i bond2 -j ACCEPT")};
+  ok(iptables_->install(wanted));
+  const Firewall there = observe("-office");
+  EXPECT_TRUE(equivalent(wanted, there));
+  EXPECT_FALSE(there.tables.at(0).jumps.at(0).first);
+  ok(iptables_->remove(wanted));
+  admin(tool() + " -D INPUT -i eth7 -j DROP");
+  EXPECT_EQ(save(), before_);
+}
+
+TEST_P(IptablesNetns, MendsJumpsThatSomebodySpoilt) {
+  const Firewall wanted = everything("office");
+  ok(iptables_->install(wanted));
+  admin(tool() + " -A INPUT -j BONDD-IN-office");
+  admin(tool() + " -D FORWARD -j BONDD-FWD-office");
+  admin(tool() + " -F BONDD-IN-office");
+  EXPECT_FALSE(equivalent(wanted, observe("-office")));
+  ok(iptables_->install(wanted));
+  EXPECT_EQ(observe("-office"), wanted);
+  ok(iptables_->remove(wanted));
+  EXPECT_EQ(save(), before_);
+}
+
+TEST_P(IptablesNetns, TwoSitesStayApart) {
+  const Firewall office = everything("office");
+  const Firewall other = everything("new-office");
+  ok(iptables_->install(office));
+  ok(iptables_->install(other));
+  EXPECT_TRUE(equivalent(office, observe("-office")));
+  EXPECT_TRUE(equivalent(other, observe("-new-office")));
+  ok(iptables_->remove(office));
+  EXPECT_TRUE(observe("-office").empty());
+  EXPECT_TRUE(equivalent(other, observe("-new-office")));
+  ok(iptables_->remove(other));
+  EXPECT_EQ(save(), before_);
+}
+
+TEST_P(IptablesNetns, ABadRuleChangesNothingAndIsShown) {
+  Firewall bad = everything("office");
+  bad.tables[2].chains[0].rules.push_back(words("-p tcp -j DNAT --to-destination nonsense"));
+  const auto installed = iptables_->install(bad);
+  ASSERT_FALSE(installed);
+  EXPECT_NE(installed.error().message.find("nonsense"), std::string::npos) << installed.error().message;
+  Firewall alone{{bad.tables[2]}};
+  EXPECT_FALSE(iptables_->install(alone));
+  ok(iptables_->remove(bad));
+  EXPECT_EQ(save(), before_);
+}
+
+TEST_P(IptablesNetns, AChainThatTheAdminUsesIsEmptiedAndNamed) {
+  const Firewall wanted{
+      {{"filter", {chain("BONDD-IN-office", {"-j ACCEPT"})}, {{"INPUT", "BONDD-IN-office"}}}}};
+  ok(iptables_->install(wanted));
+  admin(tool() + " -A MINE -i eth9 -j BONDD-IN-office");
+  const auto removed = iptables_->remove(wanted);
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, EBUSY);
+  EXPECT_NE(removed.error().message.find("-A MINE -i eth9 -j BONDD-IN-office"), std::string::npos);
+  admin(tool() + " -F MINE");
+  ok(iptables_->remove(wanted));
+  EXPECT_EQ(save(), before_);
+}
+
+TEST_P(IptablesNetns, WaitsForTheLock) {
+  const Firewall wanted = everything("office");
+  admin("(flock /run/xtables.lock sleep 1) > /dev/null 2>&1 & sleep 0.2");
+  ok(iptables_->install(wanted));
+  EXPECT_TRUE(equivalent(wanted, observe("-office")));
+}
+
+TEST_P(IptablesNetns, ClearsUpInTheOtherVariantToo) {
+  const std::string other = GetParam() == Variant::kNft ? "iptables-legacy" : "iptables-nft";
+  const std::string stale =
+      output_of(other + " -N BONDD-IN-office && " + other + " -A INPUT -j BONDD-IN-office");
+  if (stale.find("exit status") != std::string::npos)
+    GTEST_SKIP() << "this kernel has one variant only: " << stale;
+  EXPECT_FALSE(observe("-office").empty());
+  const Firewall wanted{
+      {{"filter", {chain("BONDD-IN-office", {"-j ACCEPT"})}, {{"INPUT", "BONDD-IN-office"}}}}};
+  ok(iptables_->install(wanted));
+  EXPECT_EQ(output_of(other + "-save").find("BONDD"), std::string::npos);
+  EXPECT_TRUE(equivalent(wanted, observe("-office")));
+  admin(other + " -N BONDD-IN-office && " + other + " -A INPUT -j BONDD-IN-office");
+  ok(iptables_->remove(wanted));
+  EXPECT_EQ(output_of(other + "-save").find("BONDD"), std::string::npos);
+  EXPECT_EQ(save(), before_);
+}
+
+TEST_P(IptablesNetns, WarnsWhenBothVariantsHoldRules) {
+  const std::string other = GetParam() == Variant::kNft ? "iptables-legacy" : "iptables-nft";
+  const std::string made = output_of(other + " -A INPUT -i eth8 -j DROP");
+  if (made.find("exit status") != std::string::npos)
+    GTEST_SKIP() << "this kernel has one variant only: " << made;
+  EXPECT_TRUE(iptables_->variant());
+  EXPECT_NE(iptables_->warning().find("both iptables-nft and iptables-legacy hold rules"), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, IptablesNetns, ::testing::Values(Variant::kNft, Variant::kLegacy),
+                         [](const auto& instance) { return std::string(to_string(instance.param)); });
+
+class EmptyMachine : public bondd::testing::OwnNetns {};
+
+TEST_F(EmptyMachine, HasAVariantThatWorks) {
+  const auto iptables = std::move(*make_iptables());
+  const auto variant = iptables->variant();
+  ASSERT_TRUE(variant) << variant.error().message;
+  const Firewall wanted = everything("office");
+  const auto installed = iptables->install(wanted);
+  ASSERT_TRUE(installed) << installed.error().message;
+  EXPECT_EQ(iptables->observe({"BONDD-", "-office"}).value(), wanted);
+  ASSERT_TRUE(iptables->remove(wanted));
+  EXPECT_TRUE(iptables->observe({}).value().empty());
+}
+
+}  // namespace
+}  // namespace bondd::rules
