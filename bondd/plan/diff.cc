@@ -60,8 +60,9 @@ class Differ {
   std::vector<Step> steps() {
     stop_processes();
     set_sysctls();
-    if (!desired_.firewall.empty() && desired_.firewall != owned_.firewall)
+    if (!desired_.firewall.empty() && !rules::equivalent(desired_.firewall, owned_.firewall)) {
       add(InstallFirewall{desired_.firewall});
+    }
     add_links();
     for (const auto& address : desired_.addresses) {
       if (remade_.contains(address.device) || !contains(owned_.addresses, address)) add(AddAddress{address});
