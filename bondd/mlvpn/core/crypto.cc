@@ -88,15 +88,15 @@ struct SecretBox::Impl {
   SecretKey key;
   const SalsaOps* salsa = &salsa_ops();
   Poly1305 poly;
-  std::uint8_t subkeys[kSalsaBatch][kKeySize] = {};
+  SalsaStream streams[kSalsaBatch] = {};
 
-  void derive(std::span<const BoxJob> jobs) {
+  void start(std::span<const BoxJob> jobs) {
     SalsaNonce nonces[kSalsaBatch];
     for (std::size_t i = 0; i < jobs.size(); ++i) nonces[i] = {jobs[i].seq, jobs[i].flow_id};
-    salsa->derive(key.data(), nonces, jobs.size(), subkeys);
+    salsa->start(key.data(), nonces, jobs.size(), streams);
   }
 
-  ~Impl() { sodium_memzero(subkeys, sizeof subkeys); }
+  ~Impl() { sodium_memzero(streams, sizeof streams); }
 };
 
 SecretBox::SecretBox(const SecretKey& key) : impl_(std::make_unique<Impl>()) {
@@ -109,12 +109,12 @@ SecretBox::~SecretBox() = default;
 void SecretBox::seal(std::span<BoxJob> jobs) {
   while (!jobs.empty()) {
     const auto batch = jobs.first(std::min(jobs.size(), kSalsaBatch));
-    impl_->derive(batch);
+    impl_->start(batch);
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      std::uint8_t poly_key[32];
+      const SalsaStream& stream = impl_->streams[i];
       std::uint8_t* text = batch[i].box + kMacSize;
-      impl_->salsa->xor_text(impl_->subkeys[i], poly_key, text, batch[i].text_size);
-      impl_->poly.compute(poly_key, text, batch[i].text_size, batch[i].box);
+      salsa_xor(*impl_->salsa, stream, text, batch[i].text_size);
+      impl_->poly.compute(stream.block0, text, batch[i].text_size, batch[i].box);
       batch[i].ok = true;
     }
     jobs = jobs.subspan(batch.size());
@@ -124,15 +124,14 @@ void SecretBox::seal(std::span<BoxJob> jobs) {
 void SecretBox::open(std::span<BoxJob> jobs) {
   while (!jobs.empty()) {
     const auto batch = jobs.first(std::min(jobs.size(), kSalsaBatch));
-    impl_->derive(batch);
+    impl_->start(batch);
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      std::uint8_t poly_key[32];
+      const SalsaStream& stream = impl_->streams[i];
       std::uint8_t mac[kMacSize];
       std::uint8_t* text = batch[i].box + kMacSize;
-      impl_->salsa->xor_text(impl_->subkeys[i], poly_key, nullptr, 0);
-      impl_->poly.compute(poly_key, text, batch[i].text_size, mac);
+      impl_->poly.compute(stream.block0, text, batch[i].text_size, mac);
       batch[i].ok = crypto_verify_16(mac, batch[i].box) == 0;
-      if (batch[i].ok) impl_->salsa->xor_text(impl_->subkeys[i], poly_key, text, batch[i].text_size);
+      if (batch[i].ok) salsa_xor(*impl_->salsa, stream, text, batch[i].text_size);
     }
     jobs = jobs.subspan(batch.size());
   }

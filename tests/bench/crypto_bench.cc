@@ -1,0 +1,66 @@
+// Nanoseconds per packet of sealing and opening, for each implementation, and
+// of libsodium's secretbox beside it.  crypto_bench [SIZE]
+#include <fmt/format.h>
+#include <sodium.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <vector>
+
+#include "bondd/mlvpn/core/crypto.h"
+#include "bondd/mlvpn/core/salsa.h"
+#include "bondd/mlvpn/core/wire.h"
+
+namespace {
+
+using namespace bondd::mlvpn;
+
+constexpr int kPackets = 64;
+constexpr int kTurns = 3000;
+
+template <typename F>
+double per_packet_ns(F&& work) {
+  work();
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < kTurns; ++i) work();
+  const std::chrono::duration<double, std::nano> taken = std::chrono::steady_clock::now() - start;
+  return taken.count() / (kTurns * kPackets);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (sodium_init() < 0) return 1;
+  const std::uint32_t size = argc > 1 ? static_cast<std::uint32_t>(std::atoi(argv[1])) : 1400;
+  std::vector<std::vector<std::uint8_t>> packets(kPackets, std::vector<std::uint8_t>(size + kMacSize, 7));
+  std::uint8_t key[32] = {1}, nonce[24] = {2};
+  const double sodium = per_packet_ns([&] {
+    for (auto& p : packets) {
+      crypto_secretbox_detached(p.data() + 16, p.data(), p.data() + 16, size, nonce, key);
+    }
+  });
+  fmt::print("libsodium secretbox: seal {:.0f} ns\n", sodium);
+  const SalsaOps* all[kMaxSalsaOps];
+  for (std::size_t k = 0, n = all_salsa_ops(all); k < n; ++k) {
+    SalsaNonce nonces[kSalsaBatch] = {};
+    SalsaStream streams[kSalsaBatch];
+    const double start = per_packet_ns([&] {
+      for (std::size_t i = 0; i < kPackets; i += kSalsaBatch) all[k]->start(key, nonces, kSalsaBatch, streams);
+    });
+    const double text = per_packet_ns([&] {
+      for (auto& p : packets) salsa_xor(*all[k], streams[0], p.data() + 16, size);
+    });
+    fmt::print("{}: start {:.0f} ns, text {:.0f} ns\n", all[k]->name, start, text);
+  }
+  SecretBox box(SecretKey::from_bytes(key));
+  std::vector<BoxJob> jobs;
+  for (auto& p : packets) jobs.push_back({p.data(), size, 1, jobs.size(), false});
+  const double seal = per_packet_ns([&] { box.seal(jobs); });
+  double open = per_packet_ns([&] {
+    box.seal(jobs);
+    box.open(jobs);
+  });
+  open -= seal;
+  fmt::print("{} bytes, {}: seal {:.0f} ns, open {:.0f} ns\n", size, box.implementation(), seal, open);
+  return jobs.back().ok ? 0 : 1;
+}
