@@ -233,7 +233,18 @@ class Builder {
         rules.push_back(source(prefix) + Words{"-o", device, "-j", "MASQUERADE"});
       }
     }
+    if (!config_.forwards.empty()) add_hairpin(inside, rules);
     add_chain(nat_, "SNAT", "POSTROUTING", std::move(rules));
+  }
+
+  // The office asks for its own service by the VPS's address: the answer must come back by the VPS,
+  // so here, and only here, the client's address is not kept.
+  void add_hairpin(const std::vector<IpPrefix>& inside, std::vector<Words>& rules) const {
+    for (const IpPrefix& prefix : inside) {
+      if (!prefix.address.is_v4() || prefix.is_default()) continue;
+      rules.push_back(source(prefix) + Words{"-o", config_.bond.interface, "-m", "conntrack", "--ctstate",
+                                             "DNAT", "-j", "MASQUERADE"});
+    }
   }
 
   // nat PREROUTING: services exposed at the VPS's own addresses. The client's address is kept.

@@ -7,8 +7,12 @@
 
 namespace bondd::plan::testing {
 
-inline IpAddress ip(const char* text) { return parse_ip(text).value(); }
-inline IpPrefix prefix(const char* text) { return parse_prefix(text).value(); }
+inline IpAddress ip(const char* text) {
+  return parse_ip(text).value();
+}
+inline IpPrefix prefix(const char* text) {
+  return parse_prefix(text).value();
+}
 
 inline model::Config office() {
   model::Config c;
@@ -16,8 +20,13 @@ inline model::Config office() {
   c.file = "/etc/bondd/office.toml";
   c.role = model::Role::kClient;
   c.server.address = "203.0.113.10";
-  c.bond = {"bond0", prefix("172.16.16.2/30"), ip("172.16.16.1"), netlink::BondMode::kBalanceRr,
-            netlink::HashPolicy::kLayer2, std::chrono::milliseconds(300), std::nullopt};
+  c.bond = {"bond0",
+            prefix("172.16.16.2/30"),
+            ip("172.16.16.1"),
+            netlink::BondMode::kBalanceRr,
+            netlink::HashPolicy::kLayer2,
+            std::chrono::milliseconds(300),
+            std::nullopt};
   model::Wan ovh, orange;
   ovh.name = "ovh";
   ovh.device = "eth0";

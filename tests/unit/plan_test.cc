@@ -1,0 +1,275 @@
+// Whole plans as text (tests/golden/plan, reviewed like code; BONDD_UPDATE_GOLDEN=1
+// writes them anew) and the properties on which down and crash clean-up rest.
+#include "bondd/plan/plan.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "bondd/plan/routing.h"
+#include "bondd/plan/tunnels.h"
+#include "plan_fixture.h"
+
+namespace bondd::plan {
+namespace {
+
+using namespace plan::testing;
+using model::Owned;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string out;
+  for (const std::string& line : lines) out += line + "\n";
+  return out;
+}
+
+void expect_golden(const std::string& name, const std::string& text) {
+  const std::string path = std::string(BONDD_SOURCE_DIR) + "/tests/golden/plan/" + name;
+  if (std::getenv("BONDD_UPDATE_GOLDEN") != nullptr) std::ofstream(path) << text;
+  std::ifstream file(path);
+  std::stringstream wanted;
+  wanted << file.rdbuf();
+  EXPECT_EQ(text, wanted.str()) << "differs from " << path;
+}
+
+// The machine as it is before anything of ours is there.
+Owned nothing(const model::Facts& facts) {
+  Owned owned;
+  owned.current_sysctls = facts.sysctls;
+  return owned;
+}
+
+// The machine after all steps of a plan worked.
+Owned all_of(const model::DesiredState& state, const model::Facts& facts) {
+  Owned owned = nothing(facts);
+  for (const auto& sysctl : state.sysctls) {
+    owned.saved_sysctls[sysctl.key] = owned.current_sysctls[sysctl.key];
+    owned.current_sysctls[sysctl.key] = sysctl.value;
+  }
+  owned.firewall = state.firewall;
+  owned.links = state.links;
+  owned.addresses = state.addresses;
+  owned.routes = state.routes;
+  owned.rules = state.rules;
+  owned.processes = state.processes;
+  return owned;
+}
+
+std::string whole_plan(const model::Config& config, const model::Facts& facts) {
+  const model::DesiredState state = plan(config, facts).value().state;
+  std::string text = joined(print(diff(state, nothing(facts))));
+  for (const auto& process : state.processes) {
+    for (const auto& file : process.files)
+      text += fmt::format("\n# {}\n{}", file.path.string(), file.content);
+  }
+  return text;
+}
+
+TEST(Plan, OfficeExample) {
+  expect_golden("office.txt", whole_plan(office(), office_facts()));
+}
+TEST(Plan, VpsExample) {
+  expect_golden("vps.txt", whole_plan(vps(), vps_facts()));
+}
+
+TEST(Plan, OfficeExampleOverMlvpn) {
+  model::Config config = office();
+  config.backend = model::Backend::kMlvpn;
+  expect_golden("office-mlvpn.txt", whole_plan(config, office_facts()));
+}
+
+TEST(Plan, DownUndoesTheWholeOfficeExample) {
+  const model::DesiredState state = plan(office(), office_facts()).value().state;
+  expect_golden("office-down.txt", joined(print(diff({}, all_of(state, office_facts())))));
+}
+
+TEST(Plan, UpTwiceHasNothingToDo) {
+  for (const auto& [config, facts] : {std::pair(office(), office_facts()), std::pair(vps(), vps_facts())}) {
+    const model::DesiredState state = plan(config, facts).value().state;
+    EXPECT_THAT(print(diff(state, all_of(state, facts))), IsEmpty());
+  }
+}
+
+TEST(Plan, DeadTunnelLeavesTheBondButNeverTheLast) {
+  model::Facts facts = office_facts();
+  const model::DesiredState before = plan(office(), facts).value().state;
+  facts.dead = {"tap0-orange"};
+  const model::DesiredState after = plan(office(), facts).value().state;
+  const auto steps = print(diff(after, all_of(before, facts)));
+  EXPECT_THAT(steps, Contains("ip link set tap0-orange nomaster"));
+  for (const std::string& step : steps) EXPECT_THAT(step, HasSubstr("tap0-orange"));
+
+  facts.dead = {"tap0-orange", "tap0-ovh"};
+  EXPECT_EQ(plan(office(), facts).value().state.links, before.links);
+}
+
+TEST(Plan, ForeignChangesAreRepairedAlone) {
+  const model::DesiredState state = plan(office(), office_facts()).value().state;
+  Owned owned = all_of(state, office_facts());
+  owned.rules.erase(owned.rules.begin());
+  owned.addresses.clear();
+  EXPECT_THAT(print(diff(state, owned)),
+              ElementsAre("ip addr add 172.16.16.2/30 dev bond0", HasSubstr("ip rule add priority 5201")));
+}
+
+TEST(Plan, RemadeBondTakesItsAddressAndRoutesAlong) {
+  const model::DesiredState state = plan(office(), office_facts()).value().state;
+  Owned owned = all_of(state, office_facts());
+  owned.links.front().bond->mode = netlink::BondMode::kBalanceXor;
+  const std::string text = joined(print(diff(state, owned)));
+  EXPECT_THAT(text, HasSubstr("ip link del bond0\nip link add bond0"));
+  EXPECT_THAT(text, HasSubstr("ip link set tap0-ovh down master bond0"));
+  EXPECT_THAT(text, HasSubstr("ip addr add 172.16.16.2/30 dev bond0"));
+  EXPECT_THAT(text, HasSubstr("ip route add default via 172.16.16.1 dev bond0"));
+}
+
+TEST(Plan, ChangedBoxReplacesTheRouteAndNothingElse) {
+  const model::DesiredState before = plan(office(), office_facts()).value().state;
+  model::Config config = office();
+  config.wans[1].gateway = ip("192.168.1.253");
+  const model::DesiredState after = plan(config, office_facts()).value().state;
+  EXPECT_THAT(print(diff(after, all_of(before, office_facts()))),
+              ElementsAre(HasSubstr("ip route del default via 192.168.1.254"),
+                          HasSubstr("ip route add default via 192.168.1.253")));
+}
+
+TEST(Plan, WanWithoutAGatewayRefusesInsteadOfLeaking) {
+  model::Config config = office();
+  config.wans[1].gateway.reset();
+  config.wans[1].device = "ppp0";
+  const Plan result = plan(config, office_facts()).value();
+  EXPECT_THAT(result.notes, Contains(Note{"orange", "ppp0 has no default route to learn the box from yet"}));
+  std::vector<netlink::Route> of_orange;
+  std::copy_if(result.state.routes.begin(), result.state.routes.end(), std::back_inserter(of_orange),
+               [](const netlink::Route& route) { return route.table == model::wan_table(0, 2); });
+  ASSERT_EQ(of_orange.size(), 1U);
+  EXPECT_EQ(of_orange[0].type, netlink::RouteType::kUnreachable);
+}
+
+TEST(Plan, GatewayIsLearnedFromTheDevicesDefaultRoute) {
+  model::Config config = office();
+  config.wans[0].gateway.reset();
+  const Exit exit = find_exit(config.wans[0], office_facts().network);
+  EXPECT_EQ(exit.gateway, ip("192.168.1.240"));
+  EXPECT_EQ(exit.source, ip("192.168.1.252"));
+}
+
+TEST(Plan, ThroughBondInsideAWiderMainRouteStillWins) {
+  model::Config config = vps();
+  model::Facts facts = vps_facts();
+  netlink::Route wide = default_via("203.0.113.2", "eth0");
+  wide.destination = prefix("192.168.0.0/16");
+  facts.network.routes.push_back(wide);
+  const auto lines = print(diff(plan(config, facts).value().state, nothing(facts)));
+  EXPECT_THAT(lines, Contains("ip rule add priority 5230 to 192.168.1.0/24 lookup 5200 protocol 98"));
+}
+
+TEST(Plan, ForwardingOfOtherDevicesIsWrittenDownBeforeItIsSwitched) {
+  model::Facts facts = office_facts();
+  facts.network.links.push_back(ethernet("eth1"));
+  facts.sysctls["net.ipv4.conf.eth1.forwarding"] = "1";
+  const model::DesiredState state = plan(office(), facts).value().state;
+  const auto down = print(diff({}, all_of(state, facts)));
+  const auto first = std::find(down.begin(), down.end(), "sysctl -w net.ipv4.ip_forward=0");
+  EXPECT_NE(std::find(first, down.end(), "sysctl -w net.ipv4.conf.eth1.forwarding=1"), down.end());
+}
+
+TEST(Plan, SecretsAndPasswordsAreNotOnCommandLines) {
+  const model::DesiredState state = plan(office(), office_facts()).value().state;
+  for (const auto& process : state.processes) {
+    EXPECT_EQ(process.argv.size(), 3U);
+    for (const auto& file : process.files) EXPECT_EQ(file.mode, 0600U);
+  }
+}
+
+// From any part of the wanted state, and any part of an older one, a second pass has nothing to do.
+TEST(Plan, DiffConvergesFromAnyPartialState) {
+  const std::uint32_t seed = std::random_device{}();
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  std::mt19937 random(seed);
+  const auto keep_some = [&](auto list) {
+    std::erase_if(list, [&](const auto&) { return random() % 2 == 0; });
+    return list;
+  };
+  const model::Facts facts = office_facts();
+  model::Config older = office();
+  older.wans[1].gateway = ip("192.168.1.253");
+  older.wans[0].weight = 2;
+  older.wans[1].weight = 1;
+  const model::DesiredState old_state = plan(older, facts).value().state;
+  const model::DesiredState state = plan(office(), facts).value().state;
+  for (int round = 0; round < 200; ++round) {
+    Owned owned = all_of(old_state, facts);
+    owned.links = keep_some(owned.links);
+    owned.addresses = keep_some(owned.addresses);
+    owned.routes = keep_some(owned.routes);
+    owned.rules = keep_some(owned.rules);
+    owned.processes = keep_some(owned.processes);
+    const auto steps = diff(state, owned);
+    for (const auto& link : owned.links) {
+      const bool wanted = std::any_of(state.links.begin(), state.links.end(),
+                                      [&](const auto& l) { return l.name == link.name; });
+      const bool deleted =
+          std::find(steps.begin(), steps.end(), model::Step(model::DeleteLink{link.name})) != steps.end();
+      EXPECT_EQ(deleted, !wanted) << link.name;
+    }
+    for (const auto& rule : state.rules) {
+      const bool there = std::find(owned.rules.begin(), owned.rules.end(), rule) != owned.rules.end();
+      const bool added =
+          std::find(steps.begin(), steps.end(), model::Step(model::AddRule{rule})) != steps.end();
+      EXPECT_NE(there, added);
+    }
+  }
+}
+
+std::vector<model::Wan> lines_of(std::initializer_list<double> weights) {
+  std::vector<model::Wan> wans;
+  for (const double weight : weights) {
+    model::Wan wan;
+    wan.name = fmt::format("w{}", wans.size() + 1);
+    wan.port = static_cast<std::uint16_t>(1194 + 2 * wans.size());
+    wan.weight = weight;
+    wans.push_back(wan);
+  }
+  return wans;
+}
+
+TEST(Tunnels, CountsAreTheSmallestThatUseTheLines) {
+  EXPECT_THAT(instance_counts(lines_of({1, 1})), ElementsAre(1U, 1U));
+  EXPECT_THAT(instance_counts(lines_of({4000, 1600})), ElementsAre(5U, 2U));
+  EXPECT_THAT(instance_counts(lines_of({20, 10})), ElementsAre(2U, 1U));
+  EXPECT_THAT(instance_counts(lines_of({1, 1, 1})), ElementsAre(1U, 1U, 1U));
+  EXPECT_THAT(instance_counts(lines_of({1000, 1})), ElementsAre(7U, 1U));
+}
+
+TEST(Tunnels, InstancesInterleaveAndShareNoPort) {
+  model::Config config = office();
+  config.wans = lines_of({4000, 1600});
+  std::vector<std::string> order;
+  std::vector<std::uint16_t> ports;
+  for (const Tunnel& tunnel : tunnels(config)) {
+    order.push_back(tunnel.id);
+    ports.push_back(tunnel.port);
+  }
+  EXPECT_THAT(order, ElementsAre("w1", "w2", "w1-2", "w1-3", "w1-4", "w2-2", "w1-5"));
+  std::sort(ports.begin(), ports.end());
+  EXPECT_EQ(std::unique(ports.begin(), ports.end()), ports.end());
+}
+
+TEST(Tunnels, WithoutRatesOfAllLinesEachHasOne) {
+  std::vector<model::Wan> wans = lines_of({3, 1});
+  wans[1].weight.reset();
+  EXPECT_THAT(instance_counts(wans), ElementsAre(1U, 1U));
+}
+
+}  // namespace
+}  // namespace bondd::plan
