@@ -3,8 +3,11 @@
 //   Supervisor: starts, restarts and stops the processes that the plan names
 //   TapPort:    probes in and out of each tap  ->  Liveness  ->  dead taps, states, reasons
 //   the processes' output                      ->  why a tunnel that is down may be so
+//   ManagementClient: held open, so that no openvpn outlives this process
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -12,9 +15,11 @@
 
 #include "bondd/control/backend.h"
 #include "bondd/control/liveness.h"
+#include "bondd/control/management_client.h"
 #include "bondd/control/openvpn_words.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/control/tap_port.h"
+#include "bondd/supervise/lines.h"
 #include "bondd/supervise/supervisor.h"
 
 namespace bondd::control {
@@ -132,6 +137,7 @@ class OpenVpnBackend : public Backend {
   void shut_down() override {
     liveness_timer_.cancel();
     ports_.clear();
+    management_.clear();
     supervisor_->stop_all(EventLoop::now());
     arm_supervisor();
   }
@@ -140,6 +146,11 @@ class OpenVpnBackend : public Backend {
  private:
   struct Port {
     TapPort port;
+    UniqueFd rx_packets, tx_packets;  // the tap's counters in /sys
+    Registration watch;
+  };
+  struct Management {
+    ManagementClient client;
     Registration watch;
   };
 
@@ -167,8 +178,38 @@ class OpenVpnBackend : public Backend {
   }
 
   void restarted(const model::Process& process) {
+    management_.erase(process.tunnel);
     liveness_.handle_restart(EventLoop::now(), process.tunnel);
     arm_liveness();
+  }
+
+  // Whoever runs without a connection yet gets one as soon as openvpn listens.
+  void connect_management() {
+    for (const supervise::Child& child : supervisor_->children()) {
+      const model::Process& process = child.process;
+      if (child.state != supervise::ChildState::kRunning || process.management_socket.empty()) continue;
+      if (management_.contains(process.tunnel)) continue;
+      auto client = ManagementClient::connect(process.management_socket);
+      if (!client) continue;
+      const auto [entry, added] = management_.emplace(process.tunnel, Management{std::move(*client), {}});
+      entry->second.watch =
+          context_.loop->watch(entry->second.client.fd(), EPOLLIN,
+                               [this, tap = process.tunnel](std::uint32_t) { read_management(tap); });
+    }
+  }
+
+  void read_management(const std::string& tap) {
+    const auto found = management_.find(tap);
+    if (found == management_.end()) return;
+    const ManagementClient::Received received = found->second.client.receive();
+    for (const openvpn::Message& message : received.messages) {
+      const auto* const state = std::get_if<openvpn::StateMessage>(&message);
+      if (state != nullptr) {
+        context_.log->detail(fmt::format("{}: {} {}", tap, supervise::printable(state->state),
+                                         supervise::printable(state->detail)));
+      }
+    }
+    if (received.closed) management_.erase(found);
   }
 
   void on_line(const model::Process& process, std::string_view line) {
@@ -181,10 +222,29 @@ class OpenVpnBackend : public Backend {
     context_.log->warning(fmt::format("{}: {}", process.wan, *trouble));
   }
 
+  // The tunnel leaves the bond at once; its probes would need a third of a second to tell.
   void on_exit(const supervise::Exit& exit) {
     if (exit.wanted) return;
-    context_.log->warning(fmt::format("{}: {} {}{}", exit.wan, exit.id, supervise::describe(exit),
-                                      exit.last_line.empty() ? "" : fmt::format(" ({})", exit.last_line)));
+    const std::string said = exit.last_line.empty() ? "" : fmt::format(" ({})", exit.last_line);
+    const std::string text = fmt::format("{}: {} {}{}", exit.wan, exit.id, supervise::describe(exit), said);
+    if (ends_to_begin_anew(exit.last_line)) {
+      context_.log->detail(text);
+    } else {
+      context_.log->warning(text);
+    }
+    for (const supervise::Child& child : supervisor_->children()) {
+      if (child.process.id != exit.id) continue;
+      management_.erase(child.process.tunnel);
+      liveness_.handle_restart(EventLoop::now(), child.process.tunnel, "its openvpn ended");
+    }
+    after_liveness();
+  }
+
+  // A handshake that got no answer, or a peer that went: openvpn ends so that it is started
+  // with its rights again. Why is said by the tunnel's state.
+  static bool ends_to_begin_anew(std::string_view last_line) {
+    return last_line.find("SIGTERM[soft,tls-error]") != std::string_view::npos ||
+           last_line.find("SIGTERM[soft,remote-exit]") != std::string_view::npos;
   }
 
   // --- probes ---
@@ -200,7 +260,10 @@ class OpenVpnBackend : public Backend {
       if (ports_.contains(tunnel.tap)) continue;
       auto port = TapPort::open(tunnel.tap, kProbeEtherType);
       if (!port) continue;  // not there yet: the pass after it was made comes here again
-      const auto [entry, added] = ports_.emplace(tunnel.tap, Port{std::move(*port), {}});
+      const auto [entry, added] = ports_.emplace(tunnel.tap, Port{std::move(*port),
+                                                                  open_counter(tunnel.tap, "rx_packets"),
+                                                                  open_counter(tunnel.tap, "tx_packets"),
+                                                                  {}});
       entry->second.watch = context_.loop->watch(
           entry->second.port.fd(), EPOLLIN, [this, tap = tunnel.tap](std::uint32_t) { read_probes(tap); });
     }
@@ -209,35 +272,59 @@ class OpenVpnBackend : public Backend {
   void read_probes(const std::string& tap) {
     const auto found = ports_.find(tap);
     if (found == ports_.end()) return;
+    hand_in_probes(found->first, found->second.port);
+    after_liveness();
+  }
+
+  void hand_in_probes(const std::string& tap, TapPort& port) {
     std::array<std::uint8_t, 2048> buffer{};
     const TimePoint now = EventLoop::now();
     for (int i = 0; i < 64; ++i) {  // the rest in the loop's next turn
-      const auto payload = found->second.port.receive(buffer);
-      if (payload.empty()) break;
+      const auto payload = port.receive(buffer);
+      if (payload.empty()) return;
       liveness_.handle_probe(now, tap, payload);
     }
+  }
+
+  // All that has come is handed in before silence is judged.
+  void on_liveness_timer() {
+    for (auto& [tap, port] : ports_) {
+      hand_in_probes(tap, port.port);
+      hand_in_counters(tap, port);
+    }
+    liveness_.handle_timeout(EventLoop::now());
+    while (const auto tap = liveness_.poll_restart(EventLoop::now())) restart_openvpn_of(*tap);
+    connect_management();
     after_liveness();
   }
 
-  void on_liveness_timer() {
-    read_counters();
-    liveness_.handle_timeout(EventLoop::now());
-    after_liveness();
+  // After a long silence: the server may have lost the session, a box its NAT entry.
+  void restart_openvpn_of(const std::string& tap) {
+    for (const supervise::Child& child : supervisor_->children()) {
+      if (child.process.tunnel != tap || child.state != supervise::ChildState::kRunning) continue;
+      context_.log->detail(fmt::format("{}: started anew after a long silence", child.process.id));
+      supervisor_->restart(EventLoop::now(), child.process.id);
+    }
+    arm_supervisor();
   }
 
   // The kernel counts what comes through a tap: traffic shows life as well as a probe does.
-  void read_counters() {
-    for (const Tunnel& tunnel : liveness_.tunnels()) {
-      const auto rx = read_counter(tunnel.tap, "rx_packets");
-      const auto tx = read_counter(tunnel.tap, "tx_packets");
-      if (rx && tx) liveness_.handle_counters(EventLoop::now(), tunnel.tap, *rx, *tx);
-    }
+  void hand_in_counters(const std::string& tap, const Port& port) {
+    const auto rx = read_counter(port.rx_packets);
+    const auto tx = read_counter(port.tx_packets);
+    if (rx && tx) liveness_.handle_counters(EventLoop::now(), tap, *rx, *tx);
   }
 
-  static std::optional<std::uint64_t> read_counter(const std::string& device, const char* counter) {
-    const auto text = read_small_file(fmt::format("/sys/class/net/{}/statistics/{}", device, counter));
-    if (!text) return std::nullopt;
-    return std::strtoull(text->c_str(), nullptr, 10);
+  // Kept open: three reads of /sys forty times a second add up.
+  static UniqueFd open_counter(const std::string& device, const char* counter) {
+    const std::string path = fmt::format("/sys/class/net/{}/statistics/{}", device, counter);
+    return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  }
+
+  static std::optional<std::uint64_t> read_counter(const UniqueFd& fd) {
+    std::array<char, 32> text{};
+    if (::pread(fd.get(), text.data(), text.size() - 1, 0) <= 0) return std::nullopt;
+    return std::strtoull(text.data(), nullptr, 10);
   }
 
   void after_liveness() {
@@ -319,8 +406,9 @@ class OpenVpnBackend : public Backend {
   model::Config config_;
   Liveness liveness_;
   std::unique_ptr<supervise::Supervisor> supervisor_;
-  std::map<std::string, Port> ports_;           // by tap
-  std::map<std::string, std::string> trouble_;  // by tap: what openvpn last complained of
+  std::map<std::string, Port> ports_;             // by tap
+  std::map<std::string, Management> management_;  // by tap
+  std::map<std::string, std::string> trouble_;    // by tap: what openvpn last complained of
   std::set<std::string> told_dead_;
   std::string keys_;  // the content of the key files that openvpn runs with; never logged
   Registration supervisor_watch_, supervisor_timer_, liveness_timer_;
