@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "bondd/mlvpn/io/checksum.h"
 #include "bondd/mlvpn/io/coalesce.h"
 #include "bondd/mlvpn/io/segment.h"
 #include "tests/fuzz/check.h"
@@ -42,6 +43,26 @@ void cut(FuzzReader& in, DeviceKind kind) {
   }
 }
 
+// Writes the checksums that the packet should have, so that it is worth joining.
+void mend(DeviceKind kind, Bytes& packet) {
+  const auto view = parse_plain_packet(kind, packet);
+  if (!view) return;
+  const auto store = [&](std::size_t at, std::uint64_t sum) {
+    const auto value = static_cast<std::uint16_t>(~checksum_fold(sum));
+    std::memcpy(packet.data() + at, &value, sizeof value);
+  };
+  const std::span<const std::uint8_t> bytes(packet);
+  if (!view->ipv6) {
+    store_be16(packet.data() + view->l3 + 10, 0);
+    store(view->l3 + 10, checksum_add(bytes.subspan(view->l3, view->l4 - view->l3)));
+  }
+  const std::size_t field = view->l4 + (view->protocol == kProtocolTcp ? 16 : 6);
+  store_be16(packet.data() + field, 0);
+  const std::size_t length = view->end - view->l4;
+  store(field, checksum_add(bytes.subspan(view->l4, length),
+                            pseudo_header_sum(view->addresses(packet.data()), view->protocol, length)));
+}
+
 void join(FuzzReader& in, DeviceKind kind) {
   Coalescer coalescer(kind, {.tcp4 = in.flag(), .tcp6 = in.flag(), .udp = in.flag()});
   std::vector<Bytes> packets;
@@ -50,6 +71,7 @@ void join(FuzzReader& in, DeviceKind kind) {
     // Mostly the packet before with a few bytes changed: a flow.
     if (packet.empty() || in.byte() % 8 == 0) packet = in.bytes(in.byte());
     for (int n = in.byte() % 4; n > 0 && !packet.empty(); --n) packet[in.byte() % packet.size()] = in.byte();
+    if (in.byte() % 4 != 0) mend(kind, packet);
     if (!packet.empty()) packets.push_back(packet);
   }
   std::size_t before = 0;
