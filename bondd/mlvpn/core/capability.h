@@ -21,7 +21,7 @@ namespace bondd::mlvpn {
 enum Capability : std::uint32_t {
   kCapProbe = 1U << 0,     // answers PROBE at once
   kCapFeedback = 1U << 1,  // understands FEEDBACK
-  kCapRepair = 1U << 2,    // understands REPAIR
+  kCapFlowOrder = 1U << 2,  // understands DATA numbered by flow (header's spare bit 0)
 };
 
 struct Announcement {
@@ -37,5 +37,8 @@ inline constexpr std::size_t kAnnouncementSize = 24;
 // What follows the two bytes of AUTH or AUTH_OK; nothing for an upstream peer.
 std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> body);
 void render_announcement(const Announcement& announcement, std::uint8_t out[kAnnouncementSize]);
+
+// What this version can.
+inline constexpr std::uint32_t kOurCapabilities = kCapProbe | kCapFeedback | kCapFlowOrder;
 
 }  // namespace bondd::mlvpn

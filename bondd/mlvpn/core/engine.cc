@@ -29,6 +29,7 @@ Engine::Impl::Impl(TimePoint now, const EngineConfig& configuration, SecretKey k
       last_now(now),
       next_key_offer(now),
       next_hint(now) {
+  make_brain();
   context.role = config.role;
   context.announce = config.announce;
   context.session = context.random.next64();
@@ -54,6 +55,7 @@ std::optional<LinkId> Engine::add_link(TimePoint now, const LinkConfig& config) 
   e.places[id] = Impl::Place{};
   e.places[id].link = std::move(link);
   e.ids.push_back(id);
+  e.sender->add_link(id, e.places[id].link->flow_id(), 0, false);
   e.sync(now);
   return id;
 }
@@ -69,6 +71,7 @@ void Engine::remove_link(TimePoint now, LinkId id) {
     if (auto sealed = e.build_control(now, *link, packet)) e.parting.push({id, packet.path, packet.to, *sealed});
   }
   e.scheduler.remove(id);
+  e.sender->remove_link(now, id);
   e.reorder.forget_link(id);
   std::erase(e.ids, id);
   e.places[id] = Impl::Place{};
@@ -126,6 +129,8 @@ double Engine::Impl::weight_of(const Link& link) const {
 void Engine::Impl::sync(TimePoint now) {
   last_now = std::max(last_now, now);
   for (const LinkId id : ids) sync_link(now, id);
+  switch_brain(now);
+  for (const LinkId id : ids) sync_brain(now, id);
 }
 
 void Engine::Impl::sync_link(TimePoint now, LinkId id) {
@@ -166,6 +171,7 @@ void Engine::Impl::follow_flow(TimePoint now, Place& place) {
     ++epoch;
     epoch_since = now;
     reorder.reset();
+    reset_brain(now);
   }
   place.epoch = epoch;
 }
@@ -195,6 +201,7 @@ void Engine::handle_timeout(TimePoint now) {
     e.update_spread_hint();
   }
   e.reorder.settle(now);
+  e.brain_timeout(now);
   e.sync(now);
 }
 
@@ -220,6 +227,7 @@ std::optional<TimePoint> Engine::poll_timeout() const {
   consider(e.reorder.deadline());
   consider(e.keys.deadline());
   if (e.keys.offering()) consider(e.next_key_offer);
+  consider(e.brain_deadline());
   if (!e.ingress.empty()) consider(e.scheduler.next_time(e.last_now));
   return at;
 }
@@ -268,6 +276,7 @@ std::vector<LinkStats> Engine::link_stats(TimePoint now) const {
     link.fill(now, stats);
     if (link.config().upload.bits_per_second != 0) stats.capacity = link.config().upload;
     stats.share_percent = impl_->scheduler.share(id);
+    impl_->fill_brain(now, stats);
     out.push_back(std::move(stats));
   }
   return out;
@@ -280,8 +289,13 @@ EngineStats Engine::stats() const {
   s.duplicates = r.duplicates;
   s.holes_lost = r.holes_lost;
   s.dropped_no_buffer += r.no_buffer;
-  s.reorder_held = impl_->reorder.held();
-  s.ingress_queued = impl_->ingress.size();
+  const auto& o = impl_->order->counters();
+  s.late += o.late;
+  s.duplicates += o.duplicates;
+  s.holes_lost += o.holes_lost;
+  s.dropped_queue_full += impl_->sender->queue_drops();
+  s.reorder_held = impl_->reorder.held() + impl_->order->held();
+  s.ingress_queued = impl_->ingress.size() + impl_->sender->queued();
   return s;
 }
 

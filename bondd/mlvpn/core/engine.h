@@ -111,6 +111,7 @@ struct EngineConfig {
   std::size_t pool_buffers = 8192;      // of 2 KiB each
   std::size_t ingress_packets = 512;    // bound of the queue between tun and links
   std::size_t reorder_packets = 4096;   // bound of what waits behind holes
+  bool repair = true;  // send again what got lost, towards a bondd peer
   bool announce = true;                 // tell a bondd peer what we can; upstream ignores it
 };
 
@@ -127,6 +128,9 @@ struct LinkStats {
   std::optional<double> loss_percent;  // of what the peer sent to us
   std::optional<Rate> capacity;        // what the scheduler believes
   double share_percent = 0;            // of the DATA bytes we sent in the last seconds
+  std::optional<double> queue_ms;         // that we keep in front of the line
+  std::optional<double> tx_loss_percent;  // of what we sent, as the peer reports
+  std::uint64_t repaired = 0;             // packets lost here and sent again
   std::string share_reason;            // why it carries what it carries
   std::uint64_t rx_bytes = 0, tx_bytes = 0;      // UDP payload
   std::uint64_t rx_packets = 0, tx_packets = 0;  // all types

@@ -7,11 +7,14 @@
 #include <vector>
 
 #include "bondd/mlvpn/core/engine.h"
+#include "bondd/mlvpn/core/feedback.h"
+#include "bondd/mlvpn/core/flow_order.h"
 #include "bondd/mlvpn/core/key_ring.h"
 #include "bondd/mlvpn/core/link.h"
 #include "bondd/mlvpn/core/reorder_buffer.h"
 #include "bondd/mlvpn/core/ring.h"
 #include "bondd/mlvpn/core/scheduler.h"
+#include "bondd/mlvpn/core/sender.h"
 #include "bondd/mlvpn/core/wire.h"
 
 namespace bondd::mlvpn {
@@ -71,6 +74,21 @@ struct Engine::Impl {
   bool transmit_data(TimePoint now, Transmit& out);
   std::optional<PacketRef> build_control(TimePoint now, Link& link, const ControlPacket& packet);
 
+  // engine_brain.cc
+  void make_brain();
+  void sync_brain(TimePoint now, LinkId id);
+  void switch_brain(TimePoint now);
+  void reset_brain(TimePoint now);
+  void note_arrival(TimePoint now, const Inbound& in);
+  bool deliver_by_flow(TimePoint now, const Inbound& in, const PacketRef& packet);
+  bool transmit_report(TimePoint now, Transmit& out);
+  bool transmit_brain(TimePoint now, Transmit& out);
+  std::optional<PacketRef> seal_extension(TimePoint now, Link& link, PacketType type,
+                                          std::span<const std::uint8_t> body);
+  [[nodiscard]] std::optional<TimePoint> brain_deadline() const;
+  void brain_timeout(TimePoint now);
+  void fill_brain(TimePoint now, LinkStats& stats) const;
+
   EngineConfig config;
   LinkContext context;
   KeyRing keys;
@@ -79,6 +97,14 @@ struct Engine::Impl {
   Ring<PacketRef> ready;  // for tun
   ReorderBuffer reorder;
   Scheduler scheduler;
+  std::unique_ptr<Sender> sender;
+  std::unique_ptr<FlowOrder> order;
+  Reporter reporter;
+  bool brain = false;  // the peer is a bondd: sender and order are in charge
+  std::vector<std::uint8_t> report_body;
+  std::vector<LinkId> report_links;  // that the report still has to leave by
+  unsigned report_turn = 0;
+  std::uint64_t last_sealed_seq = 0;
   std::array<Place, 256> places;
   std::vector<LinkId> ids;  // of the links there are, in order of addition
   LinkId next_id = 0;

@@ -89,7 +89,12 @@ void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
   // An earlier packet of the batch may have changed the link's flows.
   const FlowTable::Place place = link.place_of(in.header);
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
-  switch (link.on_packet(now, in.header, place, *in.from, {in.datagram + front, in.size - front})) {
+  const Link::Outcome outcome =
+      link.on_packet(now, in.header, place, *in.from, {in.datagram + front, in.size - front});
+  if (place == FlowTable::Place::kCurrent && (outcome == Link::Outcome::kHandled || outcome == Link::Outcome::kDeliver)) {
+    note_arrival(now, in);
+  }
+  switch (outcome) {
     case Link::Outcome::kHandled: break;
     case Link::Outcome::kReplayed: ++counters.replayed; break;
     case Link::Outcome::kForeign: ++counters.foreign; break;
@@ -104,6 +109,7 @@ void Engine::Impl::deliver_data(TimePoint now, const Inbound& in) {
   const PacketRef packet{in.datagram + front, static_cast<std::uint32_t>(in.size - front), PacketRef::kBorrowed};
   Place& slot = places[in.link->id()];
   if (slot.epoch != epoch && now - epoch_since > kStragglers) slot.epoch = epoch;
+  if (slot.epoch == epoch && deliver_by_flow(now, in, packet)) return;
   if (config.reorder && in.header.reorder && in.header.version != 0 && slot.epoch == epoch) {
     reorder.insert(now, in.link->id(), in.header.data_seq, packet);
     return;

@@ -16,11 +16,15 @@ void Engine::handle_packets(TimePoint now, std::span<const PacketRef> packets) {
       dropped = &e.counters.dropped_no_link;
     } else if (packet.size == 0 || packet.size > kMaxPayload || packet.borrowed()) {
       dropped = &e.counters.dropped_oversize;
-    } else if (e.ingress.full()) {
+    } else if (!e.brain && e.ingress.full()) {
       dropped = &e.counters.dropped_queue_full;
     }
     if (dropped == nullptr) {
-      e.ingress.push(packet);
+      if (e.brain) {
+        e.sender->enqueue(now, packet);
+      } else {
+        e.ingress.push(packet);
+      }
     } else {
       ++*dropped;
       e.pool.give(packet);
@@ -30,6 +34,7 @@ void Engine::handle_packets(TimePoint now, std::span<const PacketRef> packets) {
 
 std::size_t Engine::packet_budget() const {
   const Impl& e = *impl_;
+  if (e.brain) return e.sender->budget();
   // With no link up packets are read and dropped: they would be stale later.
   const std::size_t room = e.ingress.capacity() - e.ingress.size();
   const std::size_t free = e.pool.free_buffers();
@@ -40,7 +45,8 @@ std::size_t Engine::packet_budget() const {
 bool Engine::poll_transmit(TimePoint now, Transmit& out) {
   Impl& e = *impl_;
   e.last_now = std::max(e.last_now, now);
-  return e.transmit_parting(out) || e.transmit_control(now, out) || e.transmit_data(now, out);
+  return e.transmit_parting(out) || e.transmit_report(now, out) || e.transmit_control(now, out) ||
+         (e.brain ? e.transmit_brain(now, out) : e.transmit_data(now, out));
 }
 
 bool Engine::Impl::transmit_parting(Transmit& out) {
@@ -87,6 +93,7 @@ std::optional<PacketRef> Engine::Impl::build_control(TimePoint now, Link& link, 
   buffer->data = datagram;
   buffer->size = static_cast<std::uint32_t>(kOverhead + packet.size);
   link.on_sent(now, packet.type, buffer->size);
+  sender->sent_control(now, link.id(), header.seq, buffer->size);
   return buffer;
 }
 

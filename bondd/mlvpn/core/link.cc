@@ -129,7 +129,7 @@ void Link::send_auth(TimePoint now) {
   if (context_.announce) {
     const std::uint64_t challenge = context_.random.next64();
     challenges_[challenge_count_++ % challenges_.size()] = challenge;
-    render_announcement({kCapProbe, context_.session, challenge}, body + 2);
+    render_announcement({kOurCapabilities, context_.session, challenge}, body + 2);
     size = sizeof body;
   }
   queue_control(PacketType::kAuth, *config_.remote, id_, {body, size});
@@ -139,7 +139,7 @@ void Link::send_auth_ok(const Endpoint& to, const std::optional<Announcement>& p
   std::uint8_t body[2 + kAnnouncementSize] = {'O', 'K'};
   std::size_t size = 2;
   if (context_.announce && peer) {
-    render_announcement({kCapProbe, context_.session, peer->challenge}, body + 2);
+    render_announcement({kOurCapabilities, context_.session, peer->challenge}, body + 2);
     size = sizeof body;
   }
   queue_control(PacketType::kAuthOk, to, id_, {body, size});

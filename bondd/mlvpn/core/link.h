@@ -84,6 +84,8 @@ class Link {
   // A packet whose MAC was right. `text` is its plaintext.
   Outcome on_packet(TimePoint now, const Header& header, FlowTable::Place place, const Endpoint& from,
                     std::span<const std::uint8_t> text);
+  // The peer reported that packets of this link arrived.
+  void on_report(TimePoint now) { on_answer(now); }
   // A packet that did not open, from `from`. At most one event in 10 s.
   void on_bad_mac(TimePoint now, const Endpoint& from);
 

@@ -37,7 +37,7 @@ enum class PacketType : std::uint8_t {
   kProbe = 5,       // bondd: "answer at once"; body: 8 bytes that come back
   kProbeReply = 6,  // bondd: the 8 bytes of the probe
   kFeedback = 7,    // bondd: what arrived, per link
-  kRepair = 8,      // bondd: reserved for repair of losses
+  kNudge = 8,       // bondd: empty; asks for FEEDBACK
 };
 inline constexpr std::uint8_t kMaxType = 63;
 

@@ -1,0 +1,163 @@
+#include "bondd/mlvpn/core/flow_order.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace bondd::mlvpn {
+
+FlowOrder::FlowOrder(std::size_t max_held, Hooks hooks)
+    : max_held_(max_held), hooks_(std::move(hooks)), flows_(kFlowBuckets) {}
+
+// Grows the ring of slots so that `number` has a place of its own.
+void FlowOrder::make_room(Flow& flow, std::uint64_t number) {
+  if (number - flow.next < flow.slots.size()) return;
+  std::size_t size = std::max<std::size_t>(flow.slots.size(), 64);
+  while (number - flow.next >= size) size *= 2;
+  std::vector<Slot> bigger(size);
+  for (std::uint64_t n = flow.next; n < flow.top; ++n) bigger[n & (size - 1)] = slot(flow, n);
+  flow.slots = std::move(bigger);
+}
+
+// The number waited for has come (or not): on to the one after it.
+void FlowOrder::advance(Flow& flow, bool arrived) {
+  flow.given_up = flow.given_up << 1 | (arrived ? 0 : 1);
+  ++flow.next;
+  flow.top = std::max(flow.top, flow.next);
+}
+
+void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& packet) {
+  const FlowSeq seq = unpack_flow_seq(data_seq);
+  if (seq.bucket >= flows_.size()) return hooks_.drop(packet);
+  Flow& flow = flows_[seq.bucket];
+  if (seq.number < flow.next) return insert_late(flow, seq.number, packet);
+  if (seq.number == flow.next) {
+    const bool done = flow.top > flow.next && slot(flow, seq.number).done;
+    if (done) {
+      ++counters_.duplicates;
+      return hooks_.drop(packet);
+    }
+    ++counters_.in_order;
+    hooks_.deliver(packet);
+    advance(flow, true);
+    if (flow.top > flow.next) release(now, flow);
+    return;
+  }
+  if (seq.number - flow.next >= kHorizon) {
+    // More is missing than can be waited for: begin anew from here.
+    counters_.holes_lost += seq.number - flow.top;
+    while (flow.top > flow.next) skip_hole(now, flow);
+    flow.next = flow.top = seq.number;
+    flow.given_up = ~std::uint64_t{0};
+    hooks_.deliver(packet);
+    return advance(flow, true);
+  }
+  make_room(flow, seq.number);
+  while (flow.top <= seq.number) slot(flow, flow.top++) = Slot{};
+  Slot& place = slot(flow, seq.number);
+  if (place.full || place.done) {
+    ++counters_.duplicates;
+    return hooks_.drop(packet);
+  }
+  if (seq.delicate) {
+    place.done = true;
+    hooks_.deliver(packet);
+  } else {
+    const auto kept = held_ < max_held_ ? hooks_.keep(packet) : std::nullopt;
+    if (!kept) {
+      ++counters_.overflows;
+      place.done = true;
+      hooks_.deliver(packet);
+    } else {
+      place.packet = *kept;
+      place.full = true;
+      ++held_;
+      ++counters_.waited;
+    }
+  }
+  place.arrived = now;
+  if (!flow.listed) {
+    flow.listed = true;
+    flow.hole_since = now;
+    waiting_.push_back(seq.bucket);
+  }
+}
+
+void FlowOrder::insert_late(Flow& flow, std::uint64_t number, const PacketRef& packet) {
+  const std::uint64_t back = flow.next - 1 - number;
+  if (back >= 64 || (flow.given_up >> back & 1) == 0) {
+    ++counters_.duplicates;
+    return hooks_.drop(packet);
+  }
+  flow.given_up &= ~(std::uint64_t{1} << back);
+  ++counters_.late;
+  hooks_.deliver(packet);
+}
+
+// Delivers what follows without a hole.
+void FlowOrder::release(TimePoint now, Flow& flow) {
+  while (flow.next < flow.top) {
+    Slot& place = slot(flow, flow.next);
+    if (!place.full && !place.done) {
+      // The next hole is as old as the first packet behind it, at most.
+      for (std::uint64_t n = flow.next; n < flow.top; ++n) {
+        const Slot& behind = slot(flow, n);
+        if (behind.full || behind.done) {
+          flow.hole_since = std::max(flow.hole_since, behind.arrived);
+          break;
+        }
+      }
+      return;
+    }
+    if (place.full) {
+      hooks_.deliver(place.packet);
+      --held_;
+    }
+    place = Slot{};
+    advance(flow, true);
+  }
+  flow.listed = false;
+  std::erase(waiting_, static_cast<FlowBucket>(&flow - flows_.data()));
+  if (flow.slots.size() > 1024) flow.slots = {};
+  (void)now;
+}
+
+void FlowOrder::skip_hole(TimePoint now, Flow& flow) {
+  while (flow.next < flow.top) {
+    const Slot& place = slot(flow, flow.next);
+    if (place.full || place.done) break;
+    ++counters_.holes_lost;
+    advance(flow, false);
+  }
+  release(now, flow);
+}
+
+void FlowOrder::handle_timeout(TimePoint now) {
+  for (std::size_t i = 0; i < waiting_.size();) {
+    const FlowBucket bucket = waiting_[i];
+    Flow& flow = flows_[bucket];
+    while (flow.listed && flow.hole_since + patience_ <= now) skip_hole(now, flow);
+    if (i < waiting_.size() && waiting_[i] == bucket) ++i;
+  }
+}
+
+std::optional<TimePoint> FlowOrder::next_timeout() const {
+  std::optional<TimePoint> first;
+  for (const FlowBucket bucket : waiting_) {
+    const TimePoint due = flows_[bucket].hole_since + patience_;
+    if (!first || due < *first) first = due;
+  }
+  return first;
+}
+
+void FlowOrder::reset() {
+  for (Flow& flow : flows_) {
+    for (std::uint64_t n = flow.next; n < flow.top; ++n) {
+      if (slot(flow, n).full) hooks_.deliver(slot(flow, n).packet);
+    }
+    flow = Flow{};
+  }
+  waiting_.clear();
+  held_ = 0;
+}
+
+}  // namespace bondd::mlvpn

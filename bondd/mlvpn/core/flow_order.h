@@ -1,0 +1,101 @@
+// Order of packets from a bondd peer, flow by flow. Such a peer's `data_seq` names the
+// flow's bucket and the packet's number within it, so that a hole holds up nobody but
+// the flow that it belongs to.
+//
+//   data_seq:  63..52 bucket | 51 delicate | 50..0 number, from 0 in each session
+//
+// A packet of a delicate flow (small packets: games, voice, acknowledgements) is
+// delivered as it comes. All others wait behind a hole for at most the patience, which
+// the peer works out from its lines: their spread, and the time of a repair.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "bondd/base/units.h"
+#include "bondd/mlvpn/core/flow_queue.h"
+#include "bondd/mlvpn/core/packet.h"
+
+namespace bondd::mlvpn {
+
+struct FlowSeq {
+  FlowBucket bucket = 0;
+  bool delicate = false;
+  std::uint64_t number = 0;
+};
+
+constexpr std::uint64_t pack_flow_seq(const FlowSeq& seq) {
+  return std::uint64_t{seq.bucket} << 52 | std::uint64_t{seq.delicate} << 51 |
+         (seq.number & ((std::uint64_t{1} << 51) - 1));
+}
+constexpr FlowSeq unpack_flow_seq(std::uint64_t value) {
+  return {static_cast<FlowBucket>(value >> 52), (value >> 51 & 1) != 0,
+          value & ((std::uint64_t{1} << 51) - 1)};
+}
+
+class FlowOrder {
+ public:
+  // `deliver` gets packets in order; `drop` what is not wanted (duplicates, far too late
+  // or too new). `keep` makes a packet last that must wait (copies a borrowed one) and
+  // returns nothing when there is no memory: the packet is then delivered out of order.
+  struct Hooks {
+    std::function<void(const PacketRef&)> deliver;
+    std::function<void(const PacketRef&)> drop;
+    std::function<std::optional<PacketRef>(const PacketRef&)> keep;
+  };
+  struct Counters {
+    std::uint64_t in_order = 0, waited = 0, late = 0, duplicates = 0, holes_lost = 0, overflows = 0;
+  };
+
+  // At most `max_held` packets wait at any time.
+  FlowOrder(std::size_t max_held, Hooks hooks);
+
+  void set_patience(Duration patience) { patience_ = patience; }
+  [[nodiscard]] Duration patience() const { return patience_; }
+
+  void insert(TimePoint now, std::uint64_t data_seq, const PacketRef& packet);
+  // Gives up holes that were waited for long enough.
+  void handle_timeout(TimePoint now);
+  [[nodiscard]] std::optional<TimePoint> next_timeout() const;
+  // A new session of the peer: what waits is delivered, numbers start from 0 again.
+  void reset();
+
+  [[nodiscard]] std::size_t held() const { return held_; }
+  [[nodiscard]] const Counters& counters() const { return counters_; }
+
+ private:
+  static constexpr std::uint64_t kHorizon = 16384;  // numbers ahead that can wait
+  struct Slot {
+    PacketRef packet;
+    TimePoint arrived{};
+    bool full = false;
+    bool done = false;  // delivered already, being delicate
+  };
+  struct Flow {
+    std::uint64_t next = 0;      // the number that is waited for
+    std::uint64_t top = 0;       // one above the highest number seen
+    std::uint64_t given_up = 0;  // bit i: next - 1 - i was given up and may still come
+    TimePoint hole_since{};
+    std::vector<Slot> slots;  // of numbers next to top, a power of two, by number
+    bool listed = false;      // in waiting_
+  };
+
+  Slot& slot(Flow& flow, std::uint64_t number) { return flow.slots[number & (flow.slots.size() - 1)]; }
+  void make_room(Flow& flow, std::uint64_t number);
+  void advance(Flow& flow, bool arrived);
+  void release(TimePoint now, Flow& flow);
+  void skip_hole(TimePoint now, Flow& flow);
+  void insert_late(Flow& flow, std::uint64_t number, const PacketRef& packet);
+
+  std::size_t max_held_;
+  Hooks hooks_;
+  Duration patience_{std::chrono::milliseconds(250)};
+  std::vector<Flow> flows_;
+  std::vector<FlowBucket> waiting_;  // flows that have a hole
+  std::size_t held_ = 0;
+  Counters counters_;
+};
+
+}  // namespace bondd::mlvpn

@@ -1,0 +1,170 @@
+#include "bondd/mlvpn/core/flow_queue.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace bondd::mlvpn {
+namespace {
+
+constexpr std::int32_t kQuantum = 1514;
+constexpr std::uint16_t kSmallPacket = 300;  // mean size below which a flow counts as delicate
+
+std::uint64_t mix(std::uint64_t h, std::uint64_t v) {
+  h ^= v;
+  h *= 0x9e3779b97f4a7c15U;
+  return h ^ (h >> 29);
+}
+
+std::uint64_t mix_bytes(std::uint64_t h, std::span<const std::uint8_t> bytes) {
+  for (; bytes.size() >= 8; bytes = bytes.subspan(8)) {
+    std::uint64_t word;
+    std::memcpy(&word, bytes.data(), 8);
+    h = mix(h, word);
+  }
+  std::uint64_t rest = 0;
+  if (!bytes.empty()) std::memcpy(&rest, bytes.data(), bytes.size());
+  return mix(h, rest);
+}
+
+bool has_ports(std::uint8_t protocol) {
+  return protocol == 6 || protocol == 17 || protocol == 132 || protocol == 33 || protocol == 136;
+}
+
+std::uint64_t hash_ip4(std::uint64_t h, std::span<const std::uint8_t> p) {
+  const std::size_t header = static_cast<std::size_t>(p[0] & 15) * 4;
+  h = mix(mix_bytes(h, p.subspan(12, 8)), p[9]);
+  const bool fragment = ((p[6] & 0x3f) | p[7]) != 0;  // an offset, or more to come
+  if (!fragment && has_ports(p[9]) && header >= 20 && p.size() >= header + 4)
+    h = mix_bytes(h, p.subspan(header, 4));
+  return h;
+}
+
+std::uint64_t hash_ip6(std::uint64_t h, std::span<const std::uint8_t> p) {
+  h = mix(mix_bytes(h, p.subspan(8, 32)), p[6]);
+  if (has_ports(p[6]) && p.size() >= 44) h = mix_bytes(h, p.subspan(40, 4));
+  return h;
+}
+
+}  // namespace
+
+FlowBucket flow_bucket(std::span<const std::uint8_t> packet, DeviceKind device, std::uint64_t seed) {
+  std::uint64_t h = mix(0x2545f4914f6cdd1dU, seed);
+  if (device == DeviceKind::kTap) {
+    if (packet.size() < 14) return 0;
+    const bool ip = packet[12] == 8 ? packet[13] == 0 : packet[12] == 0x86 && packet[13] == 0xdd;
+    if (!ip) return static_cast<FlowBucket>(mix_bytes(h, packet.first(14)) % kFlowBuckets);
+    packet = packet.subspan(14);
+  }
+  if (packet.size() >= 20 && packet[0] >> 4 == 4) {
+    h = hash_ip4(h, packet);
+  } else if (packet.size() >= 40 && packet[0] >> 4 == 6) {
+    h = hash_ip6(h, packet);
+  }
+  return static_cast<FlowBucket>((h >> 20) % kFlowBuckets);
+}
+
+FlowQueue::FlowQueue() : flows_(kFlowBuckets) {}
+
+void FlowQueue::append(List& list, FlowBucket bucket, Turn turn) {
+  flows_[bucket].turn = turn;
+  if (list.size == 0) {
+    list.head = bucket;
+  } else {
+    flows_[list.tail].next = bucket;
+  }
+  list.tail = bucket;
+  ++list.size;
+}
+
+FlowBucket FlowQueue::take_head(List& list) {
+  const FlowBucket bucket = list.head;
+  list.head = flows_[bucket].next;
+  --list.size;
+  return bucket;
+}
+
+void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
+                     const std::function<void(const PacketRef&)>& drop) {
+  std::uint32_t index = free_;
+  if (index != kNone) {
+    free_ = nodes_[index].next;
+    nodes_[index] = {packet, now, kNone};
+  } else {
+    index = static_cast<std::uint32_t>(nodes_.size());
+    nodes_.push_back({packet, now, kNone});
+  }
+  Flow& flow = flows_[bucket];
+  if (flow.head == kNone) {
+    flow.head = index;
+  } else {
+    nodes_[flow.tail].next = index;
+  }
+  flow.tail = index;
+  flow.bytes += packet.size;
+  flow.mean_size = static_cast<std::uint16_t>((flow.mean_size * 15 + packet.size) / 16);
+  ++packets_;
+  bytes_ += packet.size;
+  if (flow.turn == Turn::kIdle) {
+    flow.deficit = kQuantum;
+    append(new_, bucket, Turn::kNew);
+  }
+  while (bytes_ > limit_ && packets_ > 1) drop_from_longest(drop);
+}
+
+void FlowQueue::drop_from_longest(const std::function<void(const PacketRef&)>& drop) {
+  const auto longest = std::ranges::max_element(flows_, {}, &Flow::bytes);
+  drop(unlink_head(*longest).packet);
+  ++dropped_;
+}
+
+FlowQueue::Node FlowQueue::unlink_head(Flow& flow) {
+  const std::uint32_t index = flow.head;
+  const Node node = nodes_[index];
+  flow.head = node.next;
+  flow.bytes -= node.packet.size;
+  nodes_[index].next = free_;
+  free_ = index;
+  --packets_;
+  bytes_ -= node.packet.size;
+  return node;
+}
+
+bool FlowQueue::settle() {
+  while (new_.size + old_.size != 0) {
+    List& list = new_.size != 0 ? new_ : old_;
+    Flow& flow = flows_[list.head];
+    if (flow.deficit <= 0) {  // its turn is over
+      flow.deficit += kQuantum;
+      append(old_, take_head(list), Turn::kOld);
+    } else if (flow.head == kNone) {
+      // An emptied new flow goes behind the old ones once, so that it cannot starve them.
+      const FlowBucket bucket = take_head(list);
+      if (&list == &new_ && old_.size != 0) {
+        append(old_, bucket, Turn::kOld);
+      } else {
+        flow.turn = Turn::kIdle;
+      }
+    } else {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool FlowQueue::sparse_next() {
+  if (!settle() || new_.size == 0) return false;
+  const Flow& flow = flows_[new_.head];
+  return flow.head == flow.tail;
+}
+
+std::optional<FlowQueue::Item> FlowQueue::pop() {
+  if (!settle()) return std::nullopt;
+  const bool sparse = new_.size != 0;
+  const FlowBucket bucket = (sparse ? new_ : old_).head;
+  Flow& flow = flows_[bucket];
+  const Node node = unlink_head(flow);
+  flow.deficit -= static_cast<std::int32_t>(node.packet.size);
+  return Item{node.packet, bucket, sparse && flow.head == kNone, flow.mean_size < kSmallPacket, node.since};
+}
+
+}  // namespace bondd::mlvpn

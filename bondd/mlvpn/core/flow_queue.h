@@ -1,0 +1,97 @@
+// What came from the tun and has no link yet. Every flow has its own queue and gets
+// its turn (deficit round robin); a flow that sends little never waits behind one that
+// sends much, so that pings, games and voice stay quick beside a download.
+//
+//   packet -> hash -> bucket's queue -> new flows | old flows -> front()
+//
+// Packets wait here, not on a line: a line gets a packet when its pacer can take it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "bondd/base/units.h"
+#include "bondd/mlvpn/core/packet.h"
+#include "bondd/mlvpn/core/types.h"
+
+namespace bondd::mlvpn {
+
+inline constexpr std::size_t kFlowBuckets = 1024;
+using FlowBucket = std::uint16_t;
+
+// Bucket of the flow that `packet` belongs to: addresses, protocol and, where there are
+// any, ports. Fragments and unknown protocols go by addresses. `seed` keeps outsiders
+// from choosing collisions. Any bytes are allowed.
+FlowBucket flow_bucket(std::span<const std::uint8_t> packet, DeviceKind device, std::uint64_t seed);
+
+class FlowQueue {
+ public:
+  struct Item {
+    PacketRef packet;
+    FlowBucket bucket = 0;
+    bool sparse = false;    // its flow keeps no queue
+    bool delicate = false;  // its flow is of small packets: rather out of order than late
+    TimePoint since{};
+  };
+
+  FlowQueue();
+
+  // Takes `packet`. When more than the limit waits, packets at the head of the longest
+  // queue are dropped: their senders learn of it soonest. `drop` gets them.
+  void push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
+            const std::function<void(const PacketRef&)>& drop);
+
+  // The next packet by turns; nothing when empty.
+  std::optional<Item> pop();
+
+  // True when the next packet is of a flow that keeps no queue.
+  [[nodiscard]] bool sparse_next();
+
+  void set_limit(std::size_t bytes) { limit_ = bytes; }
+  [[nodiscard]] std::size_t limit() const { return limit_; }
+  [[nodiscard]] bool empty() const { return packets_ == 0; }
+  [[nodiscard]] std::size_t packets() const { return packets_; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
+
+ private:
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+  enum class Turn : std::uint8_t { kIdle, kNew, kOld };
+
+  struct Node {
+    PacketRef packet;
+    TimePoint since;
+    std::uint32_t next = kNone;
+  };
+  struct Flow {
+    std::uint32_t head = kNone, tail = kNone;
+    std::uint32_t bytes = 0;
+    std::int32_t deficit = 0;
+    std::uint16_t mean_size = 1400;
+    Turn turn = Turn::kIdle;
+    FlowBucket next = 0;  // in its list
+  };
+  // A list of flows, linked through Flow::next.
+  struct List {
+    FlowBucket head = 0, tail = 0;
+    std::size_t size = 0;
+  };
+
+  void append(List& list, FlowBucket bucket, Turn turn);
+  FlowBucket take_head(List& list);
+  bool settle();  // brings a flow with packets and a positive deficit to a list's head
+  Node unlink_head(Flow& flow);
+  void drop_from_longest(const std::function<void(const PacketRef&)>& drop);
+
+  std::vector<Flow> flows_;
+  std::vector<Node> nodes_;
+  std::uint32_t free_ = kNone;
+  List new_, old_;
+  std::size_t packets_ = 0, bytes_ = 0, limit_ = 1 << 20;
+  std::uint64_t dropped_ = 0;
+};
+
+}  // namespace bondd::mlvpn

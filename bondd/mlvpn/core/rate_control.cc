@@ -1,0 +1,176 @@
+#include "bondd/mlvpn/core/rate_control.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace bondd::mlvpn {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Far more than the doubling of a round trip: bursts of a flow in its own slow start must
+// pass as they are, or it takes their being spread out for a queue and stops growing.
+constexpr double kStartupGain = 10;
+constexpr double kProbeGain = 1.25;
+constexpr double kFastProbeGain = 1.6;  // when the probe before had success
+constexpr double kDrainGain = 0.7;
+constexpr double kFirstRate = 1.25e6;  // bytes/s, before anything is known
+constexpr double kTargetMs = 3.5;      // of queue in front of a steady line
+constexpr double kMostTargetMs = 30;   // and of a jittering one
+constexpr double kSlowest = 2000;      // bytes/s: a line is never given up to zero
+
+double ms(Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+
+}  // namespace
+
+RateControl::RateControl(double bound) : bound_(bound), rate_(kFirstRate) {}
+
+void RateControl::seed_rtt(double value) {
+  if (acks_ == 0) rtt_ = value;
+}
+
+Duration RateControl::round_trip() const {
+  return Duration(static_cast<std::int64_t>(std::max(rtt_, 10.0) * 1e6));
+}
+
+double RateControl::target_ms() const {
+  return std::clamp(1.5 * jitter_, kTargetMs, kMostTargetMs);
+}
+
+double RateControl::pacing_rate() const {
+  const double rate = std::max(rate_ * gain_, kSlowest);
+  return bound_ > 0 ? std::min(rate, bound_) : rate;
+}
+
+double RateControl::window() const {
+  const double least = least_rtt_ms();
+  if (phase_ == Phase::kStartup) {
+    const double seen = best_rate_.empty() ? 0 : best_rate_.best();
+    return 3e-3 * seen * (std::max(rtt_, least) + 15) + 48e3;
+  }
+  const double trip = std::min(greatest_rtt_ms(), least + 250);
+  return rate_ * 1e-3 * (1.2 * trip + 15) + 6000;
+}
+
+void RateControl::enter(TimePoint now, Phase phase) {
+  phase_ = phase;
+  phase_start_ = now;
+  switch (phase) {
+    case Phase::kStartup:
+      gain_ = kStartupGain;
+      break;
+    case Phase::kDrain:
+      gain_ = kDrainGain;
+      break;
+    case Phase::kCruise:
+      gain_ = 1;
+      break;
+    case Phase::kProbe:
+      gain_ = kProbeGain;
+      before_probe_ = rate_;
+      queue_before_probe_ = queue_;
+      break;
+  }
+}
+
+void RateControl::on_ack(const Ack& ack) {
+  measure_delay(ack);
+  measure_rate(ack);
+  ++(ack.idle ? round_idle_ : round_busy_);
+  if (collapsed(ack)) {
+    const double seconds = std::chrono::duration<double>(ack.now - points_.front().now).count();
+    rate_ = std::max((ack.delivered - points_.front().delivered) / seconds, kSlowest);
+    best_rate_.reset(busy_clock_, rate_);
+    points_.clear();
+    enter(ack.now, Phase::kDrain);
+  }
+  if (ack.sent >= round_start_) end_round(ack);
+  step(ack);
+  ++acks_;
+  last_ack_ = ack.now;
+}
+
+void RateControl::measure_delay(const Ack& ack) {
+  base_.add(ack.now, ack.one_way_ms);
+  recent_one_way_.add(ack.now, ack.one_way_ms);
+  least_rtt_.add(ack.now, ack.rtt_ms);
+  greatest_rtt_.add(ack.now, ack.rtt_ms);
+  if (acks_ == 0) {
+    rtt_ = ack.rtt_ms;
+    one_way_ = ack.one_way_ms;
+  }
+  jitter_ += (std::abs(ack.one_way_ms - one_way_) - jitter_) / (acks_ < 16 ? 4 : 16);
+  one_way_ += (ack.one_way_ms - one_way_) / 8;
+  rtt_ += (ack.rtt_ms - rtt_) / 8;
+  queue_ = std::max(0.0, recent_one_way_.best() - base_.best());
+}
+
+void RateControl::measure_rate(const Ack& ack) {
+  if (!ack.idle && last_ack_ != TimePoint{}) busy_clock_ += std::min<Duration>(ack.now - last_ack_, 100ms);
+  if (!ack.rate) return;
+  if (ack.idle && *ack.rate <= rate_) return;
+  best_rate_.add(busy_clock_, *ack.rate);
+  rate_ = std::max(best_rate_.best(), kSlowest);
+}
+
+// True when delays rose so steeply that the line must have become slower than we send:
+// waiting for the old maximum to pass would fill its buffer.
+bool RateControl::collapsed(const Ack& ack) {
+  points_.push_back({ack.now, ack.one_way_ms, ack.delivered});
+  while (points_.size() > 2 && points_[1].now <= ack.now - 150ms) points_.pop_front();
+  const double span = ms(ack.now - points_.front().now);
+  if (span < 100 || phase_ == Phase::kStartup) return false;
+  const double rise = ack.one_way_ms - points_.front().one_way;
+  return rise > std::max(50.0, 6 * jitter_) && rise > 0.35 * span;
+}
+
+void RateControl::end_round(const Ack& ack) {
+  round_start_ = ack.now;
+  if (phase_ == Phase::kStartup) {
+    if (rate_ >= full_rate_ * 1.25) {
+      full_rate_ = rate_;
+      flat_rounds_ = 0;
+    } else if ((round_busy_ > 4 * round_idle_ || queue_ > std::max(8.0, 4 * jitter_)) &&
+               ++flat_rounds_ >= 3) {
+      enter(ack.now, Phase::kDrain);
+    }
+  }
+  round_busy_ = round_idle_ = 0;
+}
+
+void RateControl::step(const Ack& ack) {
+  const Duration in_phase = ack.now - phase_start_;
+  const double target = target_ms();
+  switch (phase_) {
+    case Phase::kStartup:
+      return;
+    case Phase::kDrain:
+      if (ack.one_way_ms <= base_.best() + 1 || in_phase > round_trip() * 3 / 2)
+        enter(ack.now, Phase::kCruise);
+      return;
+    case Phase::kProbe:
+      if (queue_ > queue_before_probe_ + 8 + 2 * jitter_) {
+        enter(ack.now, Phase::kDrain);
+      } else if (in_phase > round_trip() * 3 / 2) {
+        // There was more: on at once. Else the queue, if there is one, is let go.
+        enter(ack.now, rate_ > before_probe_ * 1.12 ? Phase::kProbe : Phase::kDrain);
+        if (phase_ == Phase::kProbe) gain_ = kFastProbeGain;
+      }
+      if (phase_ == Phase::kDrain) probe_failed_ = rate_ < before_probe_ * 1.05;
+      return;
+    case Phase::kCruise: {
+      const double excess = (queue_ - target) / target;
+      gain_ = excess < 0 ? 1 - 0.04 * excess : std::max(1 - 0.04 * excess, 0.92);
+      // A line that has just proved faster is asked again soon.
+      const bool grew = rate_ > before_probe_ * 1.1;
+      const Duration wait = grew ? round_trip() : std::clamp<Duration>(round_trip() * 10, 600ms, 2s);
+      const bool roomy = !probe_failed_ && queue_ < 0.3 * target && in_phase > round_trip() * 2;
+      if ((in_phase > wait || roomy) && !ack.idle) enter(ack.now, Phase::kProbe);
+      return;
+    }
+  }
+}
+
+}  // namespace bondd::mlvpn

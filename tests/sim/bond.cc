@@ -1,0 +1,207 @@
+#include "tests/sim/bond.h"
+
+#include <array>
+#include <cstdio>
+#include <cstring>
+#include <map>
+
+namespace bondd::sim {
+namespace {
+
+using namespace std::chrono_literals;
+using mlvpn::Endpoint;
+using mlvpn::LinkId;
+using mlvpn::PacketRef;
+
+constexpr std::uint32_t kInnerMtu = 1428;  // 1500 less IPv4, UDP, header and MAC
+
+Endpoint endpoint(std::size_t line, bool server, std::uint16_t port) {
+  return {IpAddress::v4({10, 9, static_cast<std::uint8_t>(line), static_cast<std::uint8_t>(server ? 2 : 1)}),
+          port};
+}
+
+// One end of the bond: an engine and the loop around it.
+class End final : public PacketSink, public Actor {
+ public:
+  End(EventQueue& events, bool server, const BondOptions& options, std::uint64_t seed, PacketSink& host)
+      : events_(events),
+        host_(host),
+        timer_(events, *this, 1),
+        engine_(events.now(), config(server, options, seed), key()) {
+    for (std::size_t i = 0; i < 2; ++i) {
+      mlvpn::LinkConfig link;
+      link.name.assign(1, static_cast<char>('A' + i));
+      link.upload = i == 0 ? options.rate_a : options.rate_b;
+      if (!server) link.remote = endpoint(i, true, static_cast<std::uint16_t>(5080 + i));
+      engine_.add_link(events.now(), link);
+    }
+    timer_.set(events.now());
+  }
+
+  void connect(PacketSink& a, PacketSink& b) { lines_ = {&a, &b}; }
+  mlvpn::Engine& engine() { return engine_; }
+
+  // From the host.
+  void receive(TimePoint now, Packet packet) override {
+    if (engine_.packet_budget() == 0) return;
+    auto buffer = engine_.pool().take();
+    if (!buffer) return;
+    std::memcpy(buffer->data, packet.data(), packet.size());
+    buffer->size = static_cast<std::uint32_t>(packet.size());
+    engine_.handle_packets(now, std::span(&*buffer, 1));
+    turn(now);
+  }
+
+  // From a line.
+  void receive_datagram(TimePoint now, LinkId line, Packet& datagram, const Endpoint& from) {
+    const mlvpn::ReceivedRun run{from, datagram, static_cast<std::uint32_t>(datagram.size())};
+    engine_.handle_datagrams(now, line, std::span(&run, 1));
+    deliver(now);
+    engine_.end_round(now);
+    turn(now);
+  }
+
+  void on_event(TimePoint now, std::uint64_t token) override {
+    if (!timer_.due(now, token)) return;
+    engine_.handle_timeout(now);
+    turn(now);
+  }
+
+ private:
+  static mlvpn::SecretKey key() {
+    const std::array<std::uint8_t, 32> bytes{1, 2, 3};
+    return mlvpn::SecretKey::from_bytes(bytes);
+  }
+
+  static mlvpn::EngineConfig config(bool server, const BondOptions& options, std::uint64_t seed) {
+    mlvpn::EngineConfig config;
+    config.role = server ? mlvpn::Role::kServer : mlvpn::Role::kClient;
+    config.wall_clock_us = 1'700'000'000'000'000;
+    config.repair = options.repair;
+    config.announce = options.bondd_peer;
+    config.seed.fill(static_cast<std::uint8_t>(seed * 2 + server));
+    return config;
+  }
+
+  void deliver(TimePoint now) {
+    std::array<PacketRef, 64> out;
+    while (const std::size_t n = engine_.poll_deliver(out)) {
+      for (std::size_t i = 0; i < n; ++i) delivered_.emplace_back(out[i].data, out[i].data + out[i].size);
+      engine_.recycle(std::span(out).first(n));
+    }
+    (void)now;
+  }
+
+  void turn(TimePoint now) {
+    deliver(now);
+    mlvpn::Transmit transmit;
+    while (engine_.poll_transmit(now, transmit)) {
+      for (const PacketRef& p : transmit.packets)
+        lines_[transmit.path]->receive(now, Packet(p.data, p.data + p.size));
+      engine_.recycle(transmit.packets);
+    }
+    while (engine_.poll_event()) {
+    }
+    if (const auto next = engine_.poll_timeout()) timer_.set(std::max(*next, now + 20us));
+    // The host may answer at once, which enters this engine again: only now.
+    std::vector<Packet> packets;
+    packets.swap(delivered_);
+    for (Packet& packet : packets) host_.receive(now, std::move(packet));
+  }
+
+  EventQueue& events_;
+  PacketSink& host_;
+  Timer timer_;
+  mlvpn::Engine engine_;
+  std::array<PacketSink*, 2> lines_{};
+  std::vector<Packet> delivered_;
+};
+
+class LineEnd final : public PacketSink {
+ public:
+  LineEnd(End& end, std::size_t line, Endpoint from)
+      : end_(end), line_(static_cast<LinkId>(line)), from_(from) {}
+  void receive(TimePoint now, Packet packet) override { end_.receive_datagram(now, line_, packet, from_); }
+  void set_from(const Endpoint& from) { from_ = from; }
+  const Endpoint& from() const { return from_; }
+
+ private:
+  End& end_;
+  LinkId line_;
+  Endpoint from_;
+};
+
+class EngineBond final : public Bond, public Actor {
+ public:
+  EngineBond(EventQueue& events, const LineSpec& a, const LineSpec& b, std::uint64_t seed,
+             const BondOptions& options, PacketSink& office, PacketSink& server)
+      : events_(events),
+        client_(events, false, options, seed, office),
+        server_(events, true, options, seed, server) {
+    const LineSpec* specs[] = {&a, &b};
+    for (std::size_t i = 0; i < 2; ++i) {
+      const auto port = static_cast<std::uint16_t>(5080 + i);
+      up_ends_[i] = std::make_unique<LineEnd>(server_, i, endpoint(i, false, 40000));
+      down_ends_[i] = std::make_unique<LineEnd>(client_, i, endpoint(i, true, port));
+      up_[i] = std::make_unique<Line>(events, *specs[i], seed * 8 + i, 42, *up_ends_[i]);
+      down_[i] = std::make_unique<Line>(events, *specs[i], seed * 8 + i + 4, 42, *down_ends_[i]);
+    }
+    client_.connect(*up_[0], *up_[1]);
+    server_.connect(*down_[0], *down_[1]);
+    if (options.trace) events.post(events.now() + 100ms, *this);
+  }
+  PacketSink& from_office() override { return client_; }
+  PacketSink& from_server() override { return server_; }
+  std::uint32_t mtu() const override { return kInnerMtu; }
+  void set_line(std::size_t index, const LineSpec& spec) override {
+    up_[index]->queue().set_spec(spec);
+    down_[index]->queue().set_spec(spec);
+  }
+  void cut_line(std::size_t index, bool cut) override {
+    up_[index]->queue().set_cut(cut);
+    down_[index]->queue().set_cut(cut);
+  }
+  void change_address(std::size_t index) override {
+    Endpoint from = up_ends_[index]->from();
+    ++from.port;
+    up_ends_[index]->set_from(from);
+  }
+  mlvpn::Engine& engine(std::size_t end) override { return end == 0 ? client_.engine() : server_.engine(); }
+
+  void on_event(TimePoint now, std::uint64_t) override {
+    for (std::size_t end = 0; end < 2; ++end) print(now, end);
+    events_.post(now + 100ms, *this);
+  }
+
+ private:
+  void print(TimePoint now, std::size_t end) {
+    const auto stats = engine(end).stats();
+    std::fprintf(stderr, "%.2f %s queue %zu held %zu lost %lu late %lu dup %lu drop %lu |",
+                 std::chrono::duration<double>(now.time_since_epoch()).count() - 3600, end == 0 ? "C" : "S",
+                 stats.ingress_queued, stats.reorder_held, stats.holes_lost, stats.late, stats.duplicates,
+                 stats.dropped_queue_full);
+    for (const auto& v : engine(end).link_stats(now)) {
+      std::fprintf(stderr, " %s %s %.1f rtt %.0f q %.1f loss %.2f share %.0f rep %lu (%s) |", v.name.c_str(),
+                   to_string(v.state),
+                   static_cast<double>(v.capacity.value_or(Rate{}).bits_per_second) * 1e-6,
+                   v.rtt_ms.value_or(0), v.queue_ms.value_or(0), v.tx_loss_percent.value_or(0),
+                   v.share_percent, v.repaired, v.share_reason.c_str());
+    }
+    std::fprintf(stderr, "\n");
+  }
+
+  EventQueue& events_;
+  End client_, server_;
+  std::array<std::unique_ptr<Line>, 2> up_, down_;
+  std::array<std::unique_ptr<LineEnd>, 2> up_ends_, down_ends_;
+};
+
+}  // namespace
+
+PathFactory bond(const LineSpec& a, const LineSpec& b, std::uint64_t seed, const BondOptions& options) {
+  return [=](EventQueue& events, PacketSink& office, PacketSink& server) {
+    return std::make_unique<EngineBond>(events, a, b, seed, options, office, server);
+  };
+}
+
+}  // namespace bondd::sim

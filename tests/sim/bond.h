@@ -1,0 +1,31 @@
+// A bond of two simulated lines with a whole engine, wire and crypto included, at each
+// end: what runs between the two tuns of a real bond.
+#pragma once
+
+#include "bondd/mlvpn/core/engine.h"
+#include "tests/sim/world.h"
+
+namespace bondd::sim {
+
+struct BondOptions {
+  bool repair = true;
+  Rate rate_a{}, rate_b{};  // given in the configuration; 0: not given
+  bool bondd_peer = true;   // false: both ends treat the other as an upstream program
+  bool trace = false;       // prints the brain's view on stderr, ten times a second
+};
+
+// What an experiment may do to a bond under way.
+class Bond : public Path {
+ public:
+  virtual void set_line(std::size_t index, const LineSpec& spec) = 0;  // both directions
+  virtual void cut_line(std::size_t index, bool cut) = 0;
+  // The client's packets of this line come from another port from now on (a NAT that
+  // forgot its entry).
+  virtual void change_address(std::size_t index) = 0;
+  // 0: the office's engine, 1: the server's.
+  virtual mlvpn::Engine& engine(std::size_t end) = 0;
+};
+
+PathFactory bond(const LineSpec& a, const LineSpec& b, std::uint64_t seed, const BondOptions& options);
+
+}  // namespace bondd::sim

@@ -1,0 +1,192 @@
+// The parts of the brain, one by one.
+#include "bondd/mlvpn/core/feedback.h"
+#include "bondd/mlvpn/core/flow_order.h"
+#include "bondd/mlvpn/core/flow_queue.h"
+#include "bondd/mlvpn/core/rate_control.h"
+
+namespace bondd::mlvpn {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr TimePoint kStart{1h};
+
+std::vector<std::uint8_t> udp(std::uint16_t port, std::size_t size = 100) {
+  std::vector<std::uint8_t> p(size);
+  p[0] = 0x45;
+  p[9] = 17;
+  p[22] = static_cast<std::uint8_t>(port >> 8);
+  p[23] = static_cast<std::uint8_t>(port);
+  return p;
+}
+
+TEST(ArrivalLog, NamesWhatIsMissing) {
+  ArrivalLog log;
+  for (const std::uint64_t seq : {100U, 101U, 104U, 105U, 106U, 108U}) log.on_packet(kStart, seq, 10);
+  const LinkReport report = log.report(7);
+  EXPECT_EQ(report.highest, 108U);
+  ASSERT_EQ(report.gaps.size(), 2U);
+  EXPECT_EQ(report.gaps[0].received, 1);
+  EXPECT_EQ(report.gaps[0].missing, 1);
+  EXPECT_EQ(report.gaps[1].received, 3);
+  EXPECT_EQ(report.gaps[1].missing, 2);
+  EXPECT_EQ(report.span, 9U);
+}
+
+TEST(ArrivalLog, ForgetsAHoleThatIsFilled) {
+  ArrivalLog log;
+  EXPECT_FALSE(log.on_packet(kStart, 1, 10));
+  EXPECT_TRUE(log.on_packet(kStart, 3, 10));
+  EXPECT_FALSE(log.on_packet(kStart, 2, 10));
+  EXPECT_TRUE(log.report(0).gaps.empty());
+}
+
+TEST(ArrivalLog, StartsAnewAfterAJump) {
+  ArrivalLog log;
+  log.on_packet(kStart, 5, 10);
+  log.on_packet(kStart, std::uint64_t{1} << 60, 10);
+  EXPECT_TRUE(log.report(0).gaps.empty());
+  EXPECT_EQ(log.report(0).span, 1U);
+}
+
+TEST(Report, ComesBackAsItWent) {
+  Report report{250, 123456, {{42, 1ULL << 50, 99, 1000, 30, {{3, 2}, {65535, 1}}}, {43, 7, 1, 2, 1, {}}}};
+  const auto bytes = render_report(report);
+  const auto back = parse_report(bytes);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->patience_ms, 250);
+  ASSERT_EQ(back->links.size(), 2U);
+  EXPECT_EQ(back->links[0].flow_id, 42U);
+  EXPECT_EQ(back->links[0].highest, 1ULL << 50);
+  EXPECT_EQ(back->links[0].gaps[1].received, 65535);
+  EXPECT_EQ(back->links[1].span, 1U);
+}
+
+TEST(Report, RefusesAnyOtherLength) {
+  const auto bytes = render_report({1, 2, {{42, 5, 9, 10, 30, {{3, 2}}}}});
+  for (std::size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(parse_report(std::span(bytes).first(n))) << n;
+  auto longer = bytes;
+  longer.push_back(0);
+  EXPECT_FALSE(parse_report(longer));
+}
+
+struct Order {
+  std::vector<int> out, dropped;
+  std::array<std::uint8_t, 64> bytes{};
+  FlowOrder order{100,
+                  {.deliver = [this](const PacketRef& p) { out.push_back(static_cast<int>(p.index)); },
+                   .drop = [this](const PacketRef& p) { dropped.push_back(static_cast<int>(p.index)); },
+                   .keep = [](const PacketRef& p) { return p; }}};
+  void insert(TimePoint now, FlowBucket bucket, std::uint64_t number, int id, bool delicate = false) {
+    order.insert(now, pack_flow_seq({bucket, delicate, number}),
+                 {bytes.data(), 64, static_cast<std::uint32_t>(id)});
+  }
+};
+
+TEST(FlowOrder, AHoleHoldsUpItsOwnFlowOnly) {
+  Order o;
+  o.insert(kStart, 1, 1, 11);
+  o.insert(kStart, 2, 0, 20);
+  o.insert(kStart, 2, 1, 21);
+  EXPECT_EQ(o.out, (std::vector{20, 21}));
+  o.insert(kStart, 1, 0, 10);
+  EXPECT_EQ(o.out, (std::vector{20, 21, 10, 11}));
+  EXPECT_FALSE(o.order.next_timeout());
+}
+
+TEST(FlowOrder, GivesAHoleUpAfterItsPatienceAndTakesTheLateOneOnce) {
+  Order o;
+  o.order.set_patience(100ms);
+  o.insert(kStart, 1, 0, 10);
+  o.insert(kStart, 1, 2, 12);
+  EXPECT_EQ(o.order.next_timeout(), kStart + 100ms);
+  o.order.handle_timeout(kStart + 99ms);
+  EXPECT_EQ(o.out, (std::vector{10}));
+  o.order.handle_timeout(kStart + 100ms);
+  EXPECT_EQ(o.out, (std::vector{10, 12}));
+  o.insert(kStart + 120ms, 1, 1, 11);
+  o.insert(kStart + 121ms, 1, 1, 99);
+  EXPECT_EQ(o.out, (std::vector{10, 12, 11}));
+  EXPECT_EQ(o.dropped, (std::vector{99}));
+}
+
+TEST(FlowOrder, DelicateFlowsNeverWait) {
+  Order o;
+  o.insert(kStart, 1, 1, 11, true);
+  o.insert(kStart, 1, 1, 99, true);
+  o.insert(kStart, 1, 0, 10, true);
+  EXPECT_EQ(o.out, (std::vector{11, 10}));
+  EXPECT_EQ(o.dropped, (std::vector{99}));
+  o.insert(kStart, 1, 2, 12, true);
+  EXPECT_EQ(o.out, (std::vector{11, 10, 12}));
+}
+
+TEST(FlowOrder, AJumpTooFarBeginsAnew) {
+  Order o;
+  o.insert(kStart, 1, 0, 10);
+  o.insert(kStart, 1, 2, 12);
+  o.insert(kStart, 1, 1'000'000, 13);
+  o.insert(kStart, 1, 1'000'001, 14);
+  EXPECT_EQ(o.out, (std::vector{10, 12, 13, 14}));
+}
+
+TEST(FlowQueue, TakesTurnsAndLetsSparseFlowsPass) {
+  BufferPool pool(64);
+  FlowQueue queue;
+  const auto drop = [&](const PacketRef& p) { pool.give(p); };
+  const auto put = [&](std::uint16_t flow, std::uint32_t size) {
+    PacketRef packet = *pool.take();
+    packet.size = size;
+    queue.push(kStart, packet, flow, drop);
+  };
+  for (int i = 0; i < 10; ++i) put(1, 1400);
+  EXPECT_EQ(queue.pop()->bucket, 1);
+  EXPECT_EQ(queue.pop()->bucket, 1);
+  put(2, 80);
+  EXPECT_TRUE(queue.sparse_next());
+  const auto item = queue.pop();
+  EXPECT_EQ(item->bucket, 2);
+  EXPECT_TRUE(item->sparse);
+  for (int i = 0; i < 8; ++i) EXPECT_FALSE(queue.pop()->sparse && i < 7);
+  EXPECT_FALSE(queue.pop());
+}
+
+TEST(FlowQueue, DropsFromTheLongestQueue) {
+  BufferPool pool(64);
+  FlowQueue queue;
+  queue.set_limit(5000);
+  for (int i = 0; i < 10; ++i) {
+    PacketRef packet = *pool.take();
+    packet.size = 1000;
+    queue.push(kStart, packet, i == 0 ? 7 : 1, [&](const PacketRef& p) { pool.give(p); });
+  }
+  EXPECT_EQ(queue.packets(), 5U);
+  EXPECT_EQ(queue.dropped(), 5U);
+  bool seven = false;
+  while (const auto item = queue.pop()) seven = seven || item->bucket == 7;
+  EXPECT_TRUE(seven);
+}
+
+TEST(FlowBucket, KeepsAFlowTogetherAndFragmentsByAddress) {
+  EXPECT_EQ(flow_bucket(udp(53), DeviceKind::kTun, 1), flow_bucket(udp(53, 900), DeviceKind::kTun, 1));
+  EXPECT_NE(flow_bucket(udp(53), DeviceKind::kTun, 1), flow_bucket(udp(54), DeviceKind::kTun, 1));
+  auto fragment = udp(53), other = udp(54);
+  fragment[6] = other[6] = 0x20;
+  EXPECT_EQ(flow_bucket(fragment, DeviceKind::kTun, 1), flow_bucket(other, DeviceKind::kTun, 1));
+  for (std::size_t n = 0; n < 60; ++n) {
+    EXPECT_LT(flow_bucket(udp(1, std::max<std::size_t>(n, 24)), DeviceKind::kTap, 1), kFlowBuckets);
+  }
+}
+
+TEST(WindowedBest, ForgetsWhatIsOld) {
+  WindowedBest<true> most(800ms);
+  most.add(kStart, 5);
+  most.add(kStart + 400ms, 3);
+  EXPECT_EQ(most.best(), 5);
+  most.add(kStart + 900ms, 2);
+  EXPECT_EQ(most.best(), 3);
+  most.add(kStart + 5s, 1);
+  EXPECT_EQ(most.best(), 1);
+}
+
+}  // namespace
+}  // namespace bondd::mlvpn
