@@ -45,6 +45,9 @@ class Net:
             if process.poll() is None:
                 process.kill()
             process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
         for name in self.names:
             run("ip", "netns", "del", name, check=False)
 
