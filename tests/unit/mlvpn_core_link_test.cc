@@ -338,6 +338,20 @@ TEST(Link, AsksForTheNameToBeLookedUpAgainAndMovesToTheNewAddress) {
   EXPECT_EQ(rig.state(rig.link), LinkState::kUp);
 }
 
+TEST(Link, AnUpstreamServerThatRestartedIsFoundBeforeTheTimeout) {
+  ClientRig rig;
+  rig.sign_on();
+  rig.take_sent();
+  rig.run_for(3s);  // it holds no session any more and says nothing
+  bool asked = false;
+  for (const auto& p : rig.take_sent()) asked = asked || p.type == kAuth;
+  ASSERT_TRUE(asked);
+  PeerFlowState reborn{.flow = 0x4711, .seq = 0};
+  rig.receive(rig.link, kServer, reborn.make(kAuthOk, text("OK")));
+  rig.receive(rig.link, kServer, reborn.make(kData, text("back"), 0));
+  EXPECT_THAT(rig.delivered, testing::ElementsAre(text("back")));
+}
+
 TEST(Link, AServerThatKeptItsSessionIsHeardAgainAfterATimeout) {
   ServerRig rig;
   rig.sign_on();

@@ -39,7 +39,7 @@ void Estimator::on_received(TimePoint now, std::uint64_t newest) {
   } else {
     // A silence is one long gap and must not count for many.
     const Duration gap = std::min<Duration>(now - last_heard_, 1s);
-    heard_gap_ = (15 * heard_gap_ + gap) / 16;
+    heard_gap_ = (7 * heard_gap_ + gap) / 8;
   }
   newest_ = newest;
   last_heard_ = now;

@@ -26,6 +26,8 @@ constexpr auto kStrangerQuiet = 1s;
 constexpr Duration kSilentProbe = 100ms;        // how often a silent link is asked
 constexpr Duration kProbeIdle = 1600ms;         // a bondd peer's keepalive is missing
 constexpr Duration kKeepaliveMissing = 3200ms;  // an upstream peer's; it may send one in 2 s
+constexpr Duration kQuietServer = 2500ms;       // then a client says AUTH, though it is in session;
+constexpr Duration kQuietServerBusy = 1500ms;   // sooner when it sends DATA
 constexpr Duration kBusyGap = 100ms;            // packets come closer than this: DATA flows
 constexpr auto kNever = TimePoint::max();
 
@@ -356,8 +358,13 @@ void Link::check_session(TimePoint now, const Surroundings& others) {
     next_keepalive_ = now + kKeepalive;
     if (const auto to = destination()) queue_control(PacketType::kKeepalive, *to, id_);
   }
+  // A server that restarted ignores a session that it does not know (upstream
+  // says nothing at all); to one that did not, AUTH does no harm.
+  if (context_.role == Role::kClient && now - heard_ > quiet_server() && now >= next_auth_) send_auth(now);
   check_silence(now, others);
 }
+
+Duration Link::quiet_server() const { return unanswered_since_ ? kQuietServerBusy : kQuietServer; }
 
 Duration Link::probe_interval() const {
   if (!estimator_.has_rtt()) return 50ms;
@@ -399,9 +406,9 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
   const Duration quiet = now - heard_;
   const Duration gap = estimator_.heard_gap();
   const bool was_busy = gap < kBusyGap;
-  const Duration limit = was_busy ? std::max<Duration>({silence_limit(), gap * 10, 120ms}) : kKeepaliveMissing;
+  const Duration limit = was_busy ? std::max<Duration>({silence_limit(), gap * 6, 120ms}) : kKeepaliveMissing;
   const std::uint64_t others_since = others.others_received - others_received_at_heard_;
-  if (quiet > limit && others_since >= (was_busy ? 10U : 2U)) {
+  if (quiet > limit && others_since >= (was_busy ? 8U : 2U)) {
     go_silent(now, "nothing heard for " + milliseconds(quiet), others);
   }
 }
@@ -472,6 +479,7 @@ void Link::update_deadline(TimePoint now) {
   if (const auto c = flows_.candidate_deadline()) at = std::min(at, *c);
   if (state_ == LinkState::kStarting) at = std::min({at, next_auth_, next_resolve_});
   if (in_session()) {
+    if (context_.role == Role::kClient) at = std::min(at, std::max(heard_ + quiet_server() + 1ms, next_auth_));
     at = std::min({at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + 1ms});
     if (!peer_can(kCapProbe)) {
       // An upstream peer's silence is only seen by looking.

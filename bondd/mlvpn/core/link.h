@@ -146,6 +146,7 @@ class Link {
   void send_probe(TimePoint now);
   void check_tolerances(TimePoint now);
   void go_silent(TimePoint now, std::string reason, const Surroundings& others);
+  [[nodiscard]] Duration quiet_server() const;
   [[nodiscard]] Duration probe_interval() const;
   [[nodiscard]] Duration silence_limit() const;
   [[nodiscard]] bool is_challenge(std::uint64_t value) const;
