@@ -25,7 +25,7 @@ constexpr unsigned kLoudRounds = 4;     // after a change every tunnel carries t
 // chance of k in a row is p^k; this is one false alarm in a day or so.
 constexpr double kFalseAlarm = 1e-6;
 constexpr double kLeastLoss = 0.001;  // believed of the best line
-constexpr int kLeastMissed = 3;
+constexpr int kLeastMissed = 4;
 constexpr double kSlack = 0.2;  // of an interval: the sender's timer
 constexpr int kJitters = 4;
 constexpr int kMostIntervals = 20;

@@ -141,7 +141,7 @@ class Builder {
         add_rule(model::rule_priority::kCovered, table).to = destination.network();
       }
     }
-    add_rule(model::rule_priority::kMain, netlink::kMainTable).suppress_prefix_length = 0;
+    add_rule(model::rule_priority::kMain + facts_.slot, netlink::kMainTable).suppress_prefix_length = 0;
     add_rule(model::rule_priority::kBond, table);
   }
 

@@ -51,7 +51,7 @@ Driver::Driver(std::unique_ptr<Engine> engine, TunDevice tun, bool offloads)
     : engine_(std::move(engine)),
       tun_(std::move(tun)),
       offloads_(offloads),
-      tun_buffer_(TunDevice::kMaxRead),
+      reader_(tun_, engine_->pool()),
       coalescer_(tun_.kind(), tun_.offloads().coalesce()) {
   held_.reserve(Coalescer::kMaxPackets);
 }
@@ -117,8 +117,7 @@ void Driver::flush() { transmit(clock_now()); }
 
 // Nothing: until an event. Zero: look at the descriptors, but do not sleep.
 std::optional<Duration> Driver::sleep_time(TimePoint now) const {
-  const bool more_to_cut = tun_readable_ || planned_ < plan_.count();
-  if (more_to_cut && engine_->packet_budget() > 0) return Duration::zero();
+  if (reader_.ready() && engine_->packet_budget() > 0) return Duration::zero();
   std::optional<TimePoint> deadline = engine_->poll_timeout();
   if (retry_at_ && (!deadline || *retry_at_ < *deadline)) deadline = retry_at_;
   if (!deadline) return std::nullopt;
@@ -140,7 +139,7 @@ void Driver::wait() {
     const std::uint32_t what = events[static_cast<std::size_t>(i)].events;
     const auto index = static_cast<std::size_t>(tag & ~kTagMask);
     if ((tag & kTagMask) == kTunTag) {
-      tun_readable_ = true;
+      reader_.set_readable();
     } else if ((tag & kTagMask) == kWatchTag) {
       watches_[index].readable();
     } else if (paths_[index] != nullptr) {
@@ -191,62 +190,16 @@ void Driver::write_batch() {
   held_.clear();
 }
 
-// Reads the next super-packet; false when there is none now.
-bool Driver::next_super_packet() {
-  VnetHeader header;
-  std::span<std::uint8_t> packet;
-  const TunDevice::Status status = tun_.read(tun_buffer_, header, packet);
-  ++counters_.tun_reads;
-  if (status != TunDevice::Status::kOk) {
-    if (status == TunDevice::Status::kGone) tun_gone_ = true;
-    tun_readable_ = status == TunDevice::Status::kDropped;
-    return status == TunDevice::Status::kDropped;
-  }
-  plan_ = SegmentPlan::make(tun_.kind(), header, packet, kMaxPayload);
-  planned_ = 0;
-  if (plan_.error() == SegmentError::kTooLarge) ++counters_.tun_oversize;
-  if (plan_.error() == SegmentError::kMalformed || plan_.error() == SegmentError::kUnknownGso) {
-    ++counters_.tun_malformed;
-  }
-  return true;
-}
-
-// Cuts what is left of the super-packet into `out`, as far as there is room.
-std::size_t Driver::cut(std::span<PacketRef> out) {
-  std::size_t count = 0;
-  while (count < out.size() && planned_ < plan_.count()) {
-    auto buffer = engine_->pool().take();
-    if (!buffer) break;
-    buffer->size = static_cast<std::uint32_t>(plan_.size(planned_));
-    plan_.write(planned_++, buffer->data);
-    counters_.tun_rx_bytes += buffer->size;
-    out[count++] = *buffer;
-  }
-  counters_.tun_rx_packets += count;
-  return count;
-}
-
 void Driver::read_tun(TimePoint now) {
   std::array<PacketRef, 128> batch;
-  std::size_t filled = 0;
-  std::size_t budget = engine_->packet_budget();
-  for (std::size_t reads = 0; budget > 0;) {
-    if (planned_ >= plan_.count()) {
-      if (reads == kSuperPacketsPerTurn || !tun_readable_) break;
-      if (!next_super_packet()) break;
-      ++reads;
-    }
-    const std::size_t room = std::min(budget, batch.size() - filled);
-    const std::size_t count = cut(std::span{batch}.subspan(filled, room));
-    if (count == 0 && planned_ < plan_.count()) break;  // the pool is empty
-    filled += count;
+  std::size_t reads = kSuperPacketsPerTurn;
+  for (std::size_t budget = engine_->packet_budget(); budget > 0;) {
+    const std::size_t count = reader_.read(std::span{batch}.first(std::min(budget, batch.size())), reads);
+    if (count == 0) break;
+    engine_->handle_packets(now, std::span{batch}.first(count));
     budget -= count;
-    if (filled == batch.size()) {
-      engine_->handle_packets(now, std::span{batch}.first(filled));
-      filled = 0;
-    }
   }
-  if (filled > 0) engine_->handle_packets(now, std::span{batch}.first(filled));
+  tun_gone_ = tun_gone_ || reader_.gone();
 }
 
 void Driver::transmit(TimePoint now) {
@@ -322,6 +275,7 @@ void Driver::report_events() {
 
 DriverCounters Driver::counters() const {
   DriverCounters all = counters_;
+  all.tun_read = reader_.counters();
   all.udp = closed_;
   for (const LinkId id : path_ids_) add(all.udp, paths_[id]->socket.counters());
   return all;

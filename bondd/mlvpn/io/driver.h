@@ -19,8 +19,8 @@
 #include "bondd/base/unique_fd.h"
 #include "bondd/mlvpn/core/engine.h"
 #include "bondd/mlvpn/io/coalesce.h"
-#include "bondd/mlvpn/io/segment.h"
 #include "bondd/mlvpn/io/tun_device.h"
+#include "bondd/mlvpn/io/tun_reader.h"
 #include "bondd/mlvpn/io/udp_socket.h"
 
 namespace bondd::mlvpn {
@@ -28,11 +28,9 @@ namespace bondd::mlvpn {
 // Sums over all sockets, the closed ones too, and the tun's own counts.
 struct DriverCounters {
   UdpCounters udp;
-  std::uint64_t tun_reads = 0, tun_writes = 0;      // calls
-  std::uint64_t tun_refused = 0;                    // writes that the kernel refused
-  std::uint64_t tun_malformed = 0;                  // super-packets that could not be cut
-  std::uint64_t tun_oversize = 0;                   // packets longer than a link carries
-  std::uint64_t tun_rx_packets = 0, tun_rx_bytes = 0;  // from tun, after cutting
+  TunReadCounters tun_read;
+  std::uint64_t tun_writes = 0;                        // calls
+  std::uint64_t tun_refused = 0;                       // writes that the kernel refused
   std::uint64_t tun_tx_packets = 0, tun_tx_bytes = 0;  // to tun, before joining
 };
 
@@ -79,8 +77,6 @@ class Driver {
   void deliver();
   void write_batch();
   void read_tun(TimePoint now);
-  bool next_super_packet();
-  std::size_t cut(std::span<PacketRef> out);
   void transmit(TimePoint now);
   void settle(TimePoint now, LinkId link, UdpSocket::SendStatus status);
   void block(TimePoint now, LinkId link, std::uint32_t events);
@@ -99,10 +95,7 @@ class Driver {
   DriverCounters counters_;
 
   ReceiveArena arena_;
-  std::vector<std::uint8_t> tun_buffer_;
-  SegmentPlan plan_;          // of the super-packet in tun_buffer_
-  std::size_t planned_ = 0;   // segments of it that are cut already
-  bool tun_readable_ = true;
+  TunReader reader_;
   bool tun_gone_ = false;
 
   Coalescer coalescer_;

@@ -32,32 +32,49 @@ std::uint16_t finished(std::uint64_t sum, bool udp) {
 
 SegmentPlan SegmentPlan::make(DeviceKind kind, const VnetHeader& header, std::span<std::uint8_t> packet,
                               std::size_t max_segment) {
+  if (header.gso_type != kGsoNone) {
+    SegmentPlan plan = make_scattered(kind, header, packet, packet.size(), max_segment);
+    plan.payload_ = packet.data() + plan.header_size_;
+    return plan;
+  }
   SegmentPlan plan;
-  plan.packet_ = packet;
-  plan.error_ = header.gso_type == kGsoNone ? plan.plan_single(header, max_segment)
-                                            : plan.plan_gso(kind, header, max_segment);
+  plan.total_ = packet.size();
+  plan.payload_ = packet.data();
+  plan.error_ = plan.plan_single(header, packet, max_segment);
   if (plan.error_ != SegmentError::kNone) plan.count_ = 0;
   return plan;
 }
 
-SegmentError SegmentPlan::plan_single(const VnetHeader& header, std::size_t max_segment) {
-  if (packet_.empty()) return SegmentError::kMalformed;
-  if (packet_.size() > max_segment) return SegmentError::kTooLarge;
+SegmentPlan SegmentPlan::make_scattered(DeviceKind kind, const VnetHeader& header,
+                                        std::span<const std::uint8_t> head, std::size_t size,
+                                        std::size_t max_segment) {
+  SegmentPlan plan;
+  plan.total_ = size;
+  plan.error_ = plan.plan_gso(kind, header, head, max_segment);
+  if (plan.error_ != SegmentError::kNone) plan.count_ = 0;
+  return plan;
+}
+
+SegmentError SegmentPlan::plan_single(const VnetHeader& header, std::span<std::uint8_t> packet,
+                                      std::size_t max_segment) {
+  if (packet.empty()) return SegmentError::kMalformed;
+  if (packet.size() > max_segment) return SegmentError::kTooLarge;
   count_ = 1;
-  gso_size_ = packet_.size();
+  gso_size_ = packet.size();
   if ((header.flags & kVnetNeedsCsum) == 0) return SegmentError::kNone;
   const std::size_t at = std::size_t{header.csum_start} + header.csum_offset;
-  if (header.csum_start >= packet_.size() || at + 2 > packet_.size()) return SegmentError::kMalformed;
+  if (header.csum_start >= packet.size() || at + 2 > packet.size()) return SegmentError::kMalformed;
   // The field holds the pseudo-header's sum, so it takes part in the sum.
   const bool udp = header.csum_offset == kUdpChecksumAt;
-  store_sum(packet_.data() + at, finished(checksum_add(packet_.subspan(header.csum_start)), udp));
+  store_sum(packet.data() + at, finished(checksum_add(packet.subspan(header.csum_start)), udp));
   return SegmentError::kNone;
 }
 
-SegmentError SegmentPlan::plan_gso(DeviceKind kind, const VnetHeader& header, std::size_t max_segment) {
+SegmentError SegmentPlan::plan_gso(DeviceKind kind, const VnetHeader& header, std::span<const std::uint8_t> head,
+                                   std::size_t max_segment) {
   const auto type = static_cast<std::uint8_t>(header.gso_type & ~kGsoEcn);
   if (type != kGsoTcpV4 && type != kGsoTcpV6 && type != kGsoUdpL4) return SegmentError::kUnknownGso;
-  const auto l3 = find_l3(kind, packet_);
+  const auto l3 = find_l3(kind, head);
   if (!l3 || (header.flags & kVnetNeedsCsum) == 0 || header.gso_size == 0) return SegmentError::kMalformed;
   l3_ = l3->offset;
   ipv6_ = l3->ipv6;
@@ -67,36 +84,41 @@ SegmentError SegmentPlan::plan_gso(DeviceKind kind, const VnetHeader& header, st
   l4_ = header.csum_start;
   const std::size_t ip_min = ipv6_ ? 40 : 20;
   const std::size_t l4_min = tcp_ ? 20 : 8;
-  if (l4_ < l3_ + ip_min || packet_.size() < l4_ + l4_min) return SegmentError::kMalformed;
-  if (!ipv6_ && l3_ + std::size_t{packet_[l3_]} % 16 * 4 != l4_) return SegmentError::kMalformed;
-  const std::size_t l4_size = tcp_ ? tcp_header_size(packet_.data() + l4_) : 8;
-  if (l4_size < l4_min || packet_.size() <= l4_ + l4_size) return SegmentError::kMalformed;
+  if (l4_ < l3_ + ip_min || head.size() < l4_ + l4_min) return SegmentError::kMalformed;
+  if (!ipv6_ && l3_ + std::size_t{head[l3_]} % 16 * 4 != l4_) return SegmentError::kMalformed;
+  const std::size_t l4_size = tcp_ ? tcp_header_size(head.data() + l4_) : 8;
+  header_size_ = l4_ + l4_size;
+  if (l4_size < l4_min || header_size_ > std::min(head.size(), kMaxHeader) || header_size_ >= total_) {
+    return SegmentError::kMalformed;
+  }
   checksum_at_ = tcp_ ? kTcpChecksumAt : kUdpChecksumAt;
   if (header.csum_offset != checksum_at_) return SegmentError::kMalformed;
 
-  header_size_ = l4_ + l4_size;
   gso_size_ = header.gso_size;
-  const std::size_t payload = packet_.size() - header_size_;
+  const std::size_t payload = total_ - header_size_;
   if (header_size_ + std::min(gso_size_, payload) > max_segment) return SegmentError::kTooLarge;
   count_ = (payload + gso_size_ - 1) / gso_size_;
+  std::memcpy(headers_.data(), head.data(), header_size_);
   // Take the whole packet's length out of the pseudo-header's sum again (adding
   // the complement subtracts); each segment puts its own length in.
-  const auto length = static_cast<std::uint16_t>(~htons(static_cast<std::uint16_t>(packet_.size() - l4_)));
-  pseudo_sum_ = std::uint64_t{load_sum(packet_.data() + l4_ + checksum_at_)} + length;
+  const auto length = static_cast<std::uint16_t>(~htons(static_cast<std::uint16_t>(total_ - l4_)));
+  pseudo_sum_ = std::uint64_t{load_sum(headers_.data() + l4_ + checksum_at_)} + length;
   return SegmentError::kNone;
 }
 
 std::size_t SegmentPlan::payload_size(std::size_t index) const {
-  const std::size_t payload = packet_.size() - header_size_;
-  return std::min(gso_size_, payload - index * gso_size_);
+  return std::min(gso_size_, total_ - header_size_ - index * gso_size_);
 }
 
 void SegmentPlan::write(std::size_t index, std::uint8_t* out) const {
-  const std::size_t payload = payload_size(index);
-  if (header_size_ != 0) std::memcpy(out, packet_.data(), header_size_);
-  std::memcpy(out + header_size_, packet_.data() + header_size_ + index * gso_size_, payload);
+  std::memcpy(out + header_size_, payload_ + index * gso_size_, payload_size(index));
+  write_headers(index, out);
+}
+
+void SegmentPlan::write_headers(std::size_t index, std::uint8_t* out) const {
   if (header_size_ == 0) return;
-  const std::size_t size = header_size_ + payload;
+  std::memcpy(out, headers_.data(), header_size_);
+  const std::size_t size = header_size_ + payload_size(index);
   finish_ip(index, out, size);
   if (tcp_) {
     finish_tcp(index, out + l4_);

@@ -12,6 +12,7 @@
 // costs a packet, never memory.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -28,31 +29,47 @@ enum class SegmentError : std::uint8_t {
   kTooLarge,    // a segment would not fit `max_segment`
 };
 
-// How one packet from the tun is cut. Borrows the packet it was made from.
+// How one packet from the tun is cut. Keeps a copy of its headers and borrows
+// its payload.
 class SegmentPlan {
  public:
+  static constexpr std::size_t kMaxHeader = 256;  // Ethernet, IP with extensions, L4
+
   // Checks `header` and `packet`; may complete the checksum of a single packet in
   // place. `max_segment` is the largest packet, in bytes with all its headers, that
   // a link carries. On an error count() is 0.
   static SegmentPlan make(DeviceKind kind, const VnetHeader& header, std::span<std::uint8_t> packet,
                           std::size_t max_segment);
+  // The same for a super-packet (header.gso_type is not kGsoNone) of `size` bytes
+  // whose payload may lie elsewhere: `head` is its beginning, all of its headers or
+  // more. Only write_headers() may be used then.
+  static SegmentPlan make_scattered(DeviceKind kind, const VnetHeader& header, std::span<const std::uint8_t> head,
+                                    std::size_t size, std::size_t max_segment);
 
   [[nodiscard]] SegmentError error() const { return error_; }
   [[nodiscard]] std::size_t count() const { return count_; }
+  // Of a super-packet: where payload begins in each segment, and its bytes in all
+  // segments but the last. 0 and the whole for a packet that is not cut.
+  [[nodiscard]] std::size_t header_size() const { return header_size_; }
+  [[nodiscard]] std::size_t gso_size() const { return gso_size_; }
   // Bytes of segment `index` with its headers; at most max_segment.
   [[nodiscard]] std::size_t size(std::size_t index) const { return header_size_ + payload_size(index); }
   // Writes segment `index` (below count()) to `out`, which has room for size(index).
   void write(std::size_t index, std::uint8_t* out) const;
+  // Completes segment `index` at `out`, where its payload stands already.
+  void write_headers(std::size_t index, std::uint8_t* out) const;
 
  private:
-  SegmentError plan_single(const VnetHeader& header, std::size_t max_segment);
-  SegmentError plan_gso(DeviceKind kind, const VnetHeader& header, std::size_t max_segment);
+  SegmentError plan_single(const VnetHeader& header, std::span<std::uint8_t> packet, std::size_t max_segment);
+  SegmentError plan_gso(DeviceKind kind, const VnetHeader& header, std::span<const std::uint8_t> head,
+                        std::size_t max_segment);
   [[nodiscard]] std::size_t payload_size(std::size_t index) const;
   void finish_ip(std::size_t index, std::uint8_t* out, std::size_t size) const;
   void finish_tcp(std::size_t index, std::uint8_t* tcp) const;
   void finish_checksum(std::uint8_t* l4, std::size_t size) const;
 
-  std::span<std::uint8_t> packet_;
+  const std::uint8_t* payload_ = nullptr;
+  std::size_t total_ = 0;  // bytes of the packet
   std::size_t count_ = 0;
   std::size_t header_size_ = 0;  // Ethernet, IP and L4; 0 for a packet that is not cut
   std::size_t gso_size_ = 0;
@@ -63,6 +80,7 @@ class SegmentPlan {
   bool ipv6_ = false;
   bool tcp_ = false;
   SegmentError error_ = SegmentError::kNone;
+  std::array<std::uint8_t, kMaxHeader> headers_;
 };
 
 }  // namespace bondd::mlvpn

@@ -35,7 +35,7 @@ std::uint32_t gro_segment(msghdr& message, std::uint32_t size) {
 
 }  // namespace
 
-ReceiveArena::ReceiveArena() : memory_(new std::uint8_t[kSlabs * kSlabSize]) {}
+ReceiveArena::ReceiveArena() : memory_(new std::uint8_t[kSlabs * kStride]) {}
 
 UdpSocket::UdpSocket(UniqueFd fd, bool offloads) : fd_(std::move(fd)), gso_(offloads) {
   const int on = offloads ? 1 : 0;

@@ -1,0 +1,87 @@
+#include "bondd/control/control_server.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+namespace bondd::control {
+namespace {
+
+constexpr std::size_t kMaxConnections = 32;
+constexpr std::size_t kMaxRequest = 8192;  // bytes of one line
+
+}  // namespace
+
+Result<std::unique_ptr<ControlServer>> ControlServer::listen(EventLoop& loop,
+                                                             const std::filesystem::path& path,
+                                                             Handler handler) {
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return errno_failure("socket");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.native().size() >= sizeof address.sun_path) {
+    return failure(fmt::format("{}: the path is too long for a socket", path.native()), ENAMETOOLONG);
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.native().size());
+  unlink(path.c_str());  // whoever owned it is dead: we hold the site's lock
+  const mode_t before = umask(0177);
+  const bool bound = bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  umask(before);
+  if (!bound || ::listen(fd.get(), 8) != 0)
+    return errno_failure(fmt::format("cannot listen at {}", path.native()));
+  return std::unique_ptr<ControlServer>(new ControlServer(loop, path, std::move(fd), std::move(handler)));
+}
+
+ControlServer::ControlServer(EventLoop& loop, std::filesystem::path path, UniqueFd fd, Handler handler)
+    : loop_(loop), path_(std::move(path)), fd_(std::move(fd)), handler_(std::move(handler)) {
+  watch_ = loop_.watch(fd_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); });
+}
+
+ControlServer::~ControlServer() {
+  unlink(path_.c_str());
+}
+
+void ControlServer::accept_all() {
+  for (;;) {
+    UniqueFd fd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!fd) return;
+    if (connections_.size() >= kMaxConnections) continue;
+    const int number = fd.get();
+    Connection& connection = connections_[number];
+    connection.fd = std::move(fd);
+    connection.watch = loop_.watch(number, EPOLLIN, [this, number](std::uint32_t) { read_from(number); });
+  }
+}
+
+void ControlServer::read_from(int fd) {
+  const auto found = connections_.find(fd);
+  if (found == connections_.end()) return;
+  Connection& connection = found->second;
+  std::array<char, 4096> buffer{};
+  const ssize_t got = read(fd, buffer.data(), buffer.size());
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  bool keep = got > 0;
+  if (keep) connection.input.append(buffer.data(), static_cast<std::size_t>(got));
+  for (std::size_t end = 0; keep && (end = connection.input.find('\n')) != std::string::npos;) {
+    const std::string line = connection.input.substr(0, end);
+    connection.input.erase(0, end + 1);
+    keep = answer(connection, line);
+  }
+  if (!keep || connection.input.size() > kMaxRequest) connections_.erase(fd);
+}
+
+bool ControlServer::answer(Connection& connection, const std::string& line) {
+  auto request = ipc::parse_control_request(line);
+  const ipc::Reply reply = request ? handler_(*request) : ipc::Reply{false, {request.error().message}, {}};
+  const std::string text = ipc::render(reply) + "\n";
+  // A client that does not read its answer is not waited for.
+  return send(connection.fd.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
+         static_cast<ssize_t>(text.size());
+}
+
+}  // namespace bondd::control

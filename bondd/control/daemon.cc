@@ -1,0 +1,426 @@
+#include "bondd/control/daemon.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "bondd/plan/tunnels.h"
+
+namespace bondd::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kFirstRetry = 1s;
+constexpr auto kLastRetry = 30s;
+constexpr auto kResolveLimit = 10s;
+constexpr auto kResolveRetry = 5s;
+constexpr auto kReadyCheck = 100ms;
+constexpr auto kNoEchoPatience = 3s;  // a peer whose firewall drops pings still counts, after this
+constexpr auto kTick = 1s;
+constexpr auto kShutDownLimit = 6s;
+constexpr int kRepairsSaid = 3;  // of one step, before it is said that somebody insists
+
+std::string_view name(model::Role role) {
+  return role == model::Role::kClient ? "client" : "server";
+}
+std::string_view name(model::Backend backend) {
+  return backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
+}
+
+bool carries(const model::WanStatus& wan) {
+  return wan.state == "up";
+}
+
+std::string site_state(const std::vector<model::WanStatus>& wans) {
+  const auto count = std::count_if(wans.begin(), wans.end(), carries);
+  if (count == 0) return "down";
+  return count == std::ssize(wans) ? "up" : "degraded";
+}
+
+}  // namespace
+
+Daemon::Daemon(EventLoop& loop, Log& log, const Machine& machine, netlink::Monitor& monitor,
+               DaemonOptions options)
+    : loop_(loop),
+      log_(log),
+      machine_(machine),
+      monitor_(monitor),
+      options_(std::move(options)),
+      resolver_(loop) {}
+
+Daemon::~Daemon() = default;
+
+int Daemon::run() {
+  if (auto started = start(); !started) {
+    log_.error(started.error().message);
+    exit_status_ = 1;
+  } else {
+    loop_.run();
+  }
+  take_down();
+  return exit_status_;
+}
+
+Result<> Daemon::make_backend() {
+  BackendContext context;
+  context.loop = &loop_;
+  context.log = &log_;
+  context.run_dir = machine_.run_dir->path();
+  context.user = options_.programs.user;
+  context.changed = [this] { on_backend_changed(); };
+  context.resolve = [this] { resolve_server(); };
+  auto backend = options_.config.backend == model::Backend::kOpenVpnBond
+                     ? make_openvpn_backend(options_.config, std::move(context))
+                     : make_mlvpn_backend(options_.config, std::move(context));
+  if (!backend) return tl::make_unexpected(backend.error());
+  backend_ = std::move(*backend);
+  machine_.processes = backend_.get();
+  reconciler_.emplace(machine_, options_.programs, options_.slot);
+  reconciler_->set_config(options_.config);
+  reconciler_->set_server_addresses(server_addresses_);
+  return {};
+}
+
+Result<> Daemon::start() {
+  auto signals =
+      loop_.watch_signals({SIGINT, SIGTERM, SIGHUP, SIGPIPE}, [this](int signal) { on_signal(signal); });
+  if (!signals) return signals;
+  if (auto made = make_backend(); !made) return made;
+  auto server = ControlServer::listen(loop_, machine_.run_dir->socket(),
+                                      [this](const ipc::Request& request) { return on_request(request); });
+  if (!server) return tl::make_unexpected(server.error());
+  server_ = std::move(*server);
+  monitor_watch_ = loop_.watch(monitor_.fd(), EPOLLIN, [this](std::uint32_t) {
+    if (monitor_.drain()) request_pass(Depth::kNetwork, kDirtyDebounce);
+  });
+  if (options_.timeout > Duration(0)) timeout_timer_ = loop_.after(options_.timeout, [this] { give_up(); });
+  ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
+  tick();
+  resolve_server();
+  return {};
+}
+
+void Daemon::on_signal(int signal) {
+  if (signal == SIGPIPE) return;
+  if (signal == SIGHUP) {
+    for (const std::string& message : reload({}).messages) log_.info(message);
+    return;
+  }
+  stop(signal == SIGINT ? "interrupted" : "asked to stop (SIGTERM)");
+}
+
+// --- what comes from the CLI ---
+
+ipc::Reply Daemon::on_request(const ipc::Request& request) {
+  switch (request.command) {
+    case ipc::Command::kStatus:
+      return {true, {}, ipc::status_json(status())};
+    case ipc::Command::kStop:
+      stop("asked to stop");
+      return {true, {}, {}};
+    case ipc::Command::kReload:
+      return reload(request.file);
+  }
+  return {false, {"unknown command"}, {}};
+}
+
+ipc::Reply Daemon::reload(const std::string& file) {
+  if (stopping_) return {false, {fmt::format("{} is being stopped", options_.config.site)}, {}};
+  auto config = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
+  if (!config) {
+    log_.warning(
+        fmt::format("the changed file has mistakes, nothing was changed:\n{}", config.error().message));
+    return {false, {config.error().message, fmt::format("{} goes on as it was", options_.config.site)}, {}};
+  }
+  if (config->site != options_.config.site) {
+    return {false,
+            {fmt::format("{} is the file of {}, not of {}", config->file.native(), config->site,
+                         options_.config.site)},
+            {}};
+  }
+  if (config->backend != options_.config.backend) {
+    return {false,
+            {fmt::format("the backend cannot change while {0} is up; use `bondd down {0}` and `bondd up {0}`",
+                         config->site)},
+            {}};
+  }
+  const bool moved = config->server != options_.config.server;
+  options_.config = std::move(*config);
+  reconciler_->set_config(options_.config);
+  backend_->reloaded();
+  log_.info(fmt::format("{} was read again", options_.config.file.native()));
+  if (moved) {
+    resolve_server();
+  } else {
+    run_pass(Depth::kAll);
+  }
+  return {true, {fmt::format("{} applied", options_.config.file.native())}, {}};
+}
+
+// --- the server's name ---
+
+void Daemon::resolve_server() {
+  if (stopping_ || resolver_.busy()) return;
+  if (options_.config.server.address.empty()) return on_resolved(std::vector<IpAddress>{});
+  resolver_.start(options_.config.server.address, kResolveLimit,
+                  [this](Result<std::vector<IpAddress>> addresses) { on_resolved(std::move(addresses)); });
+}
+
+void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {
+  if (stopping_) return;
+  if (!addresses) {
+    // What worked before goes on working; the name is asked for again.
+    if (addresses.error().message != resolve_error_) {
+      resolve_error_ = addresses.error().message;
+      log_.warning(fmt::format("{}; trying again every {}", resolve_error_, format_duration(kResolveRetry)));
+    }
+    resolve_timer_ = loop_.after(kResolveRetry, [this] { resolve_server(); });
+    return;
+  }
+  resolve_error_.clear();
+  // The order may differ from answer to answer; only a new set is a change.
+  const bool same = resolved_ && std::is_permutation(addresses->begin(), addresses->end(),
+                                                     server_addresses_.begin(), server_addresses_.end());
+  if (same) return;
+  if (resolved_) {
+    log_.info(fmt::format("{} is now {}", options_.config.server.address, to_string(addresses->front())));
+  }
+  resolved_ = true;
+  server_addresses_ = std::move(*addresses);
+  reconciler_->set_server_addresses(server_addresses_);
+  run_pass(Depth::kAll);
+}
+
+// --- passes ---
+
+void Daemon::on_backend_changed() {
+  if (stopping_ || !resolved_) return;
+  run_pass(Depth::kNetwork);
+  report_wans();
+}
+
+void Daemon::request_pass(Depth depth, Duration delay) {
+  if (stopping_ || !resolved_) return;
+  Due& due = depth == Depth::kAll ? full_ : network_;
+  const TimePoint when = EventLoop::now() + delay;
+  if (due.when && *due.when <= when) return;
+  due.when = when;
+  due.timer = loop_.at(when, [this, depth] { run_pass(depth); });
+}
+
+void Daemon::run_pass(Depth depth) {
+  network_.when.reset();
+  if (depth == Depth::kAll) full_.when.reset();
+  reconciler_->set_dead(backend_->dead());
+  auto pass = reconciler_->reconcile(depth);
+  if (!pass) {
+    report_errors({pass.error()});
+  } else {
+    report_pass(*pass);
+    report_errors(pass->errors);
+    if (pass->settled() && !std::exchange(brought_up_, true) && options_.on_set_up) options_.on_set_up();
+    auto followed = backend_->follow(
+        {options_.config, reconciler_->plan(), reconciler_->network(), server_addresses_, options_.slot});
+    if (!followed) report_errors({followed.error()});
+    if (pass->settled() && followed) retry_ = {};
+  }
+}
+
+// The first pass is the plan itself; what later ones do without a reason of our own is a repair.
+void Daemon::report_pass(const Pass& pass) {
+  for (const std::string& line : plan::print(pass.steps)) log_.detail(line);
+  if (!ready_) return;
+  for (const model::Step& step : pass.steps) {
+    // A slave that comes or goes is said as the WAN's state.
+    if (std::holds_alternative<model::SetLink>(step)) continue;
+    const std::string line = plan::describe(step);
+    const int times = ++repairs_[line];
+    if (times < kRepairsSaid) log_.info(line);
+    if (times == kRepairsSaid) {
+      log_.warning(
+          fmt::format("{} (for the third time: another program keeps undoing it; with systemd-networkd, set "
+                      "ManageForeignRoutes=no and ManageForeignRoutingPolicyRules=no)",
+                      line));
+    }
+  }
+}
+
+void Daemon::report_errors(const std::vector<Error>& errors) {
+  if (errors.empty()) {
+    last_error_.clear();
+    return;
+  }
+  retry_ = std::clamp<Duration>(retry_ * 2, kFirstRetry, kLastRetry);
+  if (errors.front().message != last_error_) {
+    last_error_ = errors.front().message;
+    log_.warning(fmt::format("{}{}, trying again in {}", last_error_,
+                             errors.size() > 1 ? fmt::format(" (and {} more)", errors.size() - 1) : "",
+                             format_duration(retry_)));
+    for (std::size_t i = 1; i < errors.size(); ++i) log_.detail(errors[i].message);
+  }
+  request_pass(Depth::kAll, retry_);
+}
+
+void Daemon::tick() {
+  if (stopping_) return;
+  tick_timer_ = loop_.after(kTick, [this] { tick(); });
+  if (!resolved_) return;
+  request_pass(Depth::kAll, kFullPassEvery);
+  report_wans();
+  // A server that went elsewhere is found again by its name, once no WAN reaches it.
+  const bool numeric = parse_ip(options_.config.server.address).has_value();
+  const bool none = options_.config.role == model::Role::kClient && site_state(backend_->wans({})) == "down";
+  if (!numeric && none && !resolve_timer_ && ready_) {
+    resolve_timer_ = loop_.after(kResolveRetry, [this] {
+      resolve_timer_ = {};
+      resolve_server();
+    });
+  }
+}
+
+// --- what is said ---
+
+model::SiteStatus Daemon::status() const {
+  model::SiteStatus site;
+  const model::Config& config = options_.config;
+  site.name = config.site;
+  site.role = name(config.role);
+  site.backend = name(config.backend);
+  site.bond_interface = config.bond.interface;
+  // Counters are read for the question, not from the last pass.
+  netlink::Snapshot network = machine_.rtnl->snapshot().value_or(netlink::Snapshot{});
+  if (const auto bond = network.facts.find(config.bond.interface); bond != network.facts.end()) {
+    site.bond_rx_bytes = bond->second.rx_bytes;
+    site.bond_tx_bytes = bond->second.tx_bytes;
+  }
+  site.wans = backend_->wans(network);
+  site.state = site_state(site.wans);
+  site.warnings = options_.warnings;
+  for (const plan::Note& note : reconciler_->plan().notes) {
+    site.warnings.push_back(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
+  }
+  if (!resolve_error_.empty()) site.warnings.push_back(resolve_error_);
+  if (!last_error_.empty()) site.warnings.push_back(last_error_);
+  return site;
+}
+
+void Daemon::report_wans() {
+  for (const model::WanStatus& wan : backend_->wans({})) {
+    std::string& known = wan_states_[wan.name];
+    if (known == wan.state) continue;
+    const std::string from = known.empty() ? "" : fmt::format("{} -> ", known);
+    const std::string reason = wan.reason.empty() ? "" : fmt::format(" ({})", wan.reason);
+    known = wan.state;
+    log_.info(fmt::format("{}: {}{}{}", wan.name, from, wan.state, reason));
+  }
+}
+
+// --- up, and down again ---
+
+void Daemon::check_ready() {
+  if (ready_ || stopping_) return;
+  ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
+  if (!brought_up_) return;
+  if (site_state(backend_->wans({})) == "down") {
+    carries_since_.reset();
+    return;
+  }
+  if (!carries_since_) carries_since_ = EventLoop::now();
+  if (!ping_) {
+    auto ping = PeerPing::create(loop_, options_.config.bond.interface, options_.config.bond.peer,
+                                 [this] { become_ready(); });
+    if (ping) ping_ = std::move(*ping);
+  }
+  if (ping_) ping_->send();
+  if (!ping_ || EventLoop::now() - *carries_since_ > kNoEchoPatience) become_ready();
+}
+
+void Daemon::become_ready() {
+  if (ready_ || stopping_) return;
+  ready_ = true;
+  ready_timer_.cancel();
+  timeout_timer_.cancel();
+  report_wans();
+  log_.info(
+      fmt::format("{} carries traffic through {}", options_.config.site, options_.config.bond.interface));
+  if (options_.on_ready) options_.on_ready();
+}
+
+void Daemon::give_up() {
+  if (ready_ || stopping_) return;
+  exit_status_ = 1;
+  log_.error(
+      fmt::format("{} carries nothing after {}:", options_.config.site, format_duration(options_.timeout)));
+  if (!resolve_error_.empty()) log_.error(fmt::format("  {}", resolve_error_));
+  if (!last_error_.empty()) log_.error(fmt::format("  {}", last_error_));
+  for (const model::WanStatus& wan : backend_->wans({})) {
+    log_.error(fmt::format("  {}: {}{}{}", wan.name, wan.state, wan.reason.empty() ? "" : ", ", wan.reason));
+  }
+  const auto starting = [](const model::WanStatus& wan) { return wan.state == "starting"; };
+  const auto wans = backend_->wans({});
+  if (resolved_ && std::all_of(wans.begin(), wans.end(), starting)) log_.error("  " + silence_hint());
+  stop("gave up");
+}
+
+// A peer that was never heard: what an admin should look at.
+std::string Daemon::silence_hint() const {
+  const model::Config& config = options_.config;
+  const bool openvpn = config.backend == model::Backend::kOpenVpnBond;
+  const char* secret = !openvpn ? "password"
+                       : config.openvpn.auth == model::OpenVpnAuth::kStaticKey
+                           ? "key"
+                           : "fingerprint of the other's certificate";
+  std::string ports;
+  for (const plan::Tunnel& tunnel : plan::tunnels(config))
+    ports += fmt::format("{}{}", ports.empty() ? "" : ", ", tunnel.port);
+  if (config.role == model::Role::kServer) {
+    return fmt::format(
+        "the office was never heard: is its bondd up, do UDP ports {} reach this machine, and is the {} "
+        "right "
+        "on both ends?",
+        ports, secret);
+  }
+  return fmt::format(
+      "the server {} was never heard: is its bondd up, do UDP ports {} reach it, and is the {} right on both "
+      "ends?",
+      config.server.address, ports, secret);
+}
+
+void Daemon::stop(const std::string& why) {
+  if (stopping_) return;
+  stopping_ = true;
+  stop_reason_ = why;
+  loop_.quit();
+}
+
+void Daemon::take_down() {
+  stopping_ = true;
+  full_.timer.cancel();
+  network_.timer.cancel();
+  ping_.reset();
+  if (!stop_reason_.empty()) {
+    log_.info(fmt::format("{}: {}, taking everything down", options_.config.site, stop_reason_));
+  }
+  if (backend_) {
+    backend_->shut_down();
+    const TimePoint deadline = EventLoop::now() + kShutDownLimit;
+    while (!backend_->idle() && EventLoop::now() < deadline) loop_.turn(100ms);
+  }
+  if (!reconciler_) {
+    removed_ = true;
+  } else {
+    if (auto removed = remove_everything(*reconciler_); !removed) {
+      log_.error(fmt::format("not everything could be removed: {}; `bondd down {}` tries again",
+                             removed.error().message, options_.config.site));
+      exit_status_ = 1;
+    } else {
+      removed_ = true;
+      log_.info(fmt::format("{} is down", options_.config.site));
+    }
+  }
+}
+
+}  // namespace bondd::control

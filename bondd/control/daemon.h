@@ -1,0 +1,117 @@
+// A running site. Events only say "look again": the kernel's changes wait for one pass
+// per kDirtyDebounce, a tunnel that dies or comes back does not wait at all.
+//
+//   netlink change --(250 ms)--+
+//   every 10 s, SIGHUP --------+--> pass: observe, plan, diff, execute --> backend follows
+//   tunnel dead or alive ------+ at once, without the firewall
+//   a step failed --(1 s, 2 s, … 30 s)
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/control/backend.h"
+#include "bondd/control/control_server.h"
+#include "bondd/control/event_loop.h"
+#include "bondd/control/log.h"
+#include "bondd/control/peer_ping.h"
+#include "bondd/control/reconciler.h"
+#include "bondd/control/resolver.h"
+#include "bondd/model/status.h"
+
+namespace bondd::control {
+
+constexpr auto kDirtyDebounce = std::chrono::milliseconds(250);  // one repair per batch of foreign changes
+constexpr auto kFullPassEvery = std::chrono::seconds(10);        // iptables-legacy tells nobody of a flush
+
+struct DaemonOptions {
+  model::Config config;
+  std::vector<std::string> warnings;  // of the file, for the status
+  unsigned slot = 0;
+  Programs programs;
+  Duration timeout{};               // to the first traffic; 0: for ever
+  std::function<void()> on_set_up;  // once: everything is in place, whether or not the peer answers
+  std::function<void()> on_ready;   // once: traffic flows
+  // Reads a file again; the error is all that is wrong with it, one line each.
+  std::function<Result<model::Config>(const std::filesystem::path&)> load;
+};
+
+class Daemon {
+ public:
+  // All borrowed. `machine.processes` is filled in here.
+  Daemon(EventLoop& loop, Log& log, const Machine& machine, netlink::Monitor& monitor, DaemonOptions options);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Runs the site until it is told to stop, and takes everything down. 0, or 1 when the site
+  // did not come up in time or something of it could not be removed.
+  int run();
+  // For callbacks of the loop: run() takes everything down and returns.
+  void stop(const std::string& why);
+  // Nothing of the site is left; false if something could not be removed.
+  [[nodiscard]] bool removed() const { return removed_; }
+
+ private:
+  Result<> start();
+  Result<> make_backend();
+  void on_signal(int signal);
+  ipc::Reply on_request(const ipc::Request& request);
+  ipc::Reply reload(const std::string& file);
+
+  void resolve_server();
+  void on_resolved(Result<std::vector<IpAddress>> addresses);
+  void on_backend_changed();
+
+  void request_pass(Depth depth, Duration delay);
+  void run_pass(Depth depth);
+  void report_pass(const Pass& pass);
+  void report_errors(const std::vector<Error>& errors);
+  void tick();
+
+  [[nodiscard]] model::SiteStatus status() const;
+  void report_wans();
+  void check_ready();
+  void become_ready();
+  void give_up();
+  [[nodiscard]] std::string silence_hint() const;
+  void take_down();
+
+  EventLoop& loop_;
+  Log& log_;
+  Machine machine_;
+  netlink::Monitor& monitor_;
+  DaemonOptions options_;
+  std::unique_ptr<Backend> backend_;
+  std::optional<Reconciler> reconciler_;
+  std::unique_ptr<ControlServer> server_;
+  Resolver resolver_;
+  std::unique_ptr<PeerPing> ping_;
+
+  bool resolved_ = false;  // the server's address is known (always on the server)
+  bool ready_ = false, stopping_ = false, brought_up_ = false, removed_ = false;
+  int exit_status_ = 0;
+  std::string stop_reason_;
+  std::optional<TimePoint> carries_since_;
+  std::map<std::string, std::string> wan_states_;
+  std::string last_error_, resolve_error_;
+  std::map<std::string, int> repairs_;  // by step, how often it was needed again
+  std::vector<IpAddress> server_addresses_;
+
+  // The next pass of each depth; a full one does for both.
+  struct Due {
+    std::optional<TimePoint> when;
+    Registration timer;
+  };
+  Due full_, network_;
+  Duration retry_{};
+  Registration monitor_watch_, tick_timer_, timeout_timer_, ready_timer_, resolve_timer_;
+};
+
+}  // namespace bondd::control

@@ -1,0 +1,425 @@
+// backend = "openvpn-bond": one openvpn per tunnel, watched by our own probes on the taps.
+//
+//   Supervisor: starts, restarts and stops the processes that the plan names
+//   TapPort:    probes in and out of each tap  ->  Liveness  ->  dead taps, states, reasons
+//   the processes' output                      ->  why a tunnel that is down may be so
+//   ManagementClient: held open, so that no openvpn outlives this process
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "bondd/control/backend.h"
+#include "bondd/control/liveness.h"
+#include "bondd/control/management_client.h"
+#include "bondd/control/openvpn_words.h"
+#include "bondd/control/run_dir.h"
+#include "bondd/control/tap_port.h"
+#include "bondd/supervise/lines.h"
+#include "bondd/supervise/supervisor.h"
+
+namespace bondd::control {
+namespace {
+
+std::uint32_t random_instance() {
+  std::uint32_t value = 0;
+  while (value == 0) {
+    if (getrandom(&value, sizeof value, 0) != sizeof value) value = 0;
+  }
+  return value;
+}
+
+std::string_view name(TunnelState state) {
+  switch (state) {
+    case TunnelState::kStarting:
+      return "starting";
+    case TunnelState::kUp:
+      return "up";
+    case TunnelState::kDown:
+      return "down";
+  }
+  return "?";
+}
+
+class OpenVpnBackend : public Backend {
+ public:
+  OpenVpnBackend(const model::Config& config, BackendContext context)
+      : context_(std::move(context)),
+        config_(config),
+        liveness_(LivenessOptions{config.role, config.bond.arp_interval, random_instance()},
+                  EventLoop::now()) {}
+
+  Result<> init() {
+    supervise::Options options;
+    options.run_dir = context_.run_dir;
+    supervise::Callbacks callbacks;
+    callbacks.on_line = [this](const model::Process& process, std::string_view line) {
+      on_line(process, line);
+    };
+    callbacks.on_exit = [this](const supervise::Exit& exit) { on_exit(exit); };
+    callbacks.on_started = [this](const model::Process& process, pid_t pid) {
+      context_.log->detail(fmt::format("{} started (pid {})", process.id, pid));
+      restarted(process);
+    };
+    callbacks.on_start_failed = [this](const model::Process& process, const Error& error, Duration retry_in) {
+      context_.log->warning(fmt::format("{}: {} does not start: {}, retrying in {}", process.wan, process.id,
+                                        error.message, format_duration(retry_in)));
+      trouble_[process.tunnel] = error.message;
+    };
+    auto supervisor = supervise::make_supervisor(std::move(options), std::move(callbacks));
+    if (!supervisor) return tl::make_unexpected(supervisor.error());
+    supervisor_ = std::move(*supervisor);
+    keys_ = read_keys();
+    supervisor_watch_ =
+        context_.loop->watch(supervisor_->fd(), EPOLLIN, [this](std::uint32_t) { supervise_now(); });
+    return {};
+  }
+
+  // --- ProcessTable ---
+
+  Result<> start(const model::Process& process) override {
+    auto started = supervisor_->start(EventLoop::now(), process);
+    if (started) restarted(process);
+    arm_supervisor();
+    return started;
+  }
+  Result<> stop(const std::string& id) override {
+    supervisor_->stop(EventLoop::now(), id);
+    arm_supervisor();
+    return {};
+  }
+  [[nodiscard]] std::vector<model::Process> running() const override {
+    std::vector<model::Process> processes;
+    for (const supervise::Child& child : supervisor_->children()) {
+      if (child.state != supervise::ChildState::kStopping) processes.push_back(child.process);
+    }
+    return processes;
+  }
+
+  // --- Backend ---
+
+  Result<> follow(const Followed& now) override {
+    config_ = now.config;
+    std::vector<Tunnel> tunnels;
+    for (const netlink::Link& link : now.plan.state.links) {
+      if (link.kind != netlink::LinkKind::kTap) continue;
+      const auto process = std::find_if(now.plan.state.processes.begin(), now.plan.state.processes.end(),
+                                        [&](const model::Process& p) { return p.tunnel == link.name; });
+      if (process != now.plan.state.processes.end()) tunnels.push_back({link.name, process->wan});
+    }
+    if (tunnels != liveness_.tunnels()) liveness_.set_tunnels(EventLoop::now(), tunnels);
+    follow_ports(tunnels, now.network);
+    arm_liveness();
+    return {};
+  }
+
+  // openvpn reads its key when it starts: another key needs another start.
+  void reloaded() override {
+    std::string keys = read_keys();
+    if (keys == keys_) return;
+    keys_ = std::move(keys);
+    for (const model::Process& process : running()) supervisor_->restart(EventLoop::now(), process.id);
+    arm_supervisor();
+  }
+
+  [[nodiscard]] std::set<std::string> dead() const override { return liveness_.dead(); }
+
+  [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const override {
+    std::vector<model::WanStatus> out;
+    for (const model::Wan& wan : config_.wans) out.push_back(wan_status(wan.name, network));
+    return out;
+  }
+
+  void shut_down() override {
+    liveness_timer_.cancel();
+    ports_.clear();
+    management_.clear();
+    supervisor_->stop_all(EventLoop::now());
+    arm_supervisor();
+  }
+  [[nodiscard]] bool idle() const override { return supervisor_->idle(); }
+
+ private:
+  struct Port {
+    TapPort port;
+    UniqueFd rx_packets, tx_packets;  // the tap's counters in /sys
+    Registration watch;
+  };
+  struct Management {
+    ManagementClient client;
+    Registration watch;
+  };
+
+  [[nodiscard]] std::string read_keys() const {
+    const model::OpenVpn& files = config_.openvpn;
+    std::string keys;
+    for (const auto& file : {files.static_key, files.private_key, files.certificate}) {
+      if (!file.empty()) keys += read_small_file(file).value_or("") + '\n';
+    }
+    return keys;
+  }
+
+  // --- processes ---
+
+  void supervise_now() {
+    supervisor_->dispatch(EventLoop::now());
+    arm_supervisor();
+  }
+
+  void arm_supervisor() {
+    supervisor_timer_.cancel();
+    if (const auto deadline = supervisor_->next_deadline()) {
+      supervisor_timer_ = context_.loop->at(*deadline, [this] { supervise_now(); });
+    }
+  }
+
+  void restarted(const model::Process& process) {
+    management_.erase(process.tunnel);
+    liveness_.handle_restart(EventLoop::now(), process.tunnel);
+    arm_liveness();
+  }
+
+  // Whoever runs without a connection yet gets one as soon as openvpn listens.
+  void connect_management() {
+    for (const supervise::Child& child : supervisor_->children()) {
+      const model::Process& process = child.process;
+      if (child.state != supervise::ChildState::kRunning || process.management_socket.empty()) continue;
+      if (management_.contains(process.tunnel)) continue;
+      auto client = ManagementClient::connect(process.management_socket);
+      if (!client) continue;
+      const auto [entry, added] = management_.emplace(process.tunnel, Management{std::move(*client), {}});
+      entry->second.watch =
+          context_.loop->watch(entry->second.client.fd(), EPOLLIN,
+                               [this, tap = process.tunnel](std::uint32_t) { read_management(tap); });
+    }
+  }
+
+  void read_management(const std::string& tap) {
+    const auto found = management_.find(tap);
+    if (found == management_.end()) return;
+    const ManagementClient::Received received = found->second.client.receive();
+    for (const openvpn::Message& message : received.messages) {
+      const auto* const state = std::get_if<openvpn::StateMessage>(&message);
+      if (state != nullptr) {
+        context_.log->detail(fmt::format("{}: {} {}", tap, supervise::printable(state->state),
+                                         supervise::printable(state->detail)));
+      }
+    }
+    if (received.closed) management_.erase(found);
+  }
+
+  void on_line(const model::Process& process, std::string_view line) {
+    context_.log->detail(fmt::format("{}: {}", process.id, line));
+    const auto trouble = trouble_in(line);
+    if (!trouble) return;
+    std::string& known = trouble_[process.tunnel];
+    if (known == *trouble) return;
+    known = *trouble;
+    context_.log->warning(fmt::format("{}: {}", process.wan, *trouble));
+  }
+
+  // The tunnel leaves the bond at once; its probes would need a third of a second to tell.
+  void on_exit(const supervise::Exit& exit) {
+    if (exit.wanted) return;
+    const std::string said = exit.last_line.empty() ? "" : fmt::format(" ({})", exit.last_line);
+    const std::string text = fmt::format("{}: {} {}{}", exit.wan, exit.id, supervise::describe(exit), said);
+    if (ends_to_begin_anew(exit.last_line)) {
+      context_.log->detail(text);
+    } else {
+      context_.log->warning(text);
+    }
+    for (const supervise::Child& child : supervisor_->children()) {
+      if (child.process.id != exit.id) continue;
+      management_.erase(child.process.tunnel);
+      liveness_.handle_restart(EventLoop::now(), child.process.tunnel, "its openvpn ended");
+    }
+    after_liveness();
+  }
+
+  // A handshake that got no answer, or a peer that went: openvpn ends so that it is started
+  // with its rights again. Why is said by the tunnel's state.
+  static bool ends_to_begin_anew(std::string_view last_line) {
+    return last_line.find("SIGTERM[soft,tls-error]") != std::string_view::npos ||
+           last_line.find("SIGTERM[soft,remote-exit]") != std::string_view::npos;
+  }
+
+  // --- probes ---
+
+  void follow_ports(const std::vector<Tunnel>& tunnels, const netlink::Snapshot& network) {
+    std::erase_if(ports_, [&](const auto& entry) {
+      const auto facts = network.facts.find(entry.first);
+      return facts == network.facts.end() || facts->second.index != entry.second.port.index() ||
+             std::none_of(tunnels.begin(), tunnels.end(),
+                          [&](const Tunnel& t) { return t.tap == entry.first; });
+    });
+    for (const Tunnel& tunnel : tunnels) {
+      if (ports_.contains(tunnel.tap)) continue;
+      auto port = TapPort::open(tunnel.tap, kProbeEtherType);
+      if (!port) continue;  // not there yet: the pass after it was made comes here again
+      const auto [entry, added] = ports_.emplace(tunnel.tap, Port{std::move(*port),
+                                                                  open_counter(tunnel.tap, "rx_packets"),
+                                                                  open_counter(tunnel.tap, "tx_packets"),
+                                                                  {}});
+      entry->second.watch = context_.loop->watch(
+          entry->second.port.fd(), EPOLLIN, [this, tap = tunnel.tap](std::uint32_t) { read_probes(tap); });
+    }
+  }
+
+  void read_probes(const std::string& tap) {
+    const auto found = ports_.find(tap);
+    if (found == ports_.end()) return;
+    hand_in_probes(found->first, found->second.port);
+    after_liveness();
+  }
+
+  void hand_in_probes(const std::string& tap, TapPort& port) {
+    std::array<std::uint8_t, 2048> buffer{};
+    const TimePoint now = EventLoop::now();
+    for (int i = 0; i < 64; ++i) {  // the rest in the loop's next turn
+      const auto payload = port.receive(buffer);
+      if (payload.empty()) return;
+      liveness_.handle_probe(now, tap, payload);
+    }
+  }
+
+  // All that has come is handed in before silence is judged.
+  void on_liveness_timer() {
+    for (auto& [tap, port] : ports_) {
+      hand_in_probes(tap, port.port);
+      hand_in_counters(tap, port);
+    }
+    liveness_.handle_timeout(EventLoop::now());
+    while (const auto tap = liveness_.poll_restart(EventLoop::now())) restart_openvpn_of(*tap);
+    connect_management();
+    after_liveness();
+  }
+
+  // After a long silence: the server may have lost the session, a box its NAT entry.
+  void restart_openvpn_of(const std::string& tap) {
+    for (const supervise::Child& child : supervisor_->children()) {
+      if (child.process.tunnel != tap || child.state != supervise::ChildState::kRunning) continue;
+      context_.log->detail(fmt::format("{}: started anew after a long silence", child.process.id));
+      supervisor_->restart(EventLoop::now(), child.process.id);
+    }
+    arm_supervisor();
+  }
+
+  // The kernel counts what comes through a tap: traffic shows life as well as a probe does.
+  void hand_in_counters(const std::string& tap, const Port& port) {
+    const auto rx = read_counter(port.rx_packets);
+    const auto tx = read_counter(port.tx_packets);
+    if (rx && tx) liveness_.handle_counters(EventLoop::now(), tap, *rx, *tx);
+  }
+
+  // Kept open: three reads of /sys forty times a second add up.
+  static UniqueFd open_counter(const std::string& device, const char* counter) {
+    const std::string path = fmt::format("/sys/class/net/{}/statistics/{}", device, counter);
+    return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  }
+
+  static std::optional<std::uint64_t> read_counter(const UniqueFd& fd) {
+    std::array<char, 32> text{};
+    if (::pread(fd.get(), text.data(), text.size() - 1, 0) <= 0) return std::nullopt;
+    return std::strtoull(text.data(), nullptr, 10);
+  }
+
+  void after_liveness() {
+    const TimePoint now = EventLoop::now();
+    while (const auto transmit = liveness_.poll_transmit(now)) {
+      const auto found = ports_.find(transmit->tap);
+      if (found != ports_.end()) found->second.port.send(transmit->payload);
+    }
+    bool changed = false;
+    while (const auto change = liveness_.poll_change()) {
+      changed = true;
+      if (change->to == TunnelState::kUp) trouble_.erase(change->tap);
+      context_.log->detail(fmt::format("{} ({}): {} -> {} {}", change->tap, change->wan, name(change->from),
+                                       name(change->to), change->reason));
+    }
+    arm_liveness();
+    if (changed || liveness_.dead() != told_dead_) {
+      told_dead_ = liveness_.dead();
+      context_.changed();
+    }
+  }
+
+  void arm_liveness() {
+    liveness_timer_ = context_.loop->at(liveness_.poll_timeout(), [this] { on_liveness_timer(); });
+  }
+
+  // --- status ---
+
+  // A WAN with several tunnels is up while one carries; its figures are their means and sums.
+  [[nodiscard]] model::WanStatus wan_status(const std::string& wan, const netlink::Snapshot& network) const {
+    model::WanStatus status;
+    status.name = wan;
+    status.state = "starting";
+    const TimePoint now = EventLoop::now();
+    std::vector<TunnelView> views;
+    std::string trouble;
+    for (const Tunnel& tunnel : liveness_.tunnels()) {
+      if (tunnel.wan != wan) continue;
+      views.push_back(liveness_.view(now, tunnel.tap));
+      if (const auto found = trouble_.find(tunnel.tap); found != trouble_.end()) trouble = found->second;
+      if (const auto facts = network.facts.find(tunnel.tap); facts != network.facts.end()) {
+        status.rx_bytes = status.rx_bytes.value_or(0) + facts->second.rx_bytes;
+        status.tx_bytes = status.tx_bytes.value_or(0) + facts->second.tx_bytes;
+      }
+    }
+    if (views.empty()) {
+      status.reason = "the server's address is not known yet";
+      return status;
+    }
+    const auto in_state = [&](TunnelState state) {
+      return std::find_if(views.begin(), views.end(), [&](const TunnelView& v) { return v.state == state; });
+    };
+    auto shown = in_state(TunnelState::kUp);
+    if (shown == views.end()) shown = in_state(TunnelState::kStarting);
+    if (shown == views.end()) shown = views.begin();
+    status.state = name(shown->state);
+    status.reason = shown->reason;
+    if (status.state != "up" && !trouble.empty()) {
+      status.reason += status.reason.empty() ? trouble : "; " + trouble;
+    }
+    status.rtt_ms = mean(views, &TunnelView::rtt_ms);
+    status.loss_percent = mean(views, &TunnelView::loss_percent);
+    return status;
+  }
+
+  static std::optional<double> mean(const std::vector<TunnelView>& views,
+                                    std::optional<double> TunnelView::*figure) {
+    double sum = 0;
+    int count = 0;
+    for (const TunnelView& view : views) {
+      if (!(view.*figure)) continue;
+      sum += *(view.*figure);
+      ++count;
+    }
+    return count == 0 ? std::nullopt : std::optional(sum / count);
+  }
+
+  BackendContext context_;
+  model::Config config_;
+  Liveness liveness_;
+  std::unique_ptr<supervise::Supervisor> supervisor_;
+  std::map<std::string, Port> ports_;             // by tap
+  std::map<std::string, Management> management_;  // by tap
+  std::map<std::string, std::string> trouble_;    // by tap: what openvpn last complained of
+  std::set<std::string> told_dead_;
+  std::string keys_;  // the content of the key files that openvpn runs with; never logged
+  Registration supervisor_watch_, supervisor_timer_, liveness_timer_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Backend>> make_openvpn_backend(const model::Config& config, BackendContext context) {
+  auto backend = std::make_unique<OpenVpnBackend>(config, std::move(context));
+  if (auto ready = backend->init(); !ready) return tl::make_unexpected(ready.error());
+  return backend;
+}
+
+}  // namespace bondd::control

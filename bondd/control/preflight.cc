@@ -1,0 +1,216 @@
+#include "bondd/control/preflight.h"
+
+#include <arpa/inet.h>
+#include <cap-ng.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "bondd/control/run_dir.h"
+#include "bondd/model/ownership.h"
+#include "bondd/plan/tunnels.h"
+#include "bondd/supervise/run_program.h"
+
+namespace bondd::control {
+namespace {
+
+using Errors = std::vector<Error>;
+constexpr int kTlsFrom = 6;  // OpenVPN 2.6 knows --peer-fingerprint in p2p mode
+
+void say(Errors& errors, std::string message, int code = 0) {
+  errors.push_back(Error{std::move(message), code});
+}
+
+bool exists(const char* path) {
+  struct stat ignored {};
+  return stat(path, &ignored) == 0;
+}
+
+// Loads a module the way the kernel does: through the program it would call.
+void load_module(const std::string& module, const std::vector<std::string>& parameters) {
+  std::string helper = read_small_file("/proc/sys/kernel/modprobe").value_or("");
+  while (!helper.empty() && helper.back() == '\n') helper.pop_back();
+  if (helper.empty()) helper = supervise::find_program("modprobe").value_or("");
+  if (helper.empty()) return;
+  std::vector<std::string> argv = {helper, "-q", "--", module};
+  argv.insert(argv.end(), parameters.begin(), parameters.end());
+  // Whether it worked is seen by what is there afterwards.
+  [[maybe_unused]] const auto ran = supervise::run_program(argv);
+}
+
+void check_bonding(Errors& errors) {
+  constexpr const char* kThere = "/sys/module/bonding";
+  if (exists(kThere)) return;
+  load_module("bonding", {"max_bonds=0"});  // or it makes a bond0 of its own
+  if (exists(kThere)) return;
+  say(errors,
+      "this kernel has no bonding module; use a kernel that has one (linux-image-amd64, not the -cloud- "
+      "one), or "
+      "backend = \"mlvpn\", which needs none");
+}
+
+void check_tun(Errors& errors) {
+  constexpr const char* kDevice = "/dev/net/tun";
+  if (!exists(kDevice)) load_module("tun", {});
+  const UniqueFd fd(open(kDevice, O_RDWR | O_CLOEXEC));
+  if (fd) return;
+  say(errors,
+      fmt::format("cannot open {}: {}; try `modprobe tun`; in a container, let it have the device", kDevice,
+                  std::generic_category().message(errno)),
+      errno);
+}
+
+void check_openvpn(const model::Config& config, const Programs& programs, Errors& errors) {
+  if (programs.openvpn.empty()) {
+    say(errors, "openvpn is not installed; install it (apt install openvpn), or use backend = \"mlvpn\"",
+        ENOENT);
+    return;
+  }
+  if (programs.openvpn_version.empty()) {
+    say(errors, fmt::format("`{} --version` does not say a version of OpenVPN", programs.openvpn.native()));
+    return;
+  }
+  if (programs.openvpn_minor < 5) {
+    say(errors, fmt::format("OpenVPN {} is too old; 2.5 or later is needed", programs.openvpn_version));
+  } else if (config.openvpn.auth == model::OpenVpnAuth::kTls && programs.openvpn_minor < kTlsFrom) {
+    say(errors,
+        fmt::format("OpenVPN {} cannot pin certificates; 2.6 or later is needed, or auth = \"static-key\" on "
+                    "both ends",
+                    programs.openvpn_version));
+  }
+  if (!programs.uid) {
+    say(errors, "there is no user to run openvpn as; make one (adduser --system _bondd)");
+  }
+}
+
+// Can a UDP socket have that port now? The socket goes away at once.
+bool port_free(const std::string& address, std::uint16_t port, int& code) {
+  const auto ip = parse_ip(address).value_or(IpAddress{});
+  const UniqueFd fd(socket(ip.af(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return true;  // a family this machine does not have is another finding
+  sockaddr_in6 six{};
+  sockaddr_in four{};
+  const sockaddr* where = nullptr;
+  socklen_t size = 0;
+  if (ip.is_v4()) {
+    four.sin_family = AF_INET;
+    four.sin_port = htons(port);
+    std::memcpy(&four.sin_addr, ip.data(), ip.size());
+    where = reinterpret_cast<const sockaddr*>(&four);
+    size = sizeof four;
+  } else {
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(port);
+    std::memcpy(&six.sin6_addr, ip.data(), ip.size());
+    where = reinterpret_cast<const sockaddr*>(&six);
+    size = sizeof six;
+  }
+  if (bind(fd.get(), where, size) == 0) return true;
+  code = errno;
+  return false;
+}
+
+void check_ports(const model::Config& config, Errors& errors) {
+  if (config.role != model::Role::kServer) return;
+  if (!config.server.address.empty() && !parse_ip(config.server.address)) return;
+  for (const plan::Tunnel& tunnel : plan::tunnels(config)) {
+    int code = 0;
+    if (port_free(config.server.address, tunnel.port, code)) continue;
+    const std::string& wan = config.wans[tunnel.wan - 1].name;
+    if (code == EADDRINUSE) {
+      say(errors,
+          fmt::format("{}: UDP port {} is in use by another program; `ss -ulnp sport = :{}` shows which", wan,
+                      tunnel.port, tunnel.port),
+          code);
+    } else if (code == EADDRNOTAVAIL) {
+      say(errors,
+          fmt::format("this machine does not have the address {} that [server] names; leave `address` out to "
+                      "listen on all",
+                      config.server.address),
+          code);
+      return;
+    } else {
+      say(errors,
+          fmt::format("{}: cannot use UDP port {}: {}", wan, tunnel.port,
+                      std::generic_category().message(code)),
+          code);
+    }
+  }
+}
+
+void check_names(const plan::Plan& plan, const netlink::Snapshot& network, const std::string& alias,
+                 Errors& errors) {
+  for (const netlink::Link& wanted : plan.state.links) {
+    const auto found = std::find_if(network.links.begin(), network.links.end(),
+                                    [&](const netlink::Link& link) { return link.name == wanted.name; });
+    if (found == network.links.end() || found->alias == alias) continue;
+    const bool other_site = found->alias.starts_with("bondd:");
+    say(errors,
+        fmt::format(
+            "the interface {} is there already and is {}; choose another name for `interface` or remove "
+            "it (`ip link del {}`)",
+            wanted.name, other_site ? "that of the site " + found->alias.substr(6) : "not bondd's",
+            wanted.name),
+        EEXIST);
+  }
+}
+
+void check_addresses(const plan::Plan& plan, const netlink::Snapshot& network, Errors& errors) {
+  for (const netlink::Address& wanted : plan.state.addresses) {
+    for (const netlink::Address& there : network.addresses) {
+      if (there.device == wanted.device || there.prefix.address != wanted.prefix.address) continue;
+      say(errors,
+          fmt::format("the address {} of the bond is on {} already; give the bond one of its own",
+                      to_string(wanted.prefix.address), there.device),
+          EEXIST);
+    }
+  }
+}
+
+void check_firewall(const plan::Plan& plan, rules::Iptables& iptables, Errors& errors) {
+  if (plan.state.firewall.empty()) return;
+  if (auto variant = iptables.variant(); !variant) errors.push_back(variant.error());
+  for (const std::string& missing : rules::missing_extensions(plan.state.firewall)) say(errors, missing);
+}
+
+}  // namespace
+
+bool has_network_rights() {
+  capng_get_caps_process();
+  return capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_ADMIN) == 1 &&
+         capng_have_capability(CAPNG_EFFECTIVE, CAP_NET_RAW) == 1;
+}
+
+Errors check_system(const model::Config& config, const Programs& programs) {
+  Errors errors;
+  if (!has_network_rights()) {
+    // Without them nothing below can be found out.
+    say(errors, "bondd needs to be root (or to have CAP_NET_ADMIN and CAP_NET_RAW); try sudo", EPERM);
+    return errors;
+  }
+  check_tun(errors);
+  if (config.backend == model::Backend::kOpenVpnBond) {
+    check_bonding(errors);
+    check_openvpn(config, programs, errors);
+  }
+  return errors;
+}
+
+Errors check_conflicts(const model::Config& config, const plan::Plan& plan, const Observation& seen,
+                       rules::Iptables& iptables) {
+  Errors errors;
+  check_names(plan, seen.facts.network, model::link_alias(config.site), errors);
+  check_addresses(plan, seen.facts.network, errors);
+  check_ports(config, errors);
+  check_firewall(plan, iptables, errors);
+  return errors;
+}
+
+}  // namespace bondd::control

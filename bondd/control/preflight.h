@@ -1,0 +1,28 @@
+// What `up` makes sure of before it touches anything. Every finding says what is
+// wrong and what to do about it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/control/executor.h"
+#include "bondd/control/observer.h"
+#include "bondd/model/config.h"
+#include "bondd/plan/plan.h"
+
+namespace bondd::control {
+
+// Rights, devices, modules and programs. May load the modules `bonding` and `tun`, as the kernel itself
+// would, but without the bond0 that bonding makes by default.
+std::vector<Error> check_system(const model::Config& config, const Programs& programs);
+
+// Names, addresses and ports that somebody else has, and firewall extensions that are missing. `seen` is
+// the machine as it is, `plan` what it is to become.
+std::vector<Error> check_conflicts(const model::Config& config, const plan::Plan& plan,
+                                   const Observation& seen, rules::Iptables& iptables);
+
+// CAP_NET_ADMIN and CAP_NET_RAW in this process' effective set.
+bool has_network_rights();
+
+}  // namespace bondd::control

@@ -1,0 +1,53 @@
+#include "bondd/control/reconciler.h"
+
+#include <algorithm>
+
+namespace bondd::control {
+
+Result<plan::Plan> Reconciler::make_plan(model::Facts facts) const {
+  if (!config_) return plan::Plan{};
+  facts.server_addresses = server_addresses_;
+  facts.dead = dead_;
+  return plan::plan(*config_, facts);
+}
+
+Result<Pass> Reconciler::reconcile(Depth depth) {
+  auto seen = observer_.observe(depth, slot_, programs_, config_ ? &*config_ : nullptr);
+  if (!seen) return tl::make_unexpected(seen.error());
+  network_ = seen->facts.network;
+  auto planned = make_plan(std::move(seen->facts));
+  if (!planned) return tl::make_unexpected(planned.error());
+  plan_ = std::move(*planned);
+  observer_.read_sysctls(plan_.state, seen->owned);
+
+  Pass pass;
+  pass.steps = plan::diff(plan_.state, seen->owned);
+  pass.errors = executor_.execute(pass.steps);
+  remember_firewall(pass, plan_.state);
+  return pass;
+}
+
+// After a step on the firewall it is as planned, or, after any failure, unknown.
+void Reconciler::remember_firewall(const Pass& pass, const model::DesiredState& desired) {
+  const bool touched = std::any_of(pass.steps.begin(), pass.steps.end(), [](const model::Step& step) {
+    return std::holds_alternative<model::InstallFirewall>(step) ||
+           std::holds_alternative<model::RemoveFirewall>(step);
+  });
+  if (!touched) return;
+  observer_.set_firewall(pass.errors.empty() ? std::optional(desired.firewall) : std::nullopt);
+}
+
+Result<> remove_everything(Reconciler& reconciler) {
+  constexpr int kPasses = 4;
+  reconciler.set_config(std::nullopt);
+  Result<> outcome;
+  for (int i = 0; i < kPasses; ++i) {
+    auto pass = reconciler.reconcile(Depth::kAll);
+    if (!pass) return tl::make_unexpected(pass.error());
+    if (pass->steps.empty()) return {};
+    outcome = pass->errors.empty() ? Result<>{} : tl::make_unexpected(pass->errors.front());
+  }
+  return outcome;
+}
+
+}  // namespace bondd::control

@@ -1,0 +1,71 @@
+// One pass: observe, plan, diff, execute. Level-triggered: a pass needs to know
+// nothing of what changed, and a second one right after has nothing to do.
+// Has no loop and no clock; the daemon decides when.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/base/ip.h"
+#include "bondd/control/executor.h"
+#include "bondd/control/observer.h"
+#include "bondd/model/config.h"
+#include "bondd/plan/plan.h"
+
+namespace bondd::control {
+
+// What a pass did.
+struct Pass {
+  std::vector<model::Step> steps;
+  std::vector<Error> errors;  // of the steps that failed
+  [[nodiscard]] bool settled() const { return errors.empty(); }
+};
+
+class Reconciler {
+ public:
+  Reconciler(const Machine& machine, Programs programs, unsigned slot)
+      : machine_(machine),
+        programs_(std::move(programs)),
+        slot_(slot),
+        observer_(machine.rtnl, machine.iptables, machine.sysctls, machine.run_dir, machine.processes),
+        executor_(machine) {}
+
+  // Nothing: the site shall be gone.
+  void set_config(std::optional<model::Config> config) { config_ = std::move(config); }
+  void set_server_addresses(std::vector<IpAddress> addresses) { server_addresses_ = std::move(addresses); }
+  // Taps that do not carry now.
+  void set_dead(std::set<std::string> dead) { dead_ = std::move(dead); }
+
+  // Fails when the machine cannot be read or the file cannot be planned; nothing is
+  // changed then. Steps that failed are in the Pass.
+  Result<Pass> reconcile(Depth depth);
+
+  // The last plan that was made; empty before the first and when the site is to be gone.
+  [[nodiscard]] const plan::Plan& plan() const { return plan_; }
+  // The network as the last pass found it.
+  [[nodiscard]] const netlink::Snapshot& network() const { return network_; }
+
+ private:
+  Result<plan::Plan> make_plan(model::Facts facts) const;
+  void remember_firewall(const Pass& pass, const model::DesiredState& desired);
+
+  Machine machine_;
+  Programs programs_;
+  unsigned slot_;
+  Observer observer_;
+  Executor executor_;
+  std::optional<model::Config> config_;
+  std::vector<IpAddress> server_addresses_;
+  std::set<std::string> dead_;
+  plan::Plan plan_;
+  netlink::Snapshot network_;
+};
+
+// Removes all that bears the site's tags, in a few passes, since some things can go
+// only after others. The first error that remains, if any.
+Result<> remove_everything(Reconciler& reconciler);
+
+}  // namespace bondd::control

@@ -1,0 +1,220 @@
+#include "bondd/control/run_dir.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+
+#include "bondd/model/ownership.h"
+
+namespace bondd::control {
+namespace fs = std::filesystem;
+namespace {
+
+std::optional<unsigned> parse_number(std::string_view text) {
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end == text.data()) return std::nullopt;
+  return value;
+}
+
+Result<> make_private_dir(const fs::path& path) {
+  if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
+  return errno_failure(fmt::format("cannot make {}", path.native()));
+}
+
+std::string replaced(std::string text, char from, char to) {
+  std::replace(text.begin(), text.end(), from, to);
+  return text;
+}
+
+Result<> write_all(int fd, std::string_view content) {
+  while (!content.empty()) {
+    const ssize_t written = write(fd, content.data(), content.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return errno_failure("write");
+    content.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<> write_durably(const fs::path& path, std::string_view content, mode_t mode) {
+  const fs::path temporary = path.parent_path() / ("." + path.filename().string() + ".new");
+  const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!fd) return errno_failure(fmt::format("cannot write {}", temporary.native()));
+  if (auto done = write_all(fd.get(), content); !done)
+    return tl::make_unexpected(done.error().in(path.native()));
+  if (fsync(fd.get()) != 0 || rename(temporary.c_str(), path.c_str()) != 0) {
+    return errno_failure(fmt::format("cannot write {}", path.native()));
+  }
+  return {};
+}
+
+Result<std::string> read_small_file(const fs::path& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return errno_failure(fmt::format("cannot read {}", path.native()));
+  std::string content;
+  std::array<char, 4096> buffer{};
+  for (;;) {
+    const ssize_t got = read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0) return errno_failure(fmt::format("cannot read {}", path.native()));
+    if (got == 0) return content;
+    content.append(buffer.data(), static_cast<std::size_t>(got));
+  }
+}
+
+Result<FileLock> FileLock::take(const fs::path& path, bool wait) {
+  for (;;) {
+    UniqueFd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd) return errno_failure(fmt::format("cannot open {}", path.native()));
+    if (flock(fd.get(), LOCK_EX | (wait ? 0 : LOCK_NB)) != 0) {
+      if (errno == EINTR) continue;
+      return errno_failure(fmt::format("{} is locked", path.native()));
+    }
+    // The holder before us may have unlinked it: then this lock protects nothing.
+    struct stat held {};
+    struct stat named {};
+    if (fstat(fd.get(), &held) == 0 && stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
+        held.st_dev == named.st_dev) {
+      return FileLock(path, std::move(fd));
+    }
+  }
+}
+
+void FileLock::remove() {
+  if (fd_) unlink(path_.c_str());
+  fd_.reset();
+}
+
+RunDirView::RunDirView(fs::path root, std::string site)
+    : root_(std::move(root)), site_(std::move(site)), path_(root_ / site_) {}
+
+bool RunDirView::exists() const {
+  std::error_code ignored;
+  return fs::is_directory(path_, ignored);
+}
+
+std::optional<pid_t> RunDirView::running() const {
+  const UniqueFd fd(open((path_ / "lock").c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return std::nullopt;
+  if (flock(fd.get(), LOCK_SH | LOCK_NB) == 0) return std::nullopt;  // closing lets go again
+  const auto text = read_small_file(path_ / "lock");
+  const auto pid = text ? parse_number(*text) : std::nullopt;
+  return pid ? static_cast<pid_t>(*pid) : 0;
+}
+
+std::optional<unsigned> RunDirView::slot() const {
+  const auto text = read_small_file(path_ / "slot");
+  const auto slot = text ? parse_number(*text) : std::nullopt;
+  return slot && *slot < model::kSlots ? slot : std::nullopt;
+}
+
+fs::path RunDirView::sysctl_file(const std::string& key) const {
+  return path_ / "sysctl" / replaced(key, '/', '%');
+}
+
+std::map<std::string, std::string> RunDirView::saved_sysctls() const {
+  std::map<std::string, std::string> saved;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path_ / "sysctl", ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with('.')) continue;  // a write that was cut short: the change was not made
+    if (auto value = read_small_file(entry.path())) saved[replaced(name, '%', '/')] = *value;
+  }
+  return saved;
+}
+
+std::vector<std::string> known_sites(const fs::path& root) {
+  std::vector<std::string> sites;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(root, ignored)) {
+    if (entry.is_directory(ignored)) sites.push_back(entry.path().filename().string());
+  }
+  std::sort(sites.begin(), sites.end());
+  return sites;
+}
+
+std::optional<unsigned> lowest_free_slot(const fs::path& root) {
+  std::set<unsigned> used;
+  for (const std::string& site : known_sites(root)) {
+    if (const auto slot = RunDirView(root, site).slot()) used.insert(*slot);
+  }
+  for (unsigned slot = 0; slot < model::kSlots; ++slot) {
+    if (!used.contains(slot)) return slot;
+  }
+  return std::nullopt;
+}
+
+Result<RunDir> RunDir::take(const fs::path& root, const std::string& site) {
+  const fs::path path = root / site;
+  for (;;) {
+    if (auto made = make_private_dir(root); !made) return tl::make_unexpected(made.error());
+    if (auto made = make_private_dir(path); !made && made.error().code == ENOENT) continue;
+    auto lock = FileLock::take(path / "lock", false);
+    // Whoever left just now took the directory along: make it again.
+    if (!lock && lock.error().code == ENOENT) continue;
+    if (!lock) return tl::make_unexpected(lock.error());
+    RunDir dir(root, site, std::move(*lock));
+    if (auto recorded = dir.record_pid(); !recorded) return tl::make_unexpected(recorded.error());
+    if (auto made = make_private_dir(path / "sysctl"); !made) return tl::make_unexpected(made.error());
+    return dir;
+  }
+}
+
+Result<> RunDir::record_pid() {
+  const std::string text = fmt::format("{}\n", getpid());
+  if (ftruncate(lock_.fd(), 0) != 0 ||
+      pwrite(lock_.fd(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    return errno_failure(fmt::format("cannot write {}/lock", path_.native()));
+  }
+  return {};
+}
+
+Result<unsigned> RunDir::allocate_slot() {
+  if (const auto mine = slot()) return *mine;
+  auto lock = FileLock::take(root_ / ".lock", true);
+  if (!lock) return tl::make_unexpected(lock.error());
+  const auto slot_number = lowest_free_slot(root_);
+  if (!slot_number) {
+    return failure(
+        fmt::format("{} sites are up on this machine, and there can be no more; `bondd status` lists them",
+                    model::kSlots));
+  }
+  if (auto written = write_durably(path_ / "slot", fmt::format("{}\n", *slot_number)); !written) {
+    return tl::make_unexpected(written.error());
+  }
+  return *slot_number;
+}
+
+Result<> RunDir::save_sysctl(const std::string& key, const std::string& value) {
+  std::error_code ignored;
+  if (fs::exists(sysctl_file(key), ignored)) return {};
+  return write_durably(sysctl_file(key), value);
+}
+
+void RunDir::forget_sysctl(const std::string& key) {
+  unlink(sysctl_file(key).c_str());
+}
+
+void RunDir::remove() {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(path_, ignored)) {
+    if (entry.path().filename() != "lock") fs::remove_all(entry.path(), ignored);
+  }
+  lock_.remove();
+  rmdir(path_.c_str());
+  // The root goes only when no other site is there; whoever hands out slots holds .lock.
+  if (!known_sites(root_).empty()) return;
+  if (auto lock = FileLock::take(root_ / ".lock", false)) lock->remove();
+  rmdir(root_.c_str());
+}
+
+}  // namespace bondd::control

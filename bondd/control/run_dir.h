@@ -1,0 +1,103 @@
+// What a running site keeps on disk, under /run/bondd (mode 0700, root's):
+//
+//   /run/bondd/.lock             held while slots are handed out
+//   /run/bondd/SITE/lock         held as long as the site's bondd lives; its pid inside
+//   /run/bondd/SITE/slot         a number, see model/ownership.h
+//   /run/bondd/SITE/sysctl/KEY   the value before bondd's change; '/' in KEY is '%'
+//   /run/bondd/SITE/PROCESS.pid  pid and start time of a child, see Leftover
+//   /run/bondd/SITE/control.sock
+//
+// It survives kill -9, so that the next `up` or `down` finds what to put right.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/base/unique_fd.h"
+
+namespace bondd::control {
+
+constexpr const char* kRunRoot = "/run/bondd";
+
+// Writes a file so that after a crash either the old or the new content is there:
+// a temporary file, fsync, rename.
+Result<> write_durably(const std::filesystem::path& path, std::string_view content, mode_t mode = 0600);
+// The whole of a small file; ENOENT and the like in the error's code.
+Result<std::string> read_small_file(const std::filesystem::path& path);
+
+// An flock(2) on a file of its own. The file goes away with remove().
+class FileLock {
+ public:
+  // Waits at most until the holder lets go if `wait`, else fails with EWOULDBLOCK.
+  static Result<FileLock> take(const std::filesystem::path& path, bool wait);
+  [[nodiscard]] int fd() const { return fd_.get(); }
+  // Unlinks the file and lets go, in this order, so that nobody locks a file without a name.
+  void remove();
+
+ private:
+  FileLock(std::filesystem::path path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  std::filesystem::path path_;
+  UniqueFd fd_;
+};
+
+// Looks into a site's directory without taking anything. Works on what is not there.
+class RunDirView {
+ public:
+  RunDirView(std::filesystem::path root, std::string site);
+
+  [[nodiscard]] const std::string& site() const { return site_; }
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] std::filesystem::path socket() const { return path_ / "control.sock"; }
+  [[nodiscard]] std::filesystem::path log() const { return path_ / "log"; }
+  [[nodiscard]] bool exists() const;
+  // The pid of the bondd that runs this site; nothing if none does.
+  [[nodiscard]] std::optional<pid_t> running() const;
+  [[nodiscard]] std::optional<unsigned> slot() const;
+  [[nodiscard]] std::map<std::string, std::string> saved_sysctls() const;
+
+ protected:
+  [[nodiscard]] std::filesystem::path sysctl_file(const std::string& key) const;
+  std::filesystem::path root_;
+  std::string site_;
+  std::filesystem::path path_;
+};
+
+// Sites that have a directory, running or left behind, sorted.
+std::vector<std::string> known_sites(const std::filesystem::path& root);
+
+// The slot that the next site would get; nothing if all are taken.
+std::optional<unsigned> lowest_free_slot(const std::filesystem::path& root);
+
+// The directory of a site that this process runs or cleans up: nobody else does
+// while this lives.
+class RunDir : public RunDirView {
+ public:
+  // Makes the directory, takes the site's lock, writes down our pid. EWOULDBLOCK if
+  // another bondd has it.
+  static Result<RunDir> take(const std::filesystem::path& root, const std::string& site);
+
+  // The slot on record, or the lowest free one, then put on record. Fails when
+  // other sites have them all.
+  Result<unsigned> allocate_slot();
+  // Writes our pid into the lock, again after a fork.
+  Result<> record_pid();
+  // Durable, once: a value on record stays.
+  Result<> save_sysctl(const std::string& key, const std::string& value);
+  void forget_sysctl(const std::string& key);
+  // Removes the directory with all in it, and the root if it was the last.
+  void remove();
+
+ private:
+  RunDir(std::filesystem::path root, std::string site, FileLock lock)
+      : RunDirView(std::move(root), std::move(site)), lock_(std::move(lock)) {}
+  FileLock lock_;
+};
+
+}  // namespace bondd::control

@@ -1,0 +1,66 @@
+#include "bondd/control/sysctls.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "bondd/base/unique_fd.h"
+
+namespace bondd::control {
+namespace {
+
+std::string swap_dots(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (c == '.') {
+      c = '/';
+    } else if (c == '/') {
+      c = '.';
+    }
+  }
+  return out;
+}
+
+class ProcSysctls : public Sysctls {
+ public:
+  explicit ProcSysctls(std::filesystem::path root) : root_(std::move(root)) {}
+
+  [[nodiscard]] std::optional<std::string> read(const std::string& key) const override {
+    const UniqueFd fd(open((root_ / sysctl_path(key)).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return std::nullopt;
+    std::array<char, 1024> buffer{};
+    const ssize_t got = ::read(fd.get(), buffer.data(), buffer.size());
+    if (got < 0) return std::nullopt;
+    std::string value(buffer.data(), static_cast<std::size_t>(got));
+    while (!value.empty() && value.back() == '\n') value.pop_back();
+    return value;
+  }
+
+  Result<> write(const std::string& key, const std::string& value) override {
+    const UniqueFd fd(open((root_ / sysctl_path(key)).c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd) return errno_failure(fmt::format("cannot set {} = {}", key, value));
+    const std::string line = value + "\n";
+    if (::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
+      return errno_failure(fmt::format("cannot set {} = {}", key, value));
+    }
+    return {};
+  }
+
+ private:
+  std::filesystem::path root_;
+};
+
+}  // namespace
+
+std::string sysctl_path(std::string_view key) {
+  return swap_dots(key);
+}
+
+std::unique_ptr<Sysctls> make_sysctls(std::filesystem::path root) {
+  return std::make_unique<ProcSysctls>(std::move(root));
+}
+
+}  // namespace bondd::control

@@ -1,0 +1,33 @@
+// Kernel settings under /proc/sys, by their name in sysctl(8): dots between the
+// parts, and a dot within a device's name written as a slash
+// ("net.ipv4.conf.eth0/5.rp_filter").
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bondd/base/error.h"
+
+namespace bondd::control {
+
+class Sysctls {
+ public:
+  virtual ~Sysctls() = default;
+  // The value without its newline; nothing if there is no such setting (now), as
+  // for a device that is gone, or if it cannot be read.
+  [[nodiscard]] virtual std::optional<std::string> read(const std::string& key) const = 0;
+  // ENOENT if there is no such setting, EACCES or EPERM without rights.
+  virtual Result<> write(const std::string& key, const std::string& value) = 0;
+};
+
+// The kernel's own, at `root`: /proc/sys.
+std::unique_ptr<Sysctls> make_sysctls(std::filesystem::path root = "/proc/sys");
+
+// "net.ipv4.conf.eth0/5.rp_filter" -> "net/ipv4/conf/eth0.5/rp_filter"
+std::string sysctl_path(std::string_view key);
+
+}  // namespace bondd::control

@@ -1,0 +1,40 @@
+// What goes over a site's control socket: one JSON object per line, a request and
+// then one reply. Also the JSON form of the status, which the contract fixes.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/model/status.h"
+
+namespace bondd::ipc {
+
+enum class Command : std::uint8_t { kStatus, kStop, kReload };
+
+struct Request {
+  Command command = Command::kStatus;
+  std::string file;  // kReload: the file to read; empty: the one the site came from
+};
+
+struct Reply {
+  bool ok = true;
+  std::vector<std::string> messages;  // for people, one line each
+  std::string status;                 // kStatus: the JSON of status_json(), else empty
+};
+
+// One line each, without the newline.
+std::string render(const Request& request);
+std::string render(const Reply& reply);
+Result<Request> parse_control_request(std::string_view line);
+Result<Reply> parse_control_reply(std::string_view line);
+
+// The contract's `bondd status --json`; unknown figures are null. One line, or
+// indented for people when `pretty`.
+std::string status_json(const model::SiteStatus& status, bool pretty = false);
+// Several sites: an array.
+std::string status_json(const std::vector<model::SiteStatus>& sites, bool pretty = false);
+Result<model::SiteStatus> parse_status(std::string_view json);
+
+}  // namespace bondd::ipc

@@ -1,0 +1,92 @@
+// `bondd check`, `bondd plan`, `bondd key`: nothing here changes the kernel.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "bondd/control/observer.h"
+#include "bondd/control/preflight.h"
+#include "bondd/control/resolver.h"
+#include "bondd/control/run_dir.h"
+#include "bondd/control/sysctls.h"
+#include "bondd/main/commands.h"
+#include "bondd/main/site_file.h"
+#include "bondd/plan/plan.h"
+#include "bondd/supervise/supervisor.h"
+#include "netlink/rtnl.h"
+#include "rules/iptables.h"
+
+namespace bondd {
+namespace {
+
+// Processes of a running site: those that the plan names and that live count as there.
+std::vector<model::Process> living_processes(const model::DesiredState& desired,
+                                             const std::filesystem::path& run_dir) {
+  std::vector<model::Process> living;
+  const auto found = supervise::find_leftovers(run_dir);
+  for (const model::Process& process : desired.processes) {
+    for (const supervise::Leftover& leftover : found) {
+      if (leftover.id == process.id) living.push_back(process);
+    }
+  }
+  return living;
+}
+
+Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
+                                             const std::filesystem::path& run_root) {
+  auto rtnl = netlink::make_rtnl();
+  if (!rtnl) return tl::make_unexpected(rtnl.error());
+  auto iptables = rules::make_iptables();
+  if (!iptables) return tl::make_unexpected(iptables.error());
+  const auto sysctls = control::make_sysctls();
+  const control::RunDirView view(run_root, config.site);
+  control::Observer observer(rtnl->get(), iptables->get(), sysctls.get(), &view, nullptr);
+  if (!control::has_network_rights()) observer.tolerate_unreadable_firewall();
+
+  const unsigned slot = view.slot().value_or(control::lowest_free_slot(run_root).value_or(0));
+  auto seen = observer.observe(control::Depth::kAll, slot, control::find_programs(), &config);
+  if (!seen) return tl::make_unexpected(seen.error());
+  if (observer.firewall_error()) say("# without root rights the firewall cannot be read: taken as empty");
+  if (!config.server.address.empty()) {
+    auto addresses = control::resolve(config.server.address);
+    if (addresses) {
+      seen->facts.server_addresses = *addresses;
+    } else {
+      say_error(addresses.error());
+    }
+  }
+  auto planned = plan::plan(config, seen->facts);
+  if (!planned) return tl::make_unexpected(planned.error());
+  for (const plan::Note& note : planned->notes) {
+    say(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
+  }
+  observer.read_sysctls(planned->state, seen->owned);
+  seen->owned.processes = living_processes(planned->state, view.path());
+  return plan::diff(planned->state, seen->owned);
+}
+
+}  // namespace
+
+int check_command(const CommonOptions& options) {
+  const auto file = find_site_file(options.file);
+  if (!file || !load_site_file(file->path)) return kFailed;
+  say(fmt::format("{}: no mistakes", file->path.native()));
+  return kDone;
+}
+
+int plan_command(const CommonOptions& options) {
+  const auto file = find_site_file(options.file);
+  if (!file) return kFailed;
+  const auto checked = load_site_file(file->path);
+  if (!checked) return kFailed;
+  const auto steps = steps_of_up(checked->config, options.run_root);
+  if (!steps) {
+    say_error(steps.error());
+    return kFailed;
+  }
+  for (const std::string& line : plan::print(*steps)) fmt::print("{}\n", line);
+  if (steps->empty()) say(fmt::format("{}: nothing to change", file->site));
+  return kDone;
+}
+
+}  // namespace bondd

@@ -1,0 +1,41 @@
+// The commands of `bondd`, one function each. They return the exit status: kDone,
+// kFailed (the configuration or the machine is at fault, and the message says which
+// and what to do) or kWrongUse. Messages go to standard error, results to standard output.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "bondd/base/units.h"
+
+namespace bondd {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kWrongUse = 2;
+
+struct CommonOptions {
+  std::filesystem::path run_root;  // /run/bondd, or the tests' own
+  std::string file;                // FILE or NAME; may be empty where the command allows it
+  bool verbose = false;
+};
+
+struct UpOptions : CommonOptions {
+  bool detach = false;
+  Duration timeout{};  // until traffic flows; 0: for ever
+};
+
+struct StatusOptions : CommonOptions {
+  bool json = false;
+  bool watch = false;
+};
+
+int up_command(const UpOptions& options);
+int down_command(const CommonOptions& options);
+int status_command(const StatusOptions& options);
+int reload_command(const CommonOptions& options);
+int check_command(const CommonOptions& options);
+int plan_command(const CommonOptions& options);
+int key_command(const CommonOptions& options);
+
+}  // namespace bondd

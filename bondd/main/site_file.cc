@@ -1,0 +1,53 @@
+#include "bondd/main/site_file.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+namespace bondd {
+
+void say(std::string_view line) {
+  fmt::print(stderr, "{}\n", line);
+}
+
+void say_error(const Error& error) {
+  say(fmt::format("bondd: {}", error.message));
+}
+
+std::optional<SiteFile> find_site_file(const std::string& argument) {
+  auto path = config::resolve_site_file(argument);
+  if (!path) {
+    say_error(path.error());
+    return std::nullopt;
+  }
+  auto site = config::site_name(*path);
+  if (!site) {
+    say_error(site.error());
+    return std::nullopt;
+  }
+  return SiteFile{*path, *site};
+}
+
+std::optional<CheckedFile> load_site_file(const std::filesystem::path& path, config::Purpose purpose) {
+  config::Loaded loaded = config::load(path, config::SystemContext{}, purpose);
+  CheckedFile checked;
+  for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
+    say(config::to_string(diagnostic));
+    if (diagnostic.severity == config::Severity::kWarning) checked.warnings.push_back(diagnostic.message);
+  }
+  if (!loaded.config) return std::nullopt;
+  checked.config = std::move(*loaded.config);
+  return checked;
+}
+
+Result<model::Config> reload_site_file(const std::filesystem::path& path) {
+  config::Loaded loaded = config::load(path, config::SystemContext{});
+  if (loaded.config) return std::move(*loaded.config);
+  std::string all;
+  for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
+    all += (all.empty() ? "" : "\n") + config::to_string(diagnostic);
+  }
+  return failure(all);
+}
+
+}  // namespace bondd

@@ -1,0 +1,37 @@
+// From what a user writes as FILE to a checked configuration.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+#include "bondd/config/config.h"
+#include "bondd/model/config.h"
+
+namespace bondd {
+
+// One line on standard error.
+void say(std::string_view line);
+void say_error(const Error& error);  // "bondd: …"
+
+struct SiteFile {
+  std::filesystem::path path;
+  std::string site;
+};
+// FILE or NAME; says why and gives nothing when it can be neither. The file need not exist.
+std::optional<SiteFile> find_site_file(const std::string& argument);
+
+// Says every mistake and every warning; nothing when there is a mistake.
+struct CheckedFile {
+  model::Config config;
+  std::vector<std::string> warnings;
+};
+std::optional<CheckedFile> load_site_file(const std::filesystem::path& path,
+                                          config::Purpose purpose = config::Purpose::kRun);
+
+// The same for a running daemon: all mistakes in the error, one per line.
+Result<model::Config> reload_site_file(const std::filesystem::path& path);
+
+}  // namespace bondd

@@ -1,0 +1,231 @@
+// `bondd up`: checks, takes the site, runs its daemon in the foreground, or in the
+// background once the bond carries traffic.
+//
+//   up -d:  parent ------------- waits on a pipe ----------------> exit status
+//             \- fork -> child: session of its own, checks, daemon … says its status
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "bondd/control/daemon.h"
+#include "bondd/control/event_loop.h"
+#include "bondd/control/preflight.h"
+#include "bondd/control/run_dir.h"
+#include "bondd/main/commands.h"
+#include "bondd/main/notify.h"
+#include "bondd/main/site_file.h"
+#include "bondd/supervise/supervisor.h"
+#include "netlink/rtnl.h"
+#include "rules/iptables.h"
+
+namespace bondd {
+namespace {
+
+// What `up` holds while the site runs.
+struct Parts {
+  std::unique_ptr<netlink::Rtnl> rtnl;
+  std::unique_ptr<netlink::Monitor> monitor;
+  std::unique_ptr<rules::Iptables> iptables;
+  std::unique_ptr<control::Sysctls> sysctls;
+};
+
+Result<Parts> make_parts() {
+  Parts parts;
+  auto rtnl = netlink::make_rtnl();
+  if (!rtnl) return tl::make_unexpected(rtnl.error());
+  parts.rtnl = std::move(*rtnl);
+  auto monitor = netlink::make_monitor();
+  if (!monitor) return tl::make_unexpected(monitor.error());
+  parts.monitor = std::move(*monitor);
+  auto iptables = rules::make_iptables();
+  if (!iptables) return tl::make_unexpected(iptables.error());
+  parts.iptables = std::move(*iptables);
+  parts.sysctls = control::make_sysctls();
+  return parts;
+}
+
+// Whether anything stands in the way, said; `owned_before` tells if a killed run left things behind.
+bool clear_of_conflicts(const model::Config& config, Parts& parts, const control::RunDir& run_dir,
+                        unsigned slot, const control::Programs& programs, bool& owned_before) {
+  control::Observer observer(parts.rtnl.get(), parts.iptables.get(), parts.sysctls.get(), &run_dir, nullptr);
+  auto seen = observer.observe(control::Depth::kAll, slot, programs, &config);
+  if (!seen) {
+    say_error(seen.error());
+    return false;
+  }
+  owned_before = !plan::diff({}, seen->owned).empty();
+  if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
+  const auto planned = plan::plan(config, seen->facts);
+  if (!planned) {
+    say_error(planned.error());
+    return false;
+  }
+  const auto conflicts = control::check_conflicts(config, *planned, *seen, *parts.iptables);
+  for (const Error& conflict : conflicts) say_error(conflict);
+  return conflicts.empty();
+}
+
+// The parent's end of `up -d` reads one byte: the exit status.
+class StatusPipe {
+ public:
+  StatusPipe() = default;
+  explicit StatusPipe(int fd) : fd_(fd) {}
+  void say_status(int status) {
+    if (!fd_) return;
+    const auto byte = static_cast<unsigned char>(status);
+    [[maybe_unused]] const ssize_t written = write(fd_.get(), &byte, 1);
+    fd_.reset();
+  }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+};
+
+void leave_terminal() {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null.get(), fd);
+}
+
+control::LogOptions log_options(const UpOptions& options, const control::RunDir& run_dir) {
+  control::LogOptions log;
+  log.verbose = options.verbose;
+  log.file = run_dir.log();
+  log.to_syslog = options.detach;
+  log.site = run_dir.site();
+  return log;
+}
+
+int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir& run_dir, Parts& parts,
+             unsigned slot, const control::Programs& programs, StatusPipe& pipe) {
+  auto log = control::make_log(log_options(options, run_dir));
+  auto loop = control::EventLoop::create();
+  if (!log || !loop) {
+    say_error(!log ? log.error() : loop.error());
+    return kFailed;
+  }
+  control::DaemonOptions daemon_options;
+  daemon_options.config = file.config;
+  daemon_options.warnings = file.warnings;
+  daemon_options.slot = slot;
+  daemon_options.programs = programs;
+  daemon_options.timeout = options.timeout;
+  daemon_options.load = reload_site_file;
+  daemon_options.on_set_up = [] { notify_service_manager("READY=1\n"); };
+  daemon_options.on_ready = [&] {
+    if (!options.detach) return;
+    (*log)->leave_terminal();
+    leave_terminal();
+    pipe.say_status(kDone);
+  };
+  control::Machine machine{parts.rtnl.get(), parts.iptables.get(), parts.sysctls.get(), nullptr, &run_dir};
+  control::Daemon daemon(**loop, **log, machine, *parts.monitor, std::move(daemon_options));
+  control::Registration parent;
+  if (pipe.fd() >= 0) {
+    // Whoever waits for us gave up: Ctrl-C in the terminal.
+    parent = (*loop)->watch(pipe.fd(), 0, [&](std::uint32_t) {
+      parent.cancel();
+      daemon.stop("interrupted");
+    });
+  }
+  const int status = daemon.run();
+  notify_service_manager("STOPPING=1\n");
+  if (daemon.removed()) run_dir.remove();
+  return status;
+}
+
+int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe) {
+  const model::Config& config = file.config;
+  const control::Programs programs = control::find_programs();
+  const auto findings = control::check_system(config, programs);
+  for (const Error& finding : findings) say_error(finding);
+  if (!findings.empty()) return kFailed;
+
+  auto run_dir = control::RunDir::take(options.run_root, config.site);
+  if (!run_dir) {
+    if (run_dir.error().code != EWOULDBLOCK) {
+      say_error(run_dir.error());
+      return kFailed;
+    }
+    const auto pid = control::RunDirView(options.run_root, config.site).running();
+    say(fmt::format("{} is already up{}; `bondd reload {}` applies a changed file", config.site,
+                    pid.value_or(0) > 0 ? fmt::format(" (pid {})", *pid) : "", config.site));
+    return kDone;
+  }
+  const auto slot = run_dir->allocate_slot();
+  auto parts = make_parts();
+  auto ended = supervise::end_leftovers(run_dir->path());
+  bool owned_before = false;
+  bool clear = false;
+  if (!slot) {
+    say_error(slot.error());
+  } else if (!parts) {
+    say_error(parts.error());
+  } else if (!ended) {
+    say_error(ended.error());
+  } else {
+    clear = clear_of_conflicts(config, *parts, *run_dir, *slot, programs, owned_before);
+  }
+  if (!clear) {
+    // What a killed run left stays on record for `down`.
+    if (!owned_before) run_dir->remove();
+    return kFailed;
+  }
+  if (owned_before) say(fmt::format("{}: taking over what a killed bondd left behind", config.site));
+  return run_site(options, file, *run_dir, *parts, *slot, programs, pipe);
+}
+
+int wait_for_child(int fd, pid_t child) {
+  unsigned char status = kFailed;
+  ssize_t got = 0;
+  do {
+    got = read(fd, &status, 1);
+  } while (got < 0 && errno == EINTR);
+  if (got == 1) return status;
+  int how = 0;
+  waitpid(child, &how, 0);
+  say(WIFSIGNALED(how) ? fmt::format("bondd: ended by signal {} while coming up", WTERMSIG(how))
+                       : std::string("bondd: ended while coming up"));
+  return kFailed;
+}
+
+int up_in_background(const UpOptions& options, const CheckedFile& file) {
+  int ends[2] = {-1, -1};
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    say_error(errno_failure("pipe").value());
+    return kFailed;
+  }
+  UniqueFd reader(ends[0]);
+  StatusPipe writer(ends[1]);
+  const pid_t child = fork();
+  if (child < 0) {
+    say_error(errno_failure("fork").value());
+    return kFailed;
+  }
+  if (child > 0) {
+    { const StatusPipe closed = std::move(writer); }
+    return wait_for_child(reader.get(), child);
+  }
+  reader.reset();
+  setsid();
+  const int status = up_here(options, file, writer);
+  writer.say_status(status);
+  _exit(status);
+}
+
+}  // namespace
+
+int up_command(const UpOptions& options) {
+  const auto path = find_site_file(options.file);
+  if (!path) return kFailed;
+  const auto file = load_site_file(path->path);
+  if (!file) return kFailed;
+  if (options.detach) return up_in_background(options, *file);
+  StatusPipe none;
+  return up_here(options, *file, none);
+}
+
+}  // namespace bondd

@@ -1,0 +1,152 @@
+#include <unistd.h>
+
+#include <csignal>
+#include <thread>
+
+#include "bondd/control/control_server.h"
+#include "bondd/control/event_loop.h"
+#include "bondd/control/openvpn_words.h"
+#include "bondd/control/resolver.h"
+#include "bondd/ipc/control_client.h"
+#include "tests/support/fake_host.h"
+
+namespace bondd::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(EventLoop, TimersRunInOrderAndCanBeCancelledByEachOther) {
+  auto loop = EventLoop::create().value();
+  std::string order;
+  Registration later = loop->after(20ms, [&] { order += "c"; });
+  const Registration first = loop->after(1ms, [&] {
+    order += "a";
+    later.cancel();
+  });
+  const Registration second = loop->after(5ms, [&] { order += "b"; });
+  const Registration last = loop->after(40ms, [&] { loop->quit(); });
+  loop->run();
+  EXPECT_EQ(order, "ab");
+}
+
+TEST(EventLoop, AWatchMayEndItselfFromWithin) {
+  auto loop = EventLoop::create().value();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const UniqueFd reader(ends[0]);
+  const UniqueFd writer(ends[1]);
+  int calls = 0;
+  Registration watch = loop->watch(reader.get(), EPOLLIN, [&](std::uint32_t) {
+    ++calls;
+    watch.cancel();
+  });
+  ASSERT_EQ(write(writer.get(), "x", 1), 1);
+  loop->turn(100ms);
+  loop->turn(1ms);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(EventLoop, CallsFromOtherThreadsRunOnTheLoop) {
+  auto loop = EventLoop::create().value();
+  const auto home = std::this_thread::get_id();
+  std::thread::id ran;
+  std::thread other([&] {
+    loop->post([&] {
+      ran = std::this_thread::get_id();
+      loop->quit();
+    });
+  });
+  loop->run();
+  other.join();
+  EXPECT_EQ(ran, home);
+}
+
+TEST(EventLoop, SignalsArriveAsCalls) {
+  auto loop = EventLoop::create().value();
+  int got = 0;
+  ASSERT_TRUE(loop->watch_signals({SIGUSR1}, [&](int signal) { got = signal; }).has_value());
+  raise(SIGUSR1);
+  loop->turn(100ms);
+  EXPECT_EQ(got, SIGUSR1);
+}
+
+TEST(Resolver, ANumericAddressIsItselfAtOnce) {
+  auto loop = EventLoop::create().value();
+  Resolver resolver(*loop);
+  std::vector<IpAddress> got;
+  resolver.start("203.0.113.10", 1s, [&](Result<std::vector<IpAddress>> answer) { got = answer.value(); });
+  ASSERT_EQ(got.size(), 1U);
+  EXPECT_EQ(to_string(got.front()), "203.0.113.10");
+}
+
+TEST(Resolver, ANameThatDoesNotResolveIsNamed) {
+  auto loop = EventLoop::create().value();
+  Resolver resolver(*loop);
+  std::string message;
+  resolver.start("vps.example.invalid", 5s, [&](Result<std::vector<IpAddress>> answer) {
+    message = answer ? "resolved" : answer.error().message;
+    loop->quit();
+  });
+  loop->run();
+  EXPECT_THAT(message, ::testing::HasSubstr("vps.example.invalid does not resolve"));
+}
+
+TEST(ControlSocket, AnswersRequestsAndDropsNonsense) {
+  const testing::TemporaryDir root;
+  auto loop = EventLoop::create().value();
+  const auto path = root.path() / "control.sock";
+  auto server = ControlServer::listen(*loop, path, [&](const ipc::Request& request) {
+    return ipc::Reply{
+        true, {request.command == ipc::Command::kReload ? "reload " + request.file : "other"}, {}};
+  });
+  ASSERT_TRUE(server.has_value()) << server.error().message;
+  std::thread client([&] {
+    const auto reply = ipc::ask(path, {ipc::Command::kReload, "/etc/x.toml"}, 2s);
+    EXPECT_THAT(reply.value_or(ipc::Reply{}).messages, ::testing::ElementsAre("reload /etc/x.toml"));
+    auto fd = ipc::connect_control(path);
+    EXPECT_TRUE(fd.has_value());
+    EXPECT_EQ(write(fd->get(), "\x80{nonsense\n", 11), 11);
+    const auto after = ipc::ask(fd->get(), {ipc::Command::kStatus, {}}, 2s);
+    EXPECT_FALSE(after.value_or(ipc::Reply{}).ok);
+    loop->post([&] { loop->quit(); });
+  });
+  loop->run();
+  client.join();
+}
+
+TEST(StatusJson, IsTheContractsAndReadsBack) {
+  model::SiteStatus site;
+  site.name = "office";
+  site.role = "client";
+  site.backend = "openvpn-bond";
+  site.state = "degraded";
+  site.bond_interface = "bond0";
+  site.bond_rx_bytes = 5;
+  model::WanStatus wan;
+  wan.name = "ovh";
+  wan.state = "up";
+  wan.rtt_ms = 41.25;
+  wan.tx_bytes = 7;
+  site.wans = {wan};
+  const std::string json = ipc::status_json(site);
+  EXPECT_THAT(
+      json,
+      ::testing::StartsWith(
+          R"({"name":"office","role":"client","backend":"openvpn-bond","state":"degraded",)"
+          R"("bond":{"interface":"bond0","rx_bytes":5,"tx_bytes":null},"wans":[{"name":"ovh",)"
+          R"("state":"up","reason":"","rtt_ms":41.25,"loss_percent":null,"rx_bytes":null,"tx_bytes":7)"));
+  const auto back = ipc::parse_status(json);
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(ipc::status_json(*back), json);
+  EXPECT_FALSE(ipc::parse_status("[1]").has_value());
+}
+
+TEST(OpenVpnWords, SayWhatAnAdminCanDo) {
+  EXPECT_THAT(
+      trouble_in("2026-11-20 Authenticate/Decrypt packet error: packet HMAC authentication failed").value(),
+      ::testing::HasSubstr("compare the key files"));
+  EXPECT_FALSE(trouble_in("Initialization Sequence Completed").has_value());
+}
+
+}  // namespace
+}  // namespace bondd::control

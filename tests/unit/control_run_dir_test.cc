@@ -1,0 +1,72 @@
+#include <unistd.h>
+
+#include "bondd/control/run_dir.h"
+#include "tests/support/fake_host.h"
+
+namespace bondd::control {
+namespace {
+
+using testing::TemporaryDir;
+
+TEST(RunDir, OneSiteIsTakenOnce) {
+  const TemporaryDir root;
+  auto first = RunDir::take(root.path(), "office");
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(RunDirView(root.path(), "office").running(), getpid());
+  const auto second = RunDir::take(root.path(), "office");
+  ASSERT_FALSE(second.has_value());
+  EXPECT_EQ(second.error().code, EWOULDBLOCK);
+  first->remove();
+  EXPECT_FALSE(RunDirView(root.path(), "office").running());
+  EXPECT_TRUE(RunDir::take(root.path(), "office").has_value());
+}
+
+TEST(RunDir, SlotsDifferAndAreFreeAgain) {
+  const TemporaryDir root;
+  auto office = RunDir::take(root.path(), "office");
+  auto lab = RunDir::take(root.path(), "lab");
+  EXPECT_EQ(office->allocate_slot().value(), 0U);
+  EXPECT_EQ(lab->allocate_slot().value(), 1U);
+  EXPECT_EQ(office->allocate_slot().value(), 0U);
+  office->remove();
+  EXPECT_EQ(RunDir::take(root.path(), "third")->allocate_slot().value(), 0U);
+}
+
+TEST(RunDir, TheFirstSavedValueStays) {
+  const TemporaryDir root;
+  auto dir = RunDir::take(root.path(), "office");
+  const std::string key = "net.ipv4.conf.eth0/5.rp_filter";
+  ASSERT_TRUE(dir->save_sysctl(key, "1").has_value());
+  ASSERT_TRUE(dir->save_sysctl(key, "2").has_value());
+  const std::map<std::string, std::string> saved = {{key, "1"}};
+  EXPECT_EQ(dir->saved_sysctls(), saved);
+  dir->forget_sysctl(key);
+  EXPECT_TRUE(dir->saved_sysctls().empty());
+}
+
+TEST(RunDir, RemovingTheLastSiteRemovesTheRoot) {
+  const TemporaryDir base;
+  const auto root = base.path() / "bondd";
+  auto office = RunDir::take(root, "office");
+  auto lab = RunDir::take(root, "lab");
+  ASSERT_TRUE(office->allocate_slot().has_value());
+  office->remove();
+  EXPECT_TRUE(std::filesystem::exists(root));
+  lab->remove();
+  EXPECT_FALSE(std::filesystem::exists(root));
+}
+
+TEST(Sysctls, ADotInADeviceNameIsASlashInTheKey) {
+  EXPECT_EQ(sysctl_path("net.ipv4.conf.eth0/5.rp_filter"), "net/ipv4/conf/eth0.5/rp_filter");
+  const TemporaryDir root;
+  std::filesystem::create_directories(root.path() / "net/ipv4/conf/eth0.5");
+  ASSERT_TRUE(write_durably(root.path() / "net/ipv4/conf/eth0.5/rp_filter", "1\n").has_value());
+  const auto sysctls = make_sysctls(root.path());
+  EXPECT_EQ(sysctls->read("net.ipv4.conf.eth0/5.rp_filter"), "1");
+  ASSERT_TRUE(sysctls->write("net.ipv4.conf.eth0/5.rp_filter", "2").has_value());
+  EXPECT_EQ(sysctls->read("net.ipv4.conf.eth0/5.rp_filter")->front(), '2');
+  EXPECT_EQ(sysctls->write("net.ipv4.conf.eth1.rp_filter", "2").error().code, ENOENT);
+}
+
+}  // namespace
+}  // namespace bondd::control
