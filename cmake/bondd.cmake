@@ -43,8 +43,14 @@ function(bondd_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE bondd_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE BONDD_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
-                                             BONDD_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  # Only where it is used, so that a compiler cache serves every checkout with the rest.
+  foreach(source ${ARG_SOURCES})
+    file(STRINGS ${source} uses_dir REGEX "BONDD_(SOURCE|BINARY)_DIR" LIMIT_COUNT 1)
+    if(uses_dir)
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_DEFINITIONS
+                   BONDD_SOURCE_DIR="${PROJECT_SOURCE_DIR}" BONDD_BINARY_DIR="${PROJECT_BINARY_DIR}")
+    endif()
+  endforeach()
   target_precompile_headers(${name} PRIVATE <gtest/gtest.h> <gmock/gmock.h>)
   gtest_discover_tests(${name} PROPERTIES LABELS ${ARG_LABEL} DISCOVERY_TIMEOUT 60)
 endfunction()
