@@ -234,6 +234,11 @@ def no_offload(device):
             fcntl.ioctl(s, 0x8946, request.ljust(40, b"\0"))  # SIOCETHTOOL
 
 
+def full_sized_ping(ns="pc", address="172.16.16.1"):
+    """Whether 1500 bytes pass; the first try may only find out the path's MTU."""
+    return " 0 received" not in sh(f"ping -c4 -i0.5 -s1472 -W2 {address}", ns=ns, check=False)
+
+
 def in_ns(ns, make):
     """make() with this thread in the namespace; for sockets."""
     with Namespace(ns):

@@ -43,7 +43,7 @@ def pppoe(report):
     rate = flow.measure(8, "web", "pc", office.WEB)
     report.figure("one TCP download from the Internet to the LAN", rate, "Mbit/s", least=3.3)
     report.figure("outer fragments sent meanwhile", lab.fragments() - before, most=0)
-    report.check("a full-sized ping passes", "1 received" in office.sh(f"ping -c1 -s1472 -W3 {PEER}", ns="pc", check=False))
+    report.check("a full-sized ping passes", office.full_sized_ping())
     site.down()
 
 
