@@ -75,7 +75,7 @@ class Site:
         """The default authentication: each pins the other's fingerprint."""
         for site in SIDES:
             self.edit(site, '[openvpn]\nauth = "static-key"\nkey = "bond.key"', "")
-        fingerprint = {site: self.run(site, "key", str(self.files[site])).stdout.split()[-1] for site in SIDES}
+        fingerprint = {site: self.said_by(site, "key", str(self.files[site])) for site in SIDES}
         for site, other in (("office", "vps"), ("vps", "office")):
             with self.files[site].open("a") as f:
                 f.write(f'\n[openvpn]\nfingerprint = "{fingerprint[other]}"\n')
@@ -86,6 +86,13 @@ class Site:
     def run(self, site, *words, timeout=60, **more):
         """bondd in the site's namespace, to its end. Returns CompletedProcess with text."""
         return subprocess.run(self.command(site, *words), capture_output=True, text=True, timeout=timeout, **more)
+
+    def said_by(self, site, *words):
+        """The standard output of a bondd that ends with 0."""
+        done = self.run(site, *words)
+        if done.returncode != 0:
+            raise RuntimeError(f"bondd {' '.join(words)}: exit {done.returncode}: {done.stderr}")
+        return done.stdout.strip()
 
     def start(self, site, *words, **more):
         return subprocess.Popen(self.command(site, *words), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -114,10 +121,7 @@ class Site:
                 raise RuntimeError(f"bondd down {site}: exit {done.returncode}\n{done.stdout}{done.stderr}{self.logs()}")
 
     def status(self, site="office"):
-        done = self.run(site, "status", "--json", site)
-        if done.returncode != 0:
-            raise RuntimeError(f"bondd status: exit {done.returncode}: {done.stderr}")
-        return json.loads(done.stdout)
+        return json.loads(self.said_by(site, "status", "--json", site))
 
     def processes(self, *names):
         """{pid: name} of bondd and what it started, on both ends."""
@@ -127,7 +131,10 @@ class Site:
         """kill -9 of every process of both sites."""
         killed = self.processes()
         for pid in killed:
-            os.kill(pid, signal.SIGKILL)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it died with its parent
         time.sleep(0.5)
         return sorted(killed.values())
 

@@ -27,7 +27,8 @@ def refuses(report, site, what, side, words, code=1, before=None, command=None, 
     good = done.returncode == code and any(w in said.lower() for w in words)
     report.check(f"{what}: exit {code}, says {' or '.join(words)}", good, f"exit {done.returncode} after {time.monotonic() - began:.0f} s: {said}")
     if good:
-        report.say("      " + said.strip().splitlines()[-1][:150])
+        telling = [line for line in said.splitlines() if any(w in line.lower() for w in words)]
+        report.say("      " + telling[-1].strip())
     if before:
         compare(report, "  and nothing is left", before)
 

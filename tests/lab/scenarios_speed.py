@@ -140,7 +140,8 @@ def cut(report):
     """a line cut silently in the middle of a download, in both directions, and back"""
     lab, site = bring_up(report, office.EQUAL)
     site.up()
-    silent_cut(report, lab)
+    for _ in range(report.option("cuts", 1)):
+        silent_cut(report, lab)
     report.check("status: both WANs up again", [w["state"] for w in site.status()["wans"]] == ["up", "up"], site.status())
     site.down()
 
