@@ -1,0 +1,1 @@
+// Carries the precompiled headers of the tests; see bondd_test() in cmake/bondd.cmake.
