@@ -352,6 +352,39 @@ TEST(Link, AnUpstreamServerThatRestartedIsFoundBeforeTheTimeout) {
   EXPECT_THAT(rig.delivered, testing::ElementsAre(text("back")));
 }
 
+TEST(Link, ARecordedAuthOkIsRefused) {
+  // Of an upstream server: from anywhere but the server's address.
+  ClientRig rig;
+  rig.run_for(1ms);
+  rig.receive(rig.link, kElsewhere, rig.peer.make(kAuthOk, text("OK")));
+  EXPECT_EQ(rig.state(rig.link), LinkState::kStarting);
+  // Of a bondd: from anywhere, for it answers another challenge.
+  Bytes body = text("OKbnd");
+  body.push_back(1);
+  body.resize(2 + 24, 0x42);
+  rig.receive(rig.link, kServer, rig.peer.make(kAuthOk, body));
+  EXPECT_EQ(rig.state(rig.link), LinkState::kStarting);
+}
+
+TEST(Link, ADisconnectThatWasOvertakenByTheNextAuthIsIgnored) {
+  ServerRig rig;
+  rig.sign_on();
+  const Bytes late = rig.peer.make(kDisconnect);
+  rig.receive(rig.link, kClient, rig.peer.make(kAuth, text("AU")));
+  rig.receive(rig.link, kClient, late);
+  EXPECT_EQ(rig.state(rig.link), LinkState::kUp);
+}
+
+TEST(Link, WorksOverIpv6) {
+  Rig rig(engine_config(Role::kServer));
+  const LinkId link = *rig.engine->add_link(rig.now, {.name = "six"});
+  PeerFlowState peer;
+  const Endpoint six = endpoint("2001:db8::7", 40000);
+  rig.receive(link, six, peer.make(kAuth, text("AU")));
+  ASSERT_EQ(rig.sent.size(), 1U);
+  EXPECT_EQ(rig.sent[0].to, six);
+}
+
 TEST(Link, AServerThatKeptItsSessionIsHeardAgainAfterATimeout) {
   ServerRig rig;
   rig.sign_on();
