@@ -139,12 +139,16 @@ class MlvpnBackend : public Backend {
       wanted.link.upload = wan.upload.value_or(Rate{});
       wanted.link.weight = wan.weight.value_or(0);
       wanted.link.fallback_only = wan.fallback_only;
-      wanted.link.timeout = now.config.mlvpn.timeout;
-      wanted.link.loss_tolerance = now.config.mlvpn.loss_tolerance.value_or(kToleranceOff);
-      wanted.link.latency_tolerance = now.config.mlvpn.latency_tolerance.value_or(Duration(0));
+      const model::Mlvpn& all = now.config.mlvpn;
+      wanted.link.timeout = wan.timeout.value_or(all.timeout);
+      wanted.link.loss_tolerance = wan.loss_tolerance.value_or(all.loss_tolerance.value_or(kToleranceOff));
+      wanted.link.latency_tolerance =
+          wan.latency_tolerance.value_or(all.latency_tolerance.value_or(Duration(0)));
       wanted.socket.address = wan.bind;
       if (now.config.role == model::Role::kServer) {
-        if (!now.server_addresses.empty()) wanted.socket.address = now.server_addresses.front();
+        if (!wan.bind && !now.server_addresses.empty()) {
+          wanted.socket.address = now.server_addresses.front();
+        }
         wanted.socket.port = wan.port;
       } else {
         wanted.socket.mark = model::tunnel_mark(now.slot, static_cast<unsigned>(i) + 1);
