@@ -108,7 +108,9 @@ Result<> EngineClient::set_password(std::string_view password) {
 }
 
 Result<> EngineClient::request(const EngineRequest& request, std::span<const int> fds) {
-  return channel_.send(render(request), fds).map_error([](const Error& error) { return error.in("bondd-engine"); });
+  return channel_.send(render(request), fds).map_error([](const Error& error) {
+    return error.in("bondd-engine");
+  });
 }
 
 Result<std::optional<EngineReport>> EngineClient::receive() {

@@ -36,9 +36,15 @@ struct adl_serializer<bondd::Duration> {
 
 namespace bondd {
 
-static void to_json(nlohmann::json& out, const Rate& value) { out = value.bits_per_second; }
-static void from_json(const nlohmann::json& in, Rate& value) { in.get_to(value.bits_per_second); }
-static void to_json(nlohmann::json& out, const IpAddress& value) { out = to_string(value); }
+static void to_json(nlohmann::json& out, const Rate& value) {
+  out = value.bits_per_second;
+}
+static void from_json(const nlohmann::json& in, Rate& value) {
+  in.get_to(value.bits_per_second);
+}
+static void to_json(nlohmann::json& out, const IpAddress& value) {
+  out = to_string(value);
+}
 static void from_json(const nlohmann::json& in, IpAddress& value) {
   const auto parsed = parse_ip(in.get<std::string>());
   if (!parsed) throw std::invalid_argument(parsed.error().message);
@@ -55,7 +61,9 @@ constexpr std::array<const char*, 4> kKinds{"state", "peer-moved", "resolve", "w
 
 }  // namespace
 
-static void to_json(json& out, EngineEvent::Kind kind) { out = kKinds.at(static_cast<std::size_t>(kind)); }
+static void to_json(json& out, EngineEvent::Kind kind) {
+  out = kKinds.at(static_cast<std::size_t>(kind));
+}
 static void from_json(const json& in, EngineEvent::Kind& kind) {
   const auto text = in.get<std::string>();
   for (std::size_t i = 0; i < kKinds.size(); ++i) {
@@ -68,10 +76,10 @@ static void from_json(const json& in, EngineEvent::Kind& kind) {
 }
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineEndpoint, address, port)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineLink, name, remote, upload, weight, fallback_only, timeout, loss_tolerance,
-                                   latency_tolerance)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineStart, server, clear_data, reorder, repair, offloads, max_reorder_wait,
-                                   links)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineLink, name, remote, upload, weight, fallback_only, timeout,
+                                   loss_tolerance, latency_tolerance)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineStart, server, clear_data, reorder, repair, offloads,
+                                   max_reorder_wait, links)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineAddLink, link)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineUpdateLink, link)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineRemoveLink, name)
@@ -80,29 +88,37 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineSetRemote, name, remote)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineReady, crypto, tun, sandbox)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineEvent, kind, link, from, state, reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineLinkStatus, name, state, reason, peer_is_bondd, peer, path, rtt_ms,
-                                   rtt_var_ms, loss_percent, capacity_bits_per_second, share_percent, share_reason,
-                                   rx_bytes, tx_bytes, rx_packets, tx_packets, disconnects, heard_ms_ago)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineCounters, malformed, bad_mac, replayed, foreign, delivered, late, duplicates,
-                                   holes_lost, dropped_no_link, dropped_no_buffer, dropped_oversize, reorder_held,
-                                   ingress_queued, tun_reads, tun_writes, tun_refused, tun_rx_packets, tun_rx_bytes,
-                                   tun_tx_packets, tun_tx_bytes, udp_receive_calls, udp_receive_messages,
-                                   udp_send_calls, udp_send_messages, udp_blocked, udp_failed, udp_oversize)
+                                   rtt_var_ms, loss_percent, tx_loss_percent, queue_ms,
+                                   capacity_bits_per_second, share_percent, share_reason, rx_bytes, tx_bytes,
+                                   rx_packets, tx_packets, disconnects, repaired, heard_ms_ago)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineCounters, malformed, bad_mac, replayed, foreign, delivered, late,
+                                   duplicates, holes_lost, dropped_no_link, dropped_no_buffer,
+                                   dropped_oversize, reorder_held, ingress_queued, tun_reads, tun_writes,
+                                   tun_refused, tun_rx_packets, tun_rx_bytes, tun_tx_packets, tun_tx_bytes,
+                                   udp_receive_calls, udp_receive_messages, udp_send_calls, udp_send_messages,
+                                   udp_blocked, udp_failed, udp_oversize)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineStatus, links, counters)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineFailure, message, fatal)
 
 // Types without a member: the library's macro cannot write these.
-static void to_json(json& out, const EngineSetPassword&) { out = json::object(); }
+static void to_json(json& out, const EngineSetPassword&) {
+  out = json::object();
+}
 static void from_json(const json&, EngineSetPassword&) {}
-static void to_json(json& out, const EngineGetStatus&) { out = json::object(); }
+static void to_json(json& out, const EngineGetStatus&) {
+  out = json::object();
+}
 static void from_json(const json&, EngineGetStatus&) {}
-static void to_json(json& out, const EngineStop&) { out = json::object(); }
+static void to_json(json& out, const EngineStop&) {
+  out = json::object();
+}
 static void from_json(const json&, EngineStop&) {}
 
 namespace {
 
 // "type" of each alternative, in the variant's order.
-constexpr std::array kRequests{"start",          "add-link",   "update-link",  "remove-link", "replace-socket",
-                               "set-remote",     "set-password", "get-status", "stop"};
+constexpr std::array kRequests{"start",      "add-link",     "update-link", "remove-link", "replace-socket",
+                               "set-remote", "set-password", "get-status",  "stop"};
 constexpr std::array kReports{"ready", "event", "status", "failure"};
 static_assert(kRequests.size() == std::variant_size_v<EngineRequest>);
 static_assert(kReports.size() == std::variant_size_v<EngineReport>);
@@ -137,10 +153,18 @@ Result<Variant> parse_text(std::string_view text, const std::array<const char*, 
 
 }  // namespace
 
-std::string render(const EngineRequest& request) { return render_variant(request, kRequests); }
-std::string render(const EngineReport& report) { return render_variant(report, kReports); }
-Result<EngineRequest> parse_request(std::string_view text) { return parse_text<EngineRequest>(text, kRequests); }
-Result<EngineReport> parse_report(std::string_view text) { return parse_text<EngineReport>(text, kReports); }
+std::string render(const EngineRequest& request) {
+  return render_variant(request, kRequests);
+}
+std::string render(const EngineReport& report) {
+  return render_variant(report, kReports);
+}
+Result<EngineRequest> parse_request(std::string_view text) {
+  return parse_text<EngineRequest>(text, kRequests);
+}
+Result<EngineReport> parse_report(std::string_view text) {
+  return parse_text<EngineReport>(text, kReports);
+}
 
 }  // namespace ipc
 }  // namespace bondd

@@ -81,15 +81,15 @@ struct EngineStop {  // says DISCONNECT on every link and ends with status 0
   bool operator==(const EngineStop&) const = default;
 };
 
-using EngineRequest = std::variant<EngineStart, EngineAddLink, EngineUpdateLink, EngineRemoveLink,
-                                   EngineReplaceSocket, EngineSetRemote, EngineSetPassword, EngineGetStatus,
-                                   EngineStop>;
+using EngineRequest =
+    std::variant<EngineStart, EngineAddLink, EngineUpdateLink, EngineRemoveLink, EngineReplaceSocket,
+                 EngineSetRemote, EngineSetPassword, EngineGetStatus, EngineStop>;
 
 // The engine has its descriptors, holds no rights any more and carries packets.
 struct EngineReady {
-  std::string crypto;    // "avx512"
-  std::string tun;       // "vnet tso4 tso6 uso"
-  std::string sandbox;   // "user nobody, no capabilities, seccomp"
+  std::string crypto;   // "avx512"
+  std::string tun;      // "vnet tso4 tso6 uso"
+  std::string sandbox;  // "user nobody, no capabilities, seccomp"
   bool operator==(const EngineReady&) const = default;
 };
 
@@ -98,7 +98,7 @@ struct EngineEvent {
   enum class Kind : std::uint8_t { kState, kPeerMoved, kResolve, kWrongPassword };
   Kind kind = Kind::kState;
   std::string link;
-  std::string from;    // states: "down", "starting", "up", "lossy", "slow", "silent"
+  std::string from;  // states: "down", "starting", "up", "lossy", "slow", "silent"
   std::string state;
   std::string reason;  // for a person
   bool operator==(const EngineEvent&) const = default;
@@ -113,11 +113,12 @@ struct EngineLinkStatus {
   std::optional<EngineEndpoint> peer;
   std::string path;  // the link whose socket carries it: another's while re-homed
   std::optional<double> rtt_ms, rtt_var_ms, loss_percent;
+  std::optional<double> tx_loss_percent, queue_ms;
   std::optional<std::uint64_t> capacity_bits_per_second;
   double share_percent = 0;
   std::string share_reason;
   std::uint64_t rx_bytes = 0, tx_bytes = 0, rx_packets = 0, tx_packets = 0;
-  std::uint64_t disconnects = 0;
+  std::uint64_t disconnects = 0, repaired = 0;
   std::optional<double> heard_ms_ago;
   bool operator==(const EngineLinkStatus&) const = default;
 };

@@ -50,7 +50,7 @@ int fail(const std::string& message) {
 }
 
 void handle_signals() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int) { bondd::EngineService::request_stop(); };
   sigaction(SIGTERM, &action, nullptr);  // no SA_RESTART: waiting must end
   // Ctrl-C at a terminal goes to the whole group; the supervisor decides.

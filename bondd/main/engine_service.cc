@@ -23,7 +23,9 @@ constexpr std::size_t kMaxPassword = 4096;
 
 volatile std::sig_atomic_t stop_requested = 0;
 
-TimePoint clock_now() { return TimePoint(std::chrono::steady_clock::now().time_since_epoch()); }
+TimePoint clock_now() {
+  return TimePoint(std::chrono::steady_clock::now().time_since_epoch());
+}
 
 mlvpn::LinkConfig to_core(const ipc::EngineLink& link) {
   mlvpn::LinkConfig config;
@@ -62,6 +64,7 @@ Result<mlvpn::EngineConfig> core_config(const ipc::EngineStart& request, mlvpn::
   config.device = device;
   config.clear_data = request.clear_data;
   config.reorder = request.reorder;
+  config.repair = request.repair;
   config.max_reorder_wait = request.max_reorder_wait;
   const auto wall = std::chrono::system_clock::now().time_since_epoch();
   config.wall_clock_us =
@@ -88,6 +91,8 @@ ipc::EngineLinkStatus to_ipc(const mlvpn::LinkStats& stats, const std::string& p
   status.rtt_ms = stats.rtt_ms;
   status.rtt_var_ms = stats.rtt_var_ms;
   status.loss_percent = stats.loss_percent;
+  status.tx_loss_percent = stats.tx_loss_percent;
+  status.queue_ms = stats.queue_ms;
   if (stats.capacity) status.capacity_bits_per_second = stats.capacity->bits_per_second;
   status.share_percent = stats.share_percent;
   status.share_reason = stats.share_reason;
@@ -96,7 +101,9 @@ ipc::EngineLinkStatus to_ipc(const mlvpn::LinkStats& stats, const std::string& p
   status.rx_packets = stats.rx_packets;
   status.tx_packets = stats.tx_packets;
   status.disconnects = stats.disconnects;
-  if (stats.heard_ago) status.heard_ms_ago = std::chrono::duration<double, std::milli>(*stats.heard_ago).count();
+  status.repaired = stats.repaired;
+  if (stats.heard_ago)
+    status.heard_ms_ago = std::chrono::duration<double, std::milli>(*stats.heard_ago).count();
   return status;
 }
 
@@ -134,17 +141,23 @@ ipc::EngineCounters to_ipc(const mlvpn::EngineStats& core, const mlvpn::DriverCo
 
 ipc::EngineEvent::Kind to_ipc(mlvpn::EventKind kind) {
   switch (kind) {
-    case mlvpn::EventKind::kState: return ipc::EngineEvent::Kind::kState;
-    case mlvpn::EventKind::kPeerMoved: return ipc::EngineEvent::Kind::kPeerMoved;
-    case mlvpn::EventKind::kResolve: return ipc::EngineEvent::Kind::kResolve;
-    case mlvpn::EventKind::kWrongPassword: return ipc::EngineEvent::Kind::kWrongPassword;
+    case mlvpn::EventKind::kState:
+      return ipc::EngineEvent::Kind::kState;
+    case mlvpn::EventKind::kPeerMoved:
+      return ipc::EngineEvent::Kind::kPeerMoved;
+    case mlvpn::EventKind::kResolve:
+      return ipc::EngineEvent::Kind::kResolve;
+    case mlvpn::EventKind::kWrongPassword:
+      return ipc::EngineEvent::Kind::kWrongPassword;
   }
   return ipc::EngineEvent::Kind::kState;
 }
 
 }  // namespace
 
-void EngineService::request_stop() { stop_requested = 1; }
+void EngineService::request_stop() {
+  stop_requested = 1;
+}
 
 Result<> EngineService::run() {
   if (auto started = wait_for_start(); !started) {
@@ -261,7 +274,9 @@ Result<> EngineService::handle(ipc::EngineRequest& request, std::vector<UniqueFd
     Result<> operator()(const ipc::EngineSetPassword&) const {
       auto file = only_fd(fds);
       if (!file) return tl::make_unexpected(file.error());
-      return read_key(file->get()).map([&](mlvpn::SecretKey key) { engine.set_key(clock_now(), std::move(key)); });
+      return read_key(file->get()).map([&](mlvpn::SecretKey key) {
+        engine.set_key(clock_now(), std::move(key));
+      });
     }
     Result<> operator()(const ipc::EngineGetStatus&) const {
       self.report(self.status());
@@ -304,8 +319,8 @@ ipc::EngineStatus EngineService::status() const {
 }
 
 void EngineService::on_event(const mlvpn::LinkEvent& event) {
-  report(ipc::EngineEvent{to_ipc(event.kind), name_of(event.link), to_string(event.from), to_string(event.state),
-                          event.reason});
+  report(ipc::EngineEvent{to_ipc(event.kind), name_of(event.link), to_string(event.from),
+                          to_string(event.state), event.reason});
 }
 
 void EngineService::report(const ipc::EngineReport& report) {

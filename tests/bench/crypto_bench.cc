@@ -44,7 +44,8 @@ int main(int argc, char** argv) {
     SalsaNonce nonces[kSalsaBatch] = {};
     SalsaStream streams[kSalsaBatch];
     const double start = per_packet_ns([&] {
-      for (std::size_t i = 0; i < kPackets; i += kSalsaBatch) all[k]->start(key, nonces, kSalsaBatch, streams);
+      for (std::size_t i = 0; i < kPackets; i += kSalsaBatch)
+        all[k]->start(key, nonces, kSalsaBatch, streams);
     });
     const double text = per_packet_ns([&] {
       for (auto& p : packets) salsa_xor(*all[k], streams[0], p.data() + 16, size);

@@ -129,29 +129,53 @@ struct Arguments {
 };
 
 Arguments parse_arguments(int argc, char** argv) {
-  const option options[] = {{"engine", 1, nullptr, 'e'},   {"role", 1, nullptr, 'r'},
-                            {"tun", 1, nullptr, 't'},      {"tap", 0, nullptr, 'T'},
-                            {"mtu", 1, nullptr, 'm'},      {"password", 1, nullptr, 'p'},
-                            {"clear", 0, nullptr, 'c'},    {"no-reorder", 0, nullptr, 'R'},
-                            {"no-repair", 0, nullptr, 'P'}, {"no-offloads", 0, nullptr, 'O'},
-                            {"link", 1, nullptr, 'l'},     {"user", 1, nullptr, 'u'},
-                            {nullptr, 0, nullptr, 0}};
+  const option options[] = {
+      {"engine", 1, nullptr, 'e'},      {"role", 1, nullptr, 'r'},       {"tun", 1, nullptr, 't'},
+      {"tap", 0, nullptr, 'T'},         {"mtu", 1, nullptr, 'm'},        {"password", 1, nullptr, 'p'},
+      {"clear", 0, nullptr, 'c'},       {"no-reorder", 0, nullptr, 'R'}, {"no-repair", 0, nullptr, 'P'},
+      {"no-offloads", 0, nullptr, 'O'}, {"link", 1, nullptr, 'l'},       {"user", 1, nullptr, 'u'},
+      {nullptr, 0, nullptr, 0}};
   Arguments arguments;
   for (int letter = 0; (letter = getopt_long(argc, argv, "", options, nullptr)) != -1;) {
     switch (letter) {
-      case 'e': arguments.engine = optarg; break;
-      case 'r': arguments.start.server = std::string(optarg) == "server"; break;
-      case 't': arguments.tun = optarg; break;
-      case 'T': arguments.tap = true; break;
-      case 'm': arguments.mtu = std::atoi(optarg); break;
-      case 'p': arguments.password = optarg; break;
-      case 'c': arguments.start.clear_data = true; break;
-      case 'R': arguments.start.reorder = false; break;
-      case 'P': arguments.start.repair = false; break;
-      case 'O': arguments.start.offloads = false; break;
-      case 'u': arguments.user = optarg; break;
-      case 'l': arguments.links.push_back(parse_link(optarg)); break;
-      default: die("see the head of engine_runner.cc");
+      case 'e':
+        arguments.engine = optarg;
+        break;
+      case 'r':
+        arguments.start.server = std::string(optarg) == "server";
+        break;
+      case 't':
+        arguments.tun = optarg;
+        break;
+      case 'T':
+        arguments.tap = true;
+        break;
+      case 'm':
+        arguments.mtu = std::atoi(optarg);
+        break;
+      case 'p':
+        arguments.password = optarg;
+        break;
+      case 'c':
+        arguments.start.clear_data = true;
+        break;
+      case 'R':
+        arguments.start.reorder = false;
+        break;
+      case 'P':
+        arguments.start.repair = false;
+        break;
+      case 'O':
+        arguments.start.offloads = false;
+        break;
+      case 'u':
+        arguments.user = optarg;
+        break;
+      case 'l':
+        arguments.links.push_back(parse_link(optarg));
+        break;
+      default:
+        die("see the head of engine_runner.cc");
     }
   }
   if (arguments.engine.empty() || arguments.password.empty()) die("--engine and --password are needed");
@@ -229,7 +253,7 @@ void talk(ipc::EngineClient& engine) {
 
 int main(int argc, char** argv) {
   Arguments arguments = parse_arguments(argc, argv);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int) { stopped = 1; };
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);

@@ -74,13 +74,16 @@ TEST(EngineProtocol, EveryRequestComesBackAsItWas) {
 
 TEST(EngineProtocol, EveryReportComesBackAsItWas) {
   EngineStatus status;
-  status.links.push_back({.name = "ovh", .state = "up", .peer = EngineEndpoint{*parse_ip("192.0.2.1"), 9},
-                          .rtt_ms = 12.5, .capacity_bits_per_second = 5});
+  status.links.push_back({.name = "ovh",
+                          .state = "up",
+                          .peer = EngineEndpoint{*parse_ip("192.0.2.1"), 9},
+                          .rtt_ms = 12.5,
+                          .capacity_bits_per_second = 5});
   status.counters.bad_mac = 3;
   const std::vector<EngineReport> reports{
       EngineReady{"avx512", "vnet", "seccomp"},
-      EngineEvent{EngineEvent::Kind::kWrongPassword, "ovh", "down", "starting", "packets do not open"}, status,
-      EngineFailure{"no", true}};
+      EngineEvent{EngineEvent::Kind::kWrongPassword, "ovh", "down", "starting", "packets do not open"},
+      status, EngineFailure{"no", true}};
   for (const EngineReport& report : reports) {
     const auto back = parse_report(render(report));
     ASSERT_TRUE(back) << back.error().message;

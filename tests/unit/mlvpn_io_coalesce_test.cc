@@ -1,10 +1,9 @@
-#include "bondd/mlvpn/io/coalesce.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <map>
 
+#include "bondd/mlvpn/io/coalesce.h"
 #include "bondd/mlvpn/io/segment.h"
 #include "mlvpn_io_packets.h"
 
@@ -79,21 +78,16 @@ TEST(Coalesce, JoinsThreePacketsOfAFlow) {
 
 TEST(Coalesce, DoesNotJoinWhatDiffersInAHeader) {
   const std::vector<void (*)(PacketSpec&)> changes{
-      [](PacketSpec& spec) { spec.tos = 8; },
-      [](PacketSpec& spec) { spec.tos = 3; },  // ECN
-      [](PacketSpec& spec) { spec.ttl = 63; },
-      [](PacketSpec& spec) { spec.dont_fragment = false; },
-      [](PacketSpec& spec) { spec.ack = 78; },
-      [](PacketSpec& spec) { spec.window = 501; },
-      [](PacketSpec& spec) { spec.options = 8; },
-      [](PacketSpec& spec) { spec.option_value = 2; },
+      [](PacketSpec& spec) { spec.tos = 8; },         [](PacketSpec& spec) { spec.tos = 3; },  // ECN
+      [](PacketSpec& spec) { spec.ttl = 63; },        [](PacketSpec& spec) { spec.dont_fragment = false; },
+      [](PacketSpec& spec) { spec.ack = 78; },        [](PacketSpec& spec) { spec.window = 501; },
+      [](PacketSpec& spec) { spec.options = 8; },     [](PacketSpec& spec) { spec.option_value = 2; },
       [](PacketSpec& spec) { spec.flags = 0x30; },  // URG
       [](PacketSpec& spec) { spec.flags = 0x50; },  // ECE
       [](PacketSpec& spec) { spec.flags = 0x90; },  // CWR
       [](PacketSpec& spec) { spec.flags = 0x12; },  // SYN
       [](PacketSpec& spec) { spec.flags = 0x14; },  // RST
-      [](PacketSpec& spec) { spec.sequence += 1; },
-      [](PacketSpec& spec) { spec.payload.assign(101, 3); },
+      [](PacketSpec& spec) { spec.sequence += 1; },   [](PacketSpec& spec) { spec.payload.assign(101, 3); },
       [](PacketSpec& spec) { spec.payload.clear(); },
   };
   for (std::size_t i = 0; i < changes.size(); ++i) {

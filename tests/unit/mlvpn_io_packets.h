@@ -109,7 +109,8 @@ inline Bytes build(const PacketSpec& spec, bool partial = false) {
     put16(packet, l4 + 14, spec.window);
     std::memset(packet.data() + l4 + 20, spec.option_value, spec.options);
   }
-  if (!spec.payload.empty()) std::memcpy(packet.data() + spec.data(), spec.payload.data(), spec.payload.size());
+  if (!spec.payload.empty())
+    std::memcpy(packet.data() + spec.data(), spec.payload.data(), spec.payload.size());
   const std::uint32_t pseudo = slow_pseudo_sum(spec, packet);
   if (partial) {
     put16(packet, spec.checksum_at(), pseudo);

@@ -1,5 +1,3 @@
-#include "bondd/mlvpn/io/sandbox.h"
-
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -16,6 +14,8 @@
 #include <csignal>
 #include <fstream>
 #include <functional>
+
+#include "bondd/mlvpn/io/sandbox.h"
 
 namespace bondd::mlvpn {
 namespace {
@@ -75,7 +75,8 @@ TEST(Sandbox, AForbiddenCallKills) {
     return connect(0, reinterpret_cast<sockaddr*>(&address), sizeof(address));
   });
   expect_killed("executable memory", [] {
-    return mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? 1 : 0;
+    return mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? 1
+                                                                                                        : 0;
   });
   expect_killed("SO_MARK", [] {
     const int mark = 1;

@@ -1,8 +1,7 @@
-#include "bondd/mlvpn/io/segment.h"
-
 #include <gtest/gtest.h>
 
 #include "bondd/mlvpn/io/checksum.h"
+#include "bondd/mlvpn/io/segment.h"
 #include "mlvpn_io_packets.h"
 
 namespace bondd::mlvpn {
@@ -95,7 +94,8 @@ TEST(Segment, RandomSuperPacketsComeApartIntoValidPackets) {
     Bytes together;
     for (const Bytes& segment : segments) {
       ASSERT_TRUE(test::slow_valid(spec, segment)) << "round " << round;
-      together.insert(together.end(), segment.begin() + static_cast<std::ptrdiff_t>(spec.data()), segment.end());
+      together.insert(together.end(), segment.begin() + static_cast<std::ptrdiff_t>(spec.data()),
+                      segment.end());
     }
     ASSERT_EQ(together, spec.payload) << "round " << round;
   }

@@ -51,7 +51,8 @@ struct Batch {
 };
 
 // Receives until nothing is left; the numbers in their order.
-std::vector<std::uint32_t> drain(UdpSocket& socket, const Endpoint& expected_from, std::size_t* bytes = nullptr) {
+std::vector<std::uint32_t> drain(UdpSocket& socket, const Endpoint& expected_from,
+                                 std::size_t* bytes = nullptr) {
   std::vector<std::uint32_t> numbers;
   ReceiveArena arena;
   for (bool more = true;;) {

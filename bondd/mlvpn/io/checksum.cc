@@ -75,8 +75,8 @@ std::uint16_t checksum_fold(std::uint64_t sum) {
 
 std::uint64_t pseudo_header_sum(std::span<const std::uint8_t> addresses, std::uint8_t protocol,
                                 std::size_t length) {
-  const std::uint64_t fixed = htonl(static_cast<std::uint32_t>(length)) +
-                              std::uint64_t{htonl(static_cast<std::uint32_t>(protocol))};
+  const std::uint64_t fixed =
+      htonl(static_cast<std::uint32_t>(length)) + std::uint64_t{htonl(static_cast<std::uint32_t>(protocol))};
   return checksum_add(addresses, fixed);
 }
 

@@ -99,7 +99,8 @@ Coalescer::Run* Coalescer::find_open(std::span<const std::uint8_t> packet, const
 bool Coalescer::may_follow(const Run& run, std::span<const std::uint8_t> packet, const IpView& view) {
   const std::uint8_t* first = head(run);
   const std::size_t payload = view.end - view.payload;
-  if (run.packets == kMaxPerRun || view.payload != run.view.payload || payload > run.vnet.gso_size) return false;
+  if (run.packets == kMaxPerRun || view.payload != run.view.payload || payload > run.vnet.gso_size)
+    return false;
   if (counted_length(run.view, run.bytes + payload) > kMaxIpLength) return false;
   if (!same_network_header(first, packet.data(), view)) return false;
   if (!id_follows(first, packet.data(), view, run.packets)) return false;
@@ -146,7 +147,8 @@ void Coalescer::start(int packet, const IpView* view, bool open) {
 }
 
 void Coalescer::close_all() {
-  for (std::size_t i = 0; i < open_count_; ++i) runs_[open_[(open_next_ + kMaxOpen - 1 - i) % kMaxOpen]].open = false;
+  for (std::size_t i = 0; i < open_count_; ++i)
+    runs_[open_[(open_next_ + kMaxOpen - 1 - i) % kMaxOpen]].open = false;
   open_count_ = 0;
 }
 

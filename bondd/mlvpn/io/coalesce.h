@@ -68,10 +68,10 @@ class Coalescer {
     int first = -1;
     int last = -1;
     std::size_t packets = 0;
-    std::size_t bytes = 0;         // as one packet with its headers
+    std::size_t bytes = 0;  // as one packet with its headers
     std::uint32_t next_sequence = 0;
-    bool open = false;             // takes followers
-    bool verified = false;         // the first packet's checksums
+    bool open = false;      // takes followers
+    bool verified = false;  // the first packet's checksums
     std::size_t first_slice = 0;
     std::size_t slice_count = 0;
   };

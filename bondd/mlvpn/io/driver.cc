@@ -19,7 +19,9 @@ constexpr std::uint64_t kTagMask = ~0ULL << 32;
 
 constexpr auto kBusyRetry = 1ms;  // after ENOBUFS, which no event follows
 
-TimePoint clock_now() { return TimePoint(std::chrono::steady_clock::now().time_since_epoch()); }
+TimePoint clock_now() {
+  return TimePoint(std::chrono::steady_clock::now().time_since_epoch());
+}
 
 void add(UdpCounters& sum, const UdpCounters& part) {
   sum.receive_calls += part.receive_calls;
@@ -113,7 +115,9 @@ bool Driver::turn() {
   return !tun_gone_;
 }
 
-void Driver::flush() { transmit(clock_now()); }
+void Driver::flush() {
+  transmit(clock_now());
+}
 
 // Nothing: until an event. Zero: look at the descriptors, but do not sleep.
 std::optional<Duration> Driver::sleep_time(TimePoint now) const {
@@ -129,7 +133,8 @@ void Driver::wait() {
   const std::optional<Duration> sleep = sleep_time(clock_now());
   timespec timeout{};
   if (sleep) {
-    timeout.tv_sec = static_cast<std::time_t>(std::chrono::duration_cast<std::chrono::seconds>(*sleep).count());
+    timeout.tv_sec =
+        static_cast<std::time_t>(std::chrono::duration_cast<std::chrono::seconds>(*sleep).count());
     timeout.tv_nsec = static_cast<long>((*sleep % 1s).count());
   }
   const int count =

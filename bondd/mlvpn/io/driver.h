@@ -99,7 +99,7 @@ class Driver {
   bool tun_gone_ = false;
 
   Coalescer coalescer_;
-  std::vector<PacketRef> held_;  // packets in coalescer_
+  std::vector<PacketRef> held_;        // packets in coalescer_
   std::optional<TimePoint> retry_at_;  // of a path that gives no event
 
   struct Watch {

@@ -58,7 +58,9 @@ inline void store_be32(std::uint8_t* to, std::uint64_t value) {
   store_be16(to, value >> 16);
   store_be16(to + 2, value);
 }
-inline std::size_t tcp_header_size(const std::uint8_t* tcp) { return std::size_t{tcp[12]} / 16 * 4; }
+inline std::size_t tcp_header_size(const std::uint8_t* tcp) {
+  return std::size_t{tcp[12]} / 16 * 4;
+}
 
 inline constexpr std::uint8_t kTcpFin = 0x01;
 inline constexpr std::uint8_t kTcpPsh = 0x08;

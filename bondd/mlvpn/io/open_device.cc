@@ -37,7 +37,8 @@ Result<UniqueFd> open_tun(const std::string& name, bool tap) {
   ifreq request{};
   std::memcpy(request.ifr_name, name.data(), name.size());
   request.ifr_flags = static_cast<short>((tap ? IFF_TAP : IFF_TUN) | IFF_NO_PI);
-  if ((features & IFF_VNET_HDR) != 0) request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_VNET_HDR);
+  if ((features & IFF_VNET_HDR) != 0)
+    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_VNET_HDR);
   if (ioctl(fd.get(), TUNSETIFF, &request) != 0) return errno_failure("create " + name);
   return fd;
 }
@@ -56,9 +57,8 @@ Result<UniqueFd> open_udp(const UdpOptions& options) {
       return tl::make_unexpected(done.error());
     }
   }
-  if (!options.device.empty() &&
-      setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, options.device.data(),
-                 static_cast<socklen_t>(options.device.size())) != 0) {
+  if (!options.device.empty() && setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, options.device.data(),
+                                            static_cast<socklen_t>(options.device.size())) != 0) {
     return errno_failure("bind to device " + options.device);
   }
   set_buffer(fd.get(), SO_RCVBUFFORCE, SO_RCVBUF, options.receive_buffer);

@@ -14,7 +14,9 @@ namespace {
 constexpr std::uint16_t kTcpChecksumAt = 16;
 constexpr std::uint16_t kUdpChecksumAt = 6;
 
-void store_sum(std::uint8_t* to, std::uint16_t value) { std::memcpy(to, &value, sizeof(value)); }
+void store_sum(std::uint8_t* to, std::uint16_t value) {
+  std::memcpy(to, &value, sizeof(value));
+}
 
 std::uint16_t load_sum(const std::uint8_t* from) {
   std::uint16_t value = 0;
@@ -70,8 +72,8 @@ SegmentError SegmentPlan::plan_single(const VnetHeader& header, std::span<std::u
   return SegmentError::kNone;
 }
 
-SegmentError SegmentPlan::plan_gso(DeviceKind kind, const VnetHeader& header, std::span<const std::uint8_t> head,
-                                   std::size_t max_segment) {
+SegmentError SegmentPlan::plan_gso(DeviceKind kind, const VnetHeader& header,
+                                   std::span<const std::uint8_t> head, std::size_t max_segment) {
   const auto type = static_cast<std::uint8_t>(header.gso_type & ~kGsoEcn);
   if (type != kGsoTcpV4 && type != kGsoTcpV6 && type != kGsoUdpL4) return SegmentError::kUnknownGso;
   const auto l3 = find_l3(kind, head);

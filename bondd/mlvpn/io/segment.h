@@ -43,8 +43,9 @@ class SegmentPlan {
   // The same for a super-packet (header.gso_type is not kGsoNone) of `size` bytes
   // whose payload may lie elsewhere: `head` is its beginning, all of its headers or
   // more. Only write_headers() may be used then.
-  static SegmentPlan make_scattered(DeviceKind kind, const VnetHeader& header, std::span<const std::uint8_t> head,
-                                    std::size_t size, std::size_t max_segment);
+  static SegmentPlan make_scattered(DeviceKind kind, const VnetHeader& header,
+                                    std::span<const std::uint8_t> head, std::size_t size,
+                                    std::size_t max_segment);
 
   [[nodiscard]] SegmentError error() const { return error_; }
   [[nodiscard]] std::size_t count() const { return count_; }
@@ -75,7 +76,7 @@ class SegmentPlan {
   std::size_t gso_size_ = 0;
   std::size_t l3_ = 0;
   std::size_t l4_ = 0;
-  std::uint64_t pseudo_sum_ = 0;  // of the addresses and the protocol, without a length
+  std::uint64_t pseudo_sum_ = 0;   // of the addresses and the protocol, without a length
   std::uint16_t checksum_at_ = 0;  // from the L4 header
   bool ipv6_ = false;
   bool tcp_ = false;

@@ -15,7 +15,9 @@ namespace {
 constexpr unsigned kTunUso4 = 0x20;
 constexpr unsigned kTunUso6 = 0x40;
 
-bool set_offload(int fd, unsigned flags) { return ioctl(fd, TUNSETOFFLOAD, flags) == 0; }
+bool set_offload(int fd, unsigned flags) {
+  return ioctl(fd, TUNSETOFFLOAD, flags) == 0;
+}
 
 // The kernel takes the whole set or nothing, so from the most to the least.
 TunOffloads probe_offloads(int fd) {

@@ -5,7 +5,8 @@
 
 namespace bondd::mlvpn {
 
-TunReader::TunReader(TunDevice& tun, BufferPool& pool) : tun_(tun), pool_(pool), buffer_(TunDevice::kMaxRead) {
+TunReader::TunReader(TunDevice& tun, BufferPool& pool)
+    : tun_(tun), pool_(pool), buffer_(TunDevice::kMaxRead) {
   slots_.reserve(kMaxSlots);
   slices_.reserve(kMaxSlots + 2);
 }
@@ -83,7 +84,8 @@ void TunReader::take_scattered(const VnetHeader& header, std::size_t size) {
       header_size_ = 0;
       gso_size_ = kMaxPayload;
     }
-    plan_ = SegmentPlan::make(tun_.kind(), header, in_slots_ ? head : std::span{buffer_}.first(size), kMaxPayload);
+    plan_ = SegmentPlan::make(tun_.kind(), header, in_slots_ ? head : std::span{buffer_}.first(size),
+                              kMaxPayload);
     return;
   }
   singles_ = 0;

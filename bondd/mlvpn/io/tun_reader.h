@@ -25,11 +25,11 @@
 namespace bondd::mlvpn {
 
 struct TunReadCounters {
-  std::uint64_t reads = 0;           // calls, the empty ones too
+  std::uint64_t reads = 0;               // calls, the empty ones too
   std::uint64_t packets = 0, bytes = 0;  // after cutting
-  std::uint64_t gathered = 0;        // super-packets that came otherwise than foreseen
-  std::uint64_t malformed = 0;       // could not be cut
-  std::uint64_t oversize = 0;        // longer than a link carries
+  std::uint64_t gathered = 0;            // super-packets that came otherwise than foreseen
+  std::uint64_t malformed = 0;           // could not be cut
+  std::uint64_t oversize = 0;            // longer than a link carries
 };
 
 class TunReader {
@@ -73,8 +73,8 @@ class TunReader {
   std::size_t laid_out_ = 0;  // slots of the current layout
 
   SegmentPlan plan_;
-  bool in_slots_ = false;   // the plan's payloads stand in slots_
-  std::size_t next_ = 0;    // segment of the plan
+  bool in_slots_ = false;  // the plan's payloads stand in slots_
+  std::size_t next_ = 0;   // segment of the plan
   bool readable_ = true;
   bool gone_ = false;
   TunReadCounters counters_;

@@ -24,7 +24,8 @@ struct alignas(cmsghdr) Control {
 };
 
 std::uint32_t gro_segment(msghdr& message, std::uint32_t size) {
-  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr; control = CMSG_NXTHDR(&message, control)) {
+  for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
+       control = CMSG_NXTHDR(&message, control)) {
     if (control->cmsg_level != IPPROTO_UDP || control->cmsg_type != kUdpGro) continue;
     int segment = 0;
     std::memcpy(&segment, CMSG_DATA(control), sizeof(segment));
@@ -57,7 +58,7 @@ std::span<const ReceivedRun> UdpSocket::receive(ReceiveArena& arena, bool& more)
   std::array<Control<int>, kReceiveSingle> controls;
   for (std::size_t i = 0; i < slots; ++i) {
     slices[i] = {arena.slab(i), ReceiveArena::kSlabSize};
-    headers[i].msg_hdr = {senders[i].get(),        SocketAddress::capacity(), &slices[i], 1,
+    headers[i].msg_hdr = {senders[i].get(),         SocketAddress::capacity(), &slices[i], 1,
                           controls[i].bytes.data(), controls[i].bytes.size(),  0};
   }
   runs_.clear();
@@ -152,7 +153,8 @@ UdpSocket::Outcome UdpSocket::send_some() {
   if (gso_retry_ != 0 && --gso_retry_ == 0) gso_limit_ = 65535;
   Batch batch;
   build(batch);
-  const int taken = sendmmsg(fd_.get(), batch.headers.data(), static_cast<unsigned>(batch.count), MSG_DONTWAIT);
+  const int taken =
+      sendmmsg(fd_.get(), batch.headers.data(), static_cast<unsigned>(batch.count), MSG_DONTWAIT);
   ++counters_.send_calls;
   if (taken < 0) return after_error(errno);
   counters_.send_messages += static_cast<std::uint64_t>(taken);

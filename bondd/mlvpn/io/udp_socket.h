@@ -58,7 +58,7 @@ class UdpSocket {
   // in the cache, many while it does not.
   static constexpr std::size_t kReceiveWithGro = 16;
   static constexpr std::size_t kReceiveSingle = 64;
-  static constexpr std::size_t kMaxMessages = 64;   // of one sendmmsg
+  static constexpr std::size_t kMaxMessages = 64;  // of one sendmmsg
   static constexpr std::size_t kMaxSlices = 1024;
   // Queued bytes that send() hands over at once: enough to make the call cheap,
   // few enough that the wire starts while the next packets are sealed.
@@ -102,11 +102,11 @@ class UdpSocket {
  private:
   struct Message {
     SocketAddress to;
-    std::size_t first = 0;    // into packets_ and slices_
-    std::size_t count = 0;    // datagrams
+    std::size_t first = 0;  // into packets_ and slices_
+    std::size_t count = 0;  // datagrams
     std::uint32_t segment = 0;
-    bool single = false;      // one message per datagram, no GSO
-    std::size_t done = 0;     // of a single one: datagrams sent
+    bool single = false;   // one message per datagram, no GSO
+    std::size_t done = 0;  // of a single one: datagrams sent
   };
   enum class Outcome : std::uint8_t { kProgress, kBlocked, kBusy };
 
@@ -122,7 +122,7 @@ class UdpSocket {
   UniqueFd fd_;
   bool gso_ = true;
   bool gro_ = false;
-  bool last_was_single_ = false;  // the last batch came without aggregation
+  bool last_was_single_ = false;     // the last batch came without aggregation
   std::uint32_t gso_limit_ = 65535;  // longer segments met EMSGSIZE
   std::uint32_t gso_retry_ = 0;      // messages until gso_limit_ is tried again
   int last_error_ = 0;
