@@ -21,7 +21,10 @@ using netlink::Link;
 using netlink::LinkKind;
 
 constexpr std::uint32_t kTxQueueLength = 1000;   // packets; the recipe's
-constexpr std::uint32_t kTunTxQueueLength = 32;  // super-packets of up to 64 KiB, see datapath in docs
+// The engine reads eagerly and keeps its own queues, so this one is only to bridge the
+// time until it runs: 32 lost bursts of small packets and whole super-packets, 500 cost
+// no latency (8 ms at the 95th percentile under a saturating flow, as with 128).
+constexpr std::uint32_t kTunTxQueueLength = 500;
 
 // A device's key under net.ipv4.conf, with its dots as slashes, as in sysctl(8).
 std::string conf(std::string device, std::string_view key) {

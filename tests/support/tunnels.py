@@ -138,7 +138,7 @@ class EngineEnd(End):
     """
 
     def __init__(self, net, build, space, role, address, links, device="bond0", mtu=1400, options=(),
-                 password=PASSWORD, queue_length=32):
+                 password=PASSWORD, queue_length=500):
         super().__init__(net, space, device, address)
         words = ["--engine", build / "libexec/bondd/bondd-engine", "--role", role, "--tun", device, "--mtu", mtu,
                  "--password", password, *options]
