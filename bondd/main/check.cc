@@ -1,4 +1,4 @@
-// `bondd check`, `bondd plan`, `bondd key`: nothing here changes the kernel.
+// `bondd check` and `bondd plan`: nothing here changes anything.
 #include <fmt/format.h>
 #include <unistd.h>
 

@@ -137,6 +137,8 @@ int run(int argc, char** argv) {
   add_simple(app, arguments, "check", "say every mistake in the file", check_command);
   add_simple(app, arguments, "plan", "print what `up` would change on this machine now", plan_command);
   add_simple(app, arguments, "reload", "apply the changed file to the running site", reload_command);
+  add_simple(app, arguments, "key", "print this end's fingerprint, making its key when there is none",
+             key_command);
   add_help(app, arguments);
   try {
     app.parse(argc, argv);
