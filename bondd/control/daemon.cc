@@ -155,7 +155,7 @@ ipc::Reply Daemon::reload(const std::string& file) {
   if (moved) {
     resolve_server();
   } else {
-    run_pass(Depth::kAll);
+    run_pass(Depth::kAll, Cause::kOwn);
   }
   return {true, {fmt::format("{} applied", options_.config.file.native())}, {}};
 }
@@ -191,14 +191,14 @@ void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {
   resolved_ = true;
   server_addresses_ = std::move(*addresses);
   reconciler_->set_server_addresses(server_addresses_);
-  run_pass(Depth::kAll);
+  run_pass(Depth::kAll, Cause::kOwn);
 }
 
 // --- passes ---
 
 void Daemon::on_backend_changed() {
   if (stopping_ || !resolved_) return;
-  run_pass(Depth::kNetwork);
+  run_pass(Depth::kNetwork, Cause::kOwn);
   report_wans();
 }
 
@@ -208,10 +208,10 @@ void Daemon::request_pass(Depth depth, Duration delay) {
   const TimePoint when = EventLoop::now() + delay;
   if (due.when && *due.when <= when) return;
   due.when = when;
-  due.timer = loop_.at(when, [this, depth] { run_pass(depth); });
+  due.timer = loop_.at(when, [this, depth] { run_pass(depth, Cause::kLook); });
 }
 
-void Daemon::run_pass(Depth depth) {
+void Daemon::run_pass(Depth depth, Cause cause) {
   network_.when.reset();
   if (depth == Depth::kAll) full_.when.reset();
   reconciler_->set_dead(backend_->dead());
@@ -219,7 +219,7 @@ void Daemon::run_pass(Depth depth) {
   if (!pass) {
     report_errors({pass.error()});
   } else {
-    report_pass(*pass);
+    report_pass(*pass, cause);
     report_errors(pass->errors);
     if (pass->settled() && !std::exchange(brought_up_, true) && options_.on_set_up) options_.on_set_up();
     auto followed = backend_->follow(
@@ -229,13 +229,12 @@ void Daemon::run_pass(Depth depth) {
   }
 }
 
-// The first pass is the plan itself; what later ones do without a reason of our own is a repair.
-void Daemon::report_pass(const Pass& pass) {
+// What a pass does that only looked again is the machine's change or a repair: said. What we
+// changed ourselves has been said in other words.
+void Daemon::report_pass(const Pass& pass, Cause cause) {
   for (const std::string& line : plan::print(pass.steps)) log_.detail(line);
-  if (!ready_) return;
+  if (!ready_ || cause == Cause::kOwn) return;
   for (const model::Step& step : pass.steps) {
-    // A slave that comes or goes is said as the WAN's state.
-    if (std::holds_alternative<model::SetLink>(step)) continue;
     const std::string line = plan::describe(step);
     const int times = ++repairs_[line];
     if (times < kRepairsSaid) log_.info(line);
@@ -308,6 +307,10 @@ model::SiteStatus Daemon::status() const {
 }
 
 void Daemon::report_wans() {
+  std::erase_if(wan_states_, [&](const auto& known) {
+    return std::none_of(options_.config.wans.begin(), options_.config.wans.end(),
+                        [&](const model::Wan& wan) { return wan.name == known.first; });
+  });
   for (const model::WanStatus& wan : backend_->wans({})) {
     std::string& known = wan_states_[wan.name];
     if (known == wan.state) continue;

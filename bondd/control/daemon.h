@@ -70,8 +70,9 @@ class Daemon {
   void on_backend_changed();
 
   void request_pass(Depth depth, Duration delay);
-  void run_pass(Depth depth);
-  void report_pass(const Pass& pass);
+  enum class Cause : std::uint8_t { kOwn, kLook };
+  void run_pass(Depth depth, Cause cause);
+  void report_pass(const Pass& pass, Cause cause);
   void report_errors(const std::vector<Error>& errors);
   void tick();
 

@@ -1,0 +1,227 @@
+#!/usr/bin/python3
+"""An office and its VPS with backend = "mlvpn", in two namespaces of this kernel, from up to down.
+
+   office ---- dsl1 10.99.1.0/24 ---- vps (203.0.113.10)
+          ---- dsl2 10.99.2.0/24 ----
+
+Shows that `bondd reload` of a WAN, a weight or the password loses no packet on the
+other WANs, that a killed engine comes back, and that down leaves nothing. Needs root.
+Usage: mlvpn_site.py BONDD. Exit status 0 when all holds, 77 without root.
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BONDD = sys.argv[1]
+NAMES = {"office": f"bonddt{os.getpid()}o", "vps": f"bonddt{os.getpid()}v"}
+PEER = "172.16.16.1"
+FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="bondd-netns-"))
+FAILED = []
+
+COMMON = """role = "{role}"
+backend = "mlvpn"
+[server]
+address = "203.0.113.10"
+[bond]
+interface = "bond0"
+address = "{address}"
+peer = "{peer}"
+mode = "balance-rr"
+arp_interval = "300ms"
+[mlvpn]
+password_file = "{site}.password"
+[routes]
+through_bond = ["{through}"]
+"""
+SITES = {"office": dict(role="client", address="172.16.16.2/30", peer=PEER, through="0.0.0.0/0"),
+         "vps": dict(role="server", address="172.16.16.1/30", peer="172.16.16.2", through="192.168.77.0/24")}
+WANS = {"ovh": ("dsl1", "10.99.1.1", 21194), "orange": ("dsl2", "10.99.2.1", 21196)}
+
+
+def sh(text, ns=None, check=True):
+    words = ["ip", "netns", "exec", NAMES[ns]] if ns else []
+    done = subprocess.run([*words, "sh", "-ec", text], capture_output=True, text=True, timeout=60)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{text}: exit {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def check(what, good, why=""):
+    print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
+    if not good:
+        print("     " + str(why).replace("\n", "\n     "), flush=True)
+        FAILED.append(what)
+
+
+def write(wans, password="a password of the test", extra=None):
+    """Both sites' files. `extra`: lines to add to a WAN, by its name."""
+    for site, values in SITES.items():
+        text = COMMON.format(site=site, **values)
+        for name in wans:
+            device, gateway, port = WANS[name]
+            text += f'[[wan]]\nname = "{name}"\nport = {port}\n'
+            if site == "office":
+                text += f'device = "{device}"\ngateway = "{gateway}"\n'
+            text += (extra or {}).get(name, "")
+        (FOLDER / f"{site}.toml").write_text(text)
+        secret = FOLDER / f"{site}.password"
+        secret.write_text(password + "\n")
+        secret.chmod(0o600)
+
+
+def bondd(site, *words):
+    return ["ip", "netns", "exec", NAMES[site], BONDD, "--run-dir", str(FOLDER / "run"), *words]
+
+
+def run(site, *words):
+    done = subprocess.run(bondd(site, *words), capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise RuntimeError(f"bondd {' '.join(words)} ({site}): exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def both(*words):
+    running = [subprocess.Popen([*bondd(site, *words), str(FOLDER / f"{site}.toml")], stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True) for site in ("vps", "office")]
+    said = [(p.communicate(timeout=60)[0], p.returncode) for p in running]
+    if any(code != 0 for _, code in said):
+        raise RuntimeError(f"bondd {' '.join(words)}: {said}")
+
+
+def status():
+    return json.loads(run("office", "status", "--json", str(FOLDER / "office.toml")))
+
+
+def wait_for(what, condition, seconds=10):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return check(what, True)
+        time.sleep(0.1)
+    check(what, False, status())
+
+
+def states():
+    return {wan["name"]: wan["state"] for wan in status()["wans"]}
+
+
+class Pings:
+    """400 echo requests through the bond, 100 a second, counted; each may take 2 s."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["ip", "netns", "exec", NAMES["office"], "ping", "-nqi0.01", "-c400", "-W2", PEER],
+                                        stdout=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        return self
+
+    def __exit__(self, *_):
+        said = self.process.communicate(timeout=30)[0]
+        self.sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", said).groups())
+        self.lost = self.sent - received
+
+
+def engines(site):
+    """Pids of the site's engine."""
+    inside = sh(f"ip netns pids {NAMES[site]}").split()
+    return [pid for pid in inside if sh(f"cat /proc/{pid}/comm", check=False).strip() == "bondd-engine"]
+
+
+def snapshot():
+    return {site: sh("ip -o link | sed 's/ state [A-Z]*//'; ip -o addr | sed 's/valid_lft.*//'; ip rule; ip route show table all | "
+                     "sed 's/ expires .*//'; iptables-save | sed '/^#/d;s,\[.*,,'; sysctl -a 2>/dev/null | grep -E 'conf.*(rp_filter|"
+                     "redirects|forward)|ip_forward'", ns=site) for site in NAMES}
+
+
+def build():
+    for name in NAMES.values():
+        sh(f"ip netns add {name}; ip -n {name} link set lo up")
+        sh(f"ip netns exec {name} sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
+    for n, device in ((1, "dsl1"), (2, "dsl2")):
+        sh(f"ip link add {device} netns {NAMES['office']} type veth peer name {device} netns {NAMES['vps']}")
+        sh(f"ip addr add 10.99.{n}.2/24 dev {device}; ip link set {device} up", ns="office")
+        sh(f"ip addr add 10.99.{n}.1/24 dev {device}; ip link set {device} up", ns="vps")
+    sh("ip addr add 203.0.113.10/32 dev lo", ns="vps")
+    sh("ip route add default via 10.99.1.1", ns="office")
+    for site in NAMES:  # the built-in chains exist from the first use of a table on
+        sh("for t in filter nat mangle; do iptables -w -t $t -N TRY; iptables -w -t $t -X TRY; done", ns=site)
+
+
+def play():
+    write(WANS)
+    before = snapshot()
+    began = time.monotonic()
+    both("up", "-d")
+    check(f"up -d on both ends in {time.monotonic() - began:.1f} s", True)
+    wait_for("both WANs up", lambda: states() == {"ovh": "up", "orange": "up"})
+    again = subprocess.run(bondd("office", "plan", str(FOLDER / "office.toml")), capture_output=True, text=True, timeout=60)
+    check("plan while up: nothing to change", again.stdout == "" and again.returncode == 0, again.stdout + again.stderr)
+
+    with Pings() as pings:
+        write(WANS, extra={"orange": "weight = 1\n", "ovh": "weight = 3\n"})
+        both("reload")
+    check(f"reload of weights: {pings.lost} of {pings.sent} pings lost", pings.lost == 0)
+    with Pings() as pings:
+        write(["ovh"])
+        both("reload")
+    check(f"reload without orange: {pings.lost} of {pings.sent} pings lost", pings.lost <= 2)
+    check("one WAN left", states() == {"ovh": "up"}, states())
+    with Pings() as pings:
+        write(WANS)
+        both("reload")
+    check(f"reload with orange again: {pings.lost} of {pings.sent} pings lost", pings.lost == 0)
+    wait_for("both WANs up", lambda: states() == {"ovh": "up", "orange": "up"})
+    with Pings() as pings:
+        write(WANS, password="another password")
+        both("reload")
+    check(f"reload of the password: {pings.lost} of {pings.sent} pings lost", pings.lost <= 20)
+    wait_for("both WANs up", lambda: states() == {"ovh": "up", "orange": "up"})
+
+    (FOLDER / "office.toml").write_text((FOLDER / "office.toml").read_text().replace("mode", "moode"))
+    bad = subprocess.run(bondd("office", "reload", str(FOLDER / "office.toml")), capture_output=True, text=True, timeout=60)
+    check("reload of a file with a mistake: exit 1, said, nothing changed",
+          bad.returncode == 1 and "moode" in bad.stderr and states() == {"ovh": "up", "orange": "up"}, bad.stderr)
+    write(WANS, password="another password")
+
+    ours = engines("office")
+    for pid in ours:
+        os.kill(int(pid), signal.SIGKILL)
+    check("the engine was killed", len(ours) == 1, ours)
+    wait_for("the engine comes back, both WANs up", lambda: states() == {"ovh": "up", "orange": "up"})
+    check("a ping passes", subprocess.run(["ip", "netns", "exec", NAMES["office"], "ping", "-nqc3", "-i0.2", PEER],
+                                          capture_output=True).returncode == 0)
+    both("down")
+    after = snapshot()
+    for site in NAMES:
+        gone = [x for x in before[site].splitlines() if x not in after[site].splitlines()]
+        new = [x for x in after[site].splitlines() if x not in before[site].splitlines()]
+        check(f"{site}: after down as before up", not gone and not new, f"gone {gone}\nnew {new}")
+    check("the run directory is gone", not (FOLDER / "run").exists())
+
+
+def main():
+    if os.geteuid() != 0:
+        print("needs root")
+        return 77
+    try:
+        build()
+        play()
+    except Exception as error:  # whatever happens, the namespaces go
+        logs = "".join(p.read_text()[-3000:] for p in FOLDER.rglob("log"))
+        check("no exception", False, f"{type(error).__name__}: {error}\n{logs}")
+    finally:
+        for site, name in NAMES.items():
+            subprocess.run([*bondd(site, "down", str(FOLDER / f"{site}.toml"))], capture_output=True, timeout=60)
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+        shutil.rmtree(FOLDER, ignore_errors=True)
+    return 1 if FAILED else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
