@@ -16,9 +16,10 @@ int key_command(const CommonOptions& options) {
   if (!checked) return kFailed;
   const model::OpenVpn& files = checked->config.openvpn;
   if (files.auth == model::OpenVpnAuth::kStaticKey) {
-    say(fmt::format("bondd: {} uses auth = \"static-key\", which has no fingerprint; `openvpn --genkey secret {}` "
-                    "makes its key, and both ends have the same",
-                    file->site, files.static_key.native()));
+    say(fmt::format(
+        "bondd: {} uses auth = \"static-key\", which has no fingerprint; `openvpn --genkey secret {}` "
+        "makes its key, and both ends have the same",
+        file->site, files.static_key.native()));
     return kFailed;
   }
   const auto fingerprint = openvpn::ensure_identity(files.private_key, files.certificate, file->site);
