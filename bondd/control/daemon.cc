@@ -21,6 +21,7 @@ constexpr auto kReadyCheck = 100ms;
 constexpr auto kNoEchoPatience = 3s;  // a peer whose firewall drops pings still counts, after this
 constexpr auto kTick = 1s;
 constexpr auto kShutDownLimit = 6s;
+constexpr auto kRepairWindow = 10min;
 constexpr int kRepairsSaid = 3;  // of one step, before it is said that somebody insists
 
 std::string_view name(model::Role role) {
@@ -70,7 +71,14 @@ Result<> Daemon::make_backend() {
   context.log = &log_;
   context.run_dir = machine_.run_dir->path();
   context.user = options_.programs.user;
-  context.changed = [this] { on_backend_changed(); };
+  // In a turn of its own: a pass calls the backend, which may be in the middle of something.
+  context.changed = [this] {
+    if (std::exchange(change_pending_, true)) return;
+    loop_.post([this] {
+      change_pending_ = false;
+      on_backend_changed();
+    });
+  };
   context.resolve = [this] { resolve_server(); };
   auto backend = options_.config.backend == model::Backend::kOpenVpnBond
                      ? make_openvpn_backend(options_.config, std::move(context))
@@ -214,12 +222,13 @@ void Daemon::request_pass(Depth depth, Duration delay) {
 void Daemon::run_pass(Depth depth, Cause cause) {
   network_.when.reset();
   if (depth == Depth::kAll) full_.when.reset();
+  const TimePoint began = EventLoop::now();
   reconciler_->set_dead(backend_->dead());
   auto pass = reconciler_->reconcile(depth);
   if (!pass) {
     report_errors({pass.error()});
   } else {
-    report_pass(*pass, cause);
+    report_pass(*pass, cause, EventLoop::now() - began);
     report_errors(pass->errors);
     if (pass->settled() && !std::exchange(brought_up_, true) && options_.on_set_up) options_.on_set_up();
     auto followed = backend_->follow(
@@ -231,9 +240,16 @@ void Daemon::run_pass(Depth depth, Cause cause) {
 
 // What a pass does that only looked again is the machine's change or a repair: said. What we
 // changed ourselves has been said in other words.
-void Daemon::report_pass(const Pass& pass, Cause cause) {
+void Daemon::report_pass(const Pass& pass, Cause cause, Duration took) {
+  if (pass.steps.empty()) return;
+  log_.detail(fmt::format("{} steps in {:.1f} ms:", pass.steps.size(),
+                          std::chrono::duration<double, std::milli>(took).count()));
   for (const std::string& line : plan::print(pass.steps)) log_.detail(line);
   if (!ready_ || cause == Cause::kOwn) return;
+  if (EventLoop::now() - repairs_since_ > kRepairWindow) {
+    repairs_.clear();
+    repairs_since_ = EventLoop::now();
+  }
   for (const model::Step& step : pass.steps) {
     const std::string line = plan::describe(step);
     const int times = ++repairs_[line];

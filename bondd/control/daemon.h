@@ -72,7 +72,7 @@ class Daemon {
   void request_pass(Depth depth, Duration delay);
   enum class Cause : std::uint8_t { kOwn, kLook };
   void run_pass(Depth depth, Cause cause);
-  void report_pass(const Pass& pass, Cause cause);
+  void report_pass(const Pass& pass, Cause cause, Duration took);
   void report_errors(const std::vector<Error>& errors);
   void tick();
 
@@ -96,12 +96,13 @@ class Daemon {
   std::unique_ptr<PeerPing> ping_;
 
   bool resolved_ = false;  // the server's address is known (always on the server)
-  bool ready_ = false, stopping_ = false, brought_up_ = false, removed_ = false;
+  bool ready_ = false, stopping_ = false, brought_up_ = false, removed_ = false, change_pending_ = false;
   int exit_status_ = 0;
   std::string stop_reason_;
   std::optional<TimePoint> carries_since_;
   std::map<std::string, std::string> wan_states_;
   std::string last_error_, resolve_error_;
+  TimePoint repairs_since_;
   std::map<std::string, int> repairs_;  // by step, how often it was needed again
   std::vector<IpAddress> server_addresses_;
 

@@ -10,6 +10,7 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <thread>
 
 #include "bondd/model/ownership.h"
 
@@ -142,6 +143,20 @@ std::vector<std::string> known_sites(const fs::path& root) {
   return sites;
 }
 
+namespace {
+
+// RunDirView::running() holds the lock for a moment, too.
+Result<FileLock> take_patiently(const fs::path& path) {
+  constexpr int kTries = 5;
+  for (int i = 1;; ++i) {
+    auto lock = FileLock::take(path, false);
+    if (lock || lock.error().code != EWOULDBLOCK || i == kTries) return lock;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+}  // namespace
+
 std::optional<unsigned> lowest_free_slot(const fs::path& root) {
   std::set<unsigned> used;
   for (const std::string& site : known_sites(root)) {
@@ -158,7 +173,7 @@ Result<RunDir> RunDir::take(const fs::path& root, const std::string& site) {
   for (;;) {
     if (auto made = make_private_dir(root); !made) return tl::make_unexpected(made.error());
     if (auto made = make_private_dir(path); !made && made.error().code == ENOENT) continue;
-    auto lock = FileLock::take(path / "lock", false);
+    auto lock = take_patiently(path / "lock");
     // Whoever left just now took the directory along: make it again.
     if (!lock && lock.error().code == ENOENT) continue;
     if (!lock) return tl::make_unexpected(lock.error());

@@ -75,6 +75,17 @@ Result<bool> remove_leftovers(control::RunDir& run_dir) {
   return processes || !pass->steps.empty();
 }
 
+// Another `down` may be at work: it is soon done.
+Result<control::RunDir> take_run_dir(const std::filesystem::path& root, const std::string& site) {
+  const auto deadline = std::chrono::steady_clock::now() + kStopLimit;
+  for (;;) {
+    auto run_dir = control::RunDir::take(root, site);
+    if (run_dir || run_dir.error().code != EWOULDBLOCK || std::chrono::steady_clock::now() >= deadline)
+      return run_dir;
+    std::this_thread::sleep_for(kPoll);
+  }
+}
+
 }  // namespace
 
 int down_command(const CommonOptions& options) {
@@ -92,7 +103,7 @@ int down_command(const CommonOptions& options) {
       return kFailed;
     }
   }
-  auto run_dir = control::RunDir::take(options.run_root, file->site);
+  auto run_dir = take_run_dir(options.run_root, file->site);
   if (!run_dir) {
     say(fmt::format("bondd: {} cannot be taken down: {}", file->site, run_dir.error().message));
     return kFailed;

@@ -92,7 +92,18 @@ std::string figure(const std::optional<double>& value, const char* unit) {
   return value ? fmt::format("{:.1f} {}", *value, unit) : "-";
 }
 
-std::string wan_line(const WanStatus& wan, std::size_t width, const Style& style) {
+// What --watch adds: bits per second since the answer before, by site and WAN.
+struct Traffic {
+  double down = 0, up = 0;
+};
+using Rates = std::map<std::pair<std::string, std::string>, Traffic>;
+
+std::string rate_text(double bits_per_second) {
+  return bits_per_second < 1e6 ? fmt::format("{:.0f} kbit/s", bits_per_second / 1e3)
+                               : fmt::format("{:.1f} Mbit/s", bits_per_second / 1e6);
+}
+
+std::string wan_line(const WanStatus& wan, std::size_t width, const Style& style, const Traffic* traffic) {
   std::string line =
       fmt::format("  {:<{}}  {}  {:>10}  {:>8}  {:>10}  {:>10}", wan.name, width,
                   style.paint(fmt::format("{:<9}", wan.state), wan.state), figure(wan.rtt_ms, "ms"),
@@ -101,13 +112,15 @@ std::string wan_line(const WanStatus& wan, std::size_t width, const Style& style
     line +=
         fmt::format("  {:>12}  {:>6}", figure(wan.capacity_mbit, "Mbit/s"), figure(wan.share_percent, "%"));
   }
+  if (traffic != nullptr)
+    line += fmt::format("  {:>12}  {:>12}", rate_text(traffic->down), rate_text(traffic->up));
   for (const std::string& words : {wan.reason, wan.explanation}) {
     if (!words.empty()) line += "  " + words;
   }
   return line;
 }
 
-std::string table(const SiteStatus& site, const Style& style) {
+std::string table(const SiteStatus& site, const Style& style, const Rates& rates) {
   std::string kind = site.role;
   if (!site.backend.empty()) kind += ", " + site.backend;
   std::string out = fmt::format("{}: {}{}", site.name, style.paint(site.state, site.state),
@@ -126,8 +139,15 @@ std::string table(const SiteStatus& site, const Style& style) {
     out += fmt::format("  {:<{}}  {:<9}  {:>10}  {:>8}  {:>10}  {:>10}{}\n", "WAN", width, "state",
                        "round trip", "loss", "received", "sent",
                        measured ? fmt::format("  {:>12}  {:>6}", "capacity", "share") : "");
+    if (!rates.empty()) {
+      out.pop_back();
+      out += fmt::format("  {:>12}  {:>12}\n", "down now", "up now");
+    }
   }
-  for (const WanStatus& wan : site.wans) out += wan_line(wan, width, style) + "\n";
+  for (const WanStatus& wan : site.wans) {
+    const auto traffic = rates.find({site.name, wan.name});
+    out += wan_line(wan, width, style, traffic == rates.end() ? nullptr : &traffic->second) + "\n";
+  }
   for (const std::string& warning : site.warnings) out += fmt::format("  note: {}\n", warning);
   return out;
 }
@@ -135,7 +155,27 @@ std::string table(const SiteStatus& site, const Style& style) {
 struct Answer {
   std::vector<SiteStatus> sites;
   int exit_status = kDone;
+  std::chrono::steady_clock::time_point when = std::chrono::steady_clock::now();
 };
+
+Rates rates_between(const Answer& before, const Answer& now) {
+  Rates rates;
+  const double seconds = std::chrono::duration<double>(now.when - before.when).count();
+  const auto per_second = [&](const std::optional<std::uint64_t>& a, const std::optional<std::uint64_t>& b) {
+    return a && b && *b >= *a ? static_cast<double>(*b - *a) * 8 / seconds : 0;
+  };
+  for (const SiteStatus& site : now.sites) {
+    for (const SiteStatus& old : before.sites) {
+      for (std::size_t i = 0; old.name == site.name && i < std::min(old.wans.size(), site.wans.size()); ++i) {
+        const WanStatus& a = old.wans[i];
+        const WanStatus& b = site.wans[i];
+        if (a.name != b.name) continue;
+        rates[{site.name, b.name}] = {per_second(a.rx_bytes, b.rx_bytes), per_second(a.tx_bytes, b.tx_bytes)};
+      }
+    }
+  }
+  return rates;
+}
 
 Answer ask_all(const StatusOptions& options, const std::vector<SiteFile>& sites) {
   Answer answer;
@@ -151,7 +191,7 @@ Answer ask_all(const StatusOptions& options, const std::vector<SiteFile>& sites)
   return answer;
 }
 
-void show(const StatusOptions& options, const Answer& answer) {
+void show(const StatusOptions& options, const Answer& answer, const Rates& rates) {
   if (options.json) {
     // One site is an object, as the contract has it; several are an array of them.
     fmt::print("{}\n", answer.sites.size() == 1 ? ipc::status_json(answer.sites.front(), true)
@@ -159,7 +199,7 @@ void show(const StatusOptions& options, const Answer& answer) {
     return;
   }
   const Style style{isatty(STDOUT_FILENO) == 1};
-  for (const SiteStatus& site : answer.sites) fmt::print("{}", table(site, style));
+  for (const SiteStatus& site : answer.sites) fmt::print("{}", table(site, style, rates));
 }
 
 // The sites to show; empty when the argument is wrong (said).
@@ -194,18 +234,21 @@ bool may_look(const StatusOptions& options) {
 
 int status_command(const StatusOptions& options) {
   if (!may_look(options)) return kFailed;
+  std::optional<Answer> before;
   for (;;) {
     const auto sites = sites_to_show(options);
     if (!sites) return kFailed;
     const Answer answer = ask_all(options, *sites);
+    const Rates rates = before ? rates_between(*before, answer) : Rates{};
     if (options.watch && !options.json) fmt::print("\033[H\033[J");
     if (answer.sites.empty() && answer.exit_status == kDone && !options.json) {
       say("no site is up");
     } else if (!answer.sites.empty() || options.json) {
-      show(options, answer);
+      show(options, answer, rates);
     }
     if (!options.watch) return answer.exit_status;
     std::fflush(stdout);
+    before = answer;
     std::this_thread::sleep_for(kWatchEvery);
   }
 }
