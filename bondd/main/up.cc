@@ -110,6 +110,10 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   control::DaemonOptions daemon_options;
   daemon_options.config = file.config;
   daemon_options.warnings = file.warnings;
+  if (const std::string warning = parts.iptables->warning(); !warning.empty()) {
+    (*log)->warning(warning);
+    daemon_options.warnings.push_back(warning);
+  }
   daemon_options.slot = slot;
   daemon_options.programs = programs;
   daemon_options.timeout = options.timeout;
