@@ -63,21 +63,22 @@ class World {
   }
 
   void run(Duration time) {
-    const TimePoint until = now_ + time;
-    for (; now_ < until; now_ += 1ms) step();
+    run_until(time, [] { return false; });
   }
   // Time until `done`, or `limit`.
   Duration run_until(Duration limit, const std::function<bool()>& done) {
     const TimePoint begin = now_;
-    while (now_ < begin + limit && !done()) {
+    while (true) {
       step();
-      now_ += 1ms;
+      if (done()) break;
+      const TimePoint next = next_event();
+      now_ = std::min(next, begin + limit);
+      if (next >= begin + limit) break;
     }
     return now_ - begin;
   }
 
-  Duration data_every{};                  // both directions, on every tap, while set
-  std::function<void(World&)> each_step;  // for faults at a certain time
+  Duration data_every{};  // both directions, on every tap, while set
 
  private:
   struct Frame {
@@ -99,8 +100,18 @@ class World {
     flying_.emplace(now_ + delay, Frame{1 - from, tap, payload});
   }
 
+  [[nodiscard]] TimePoint next_event() const {
+    TimePoint next = now_ + 50ms;
+    if (!flying_.empty()) next = std::min(next, flying_.begin()->first);
+    if (data_every > 0ms)
+      next = std::min(next, TimePoint((now_.time_since_epoch() / data_every + 1) * data_every));
+    for (const End& end : ends_) {
+      if (end.runs) next = std::min(next, end.live->poll_timeout());
+    }
+    return std::max(next, now_ + 1us);
+  }
+
   void step() {
-    if (each_step) each_step(*this);
     while (!flying_.empty() && flying_.begin()->first <= now_) {
       const Frame frame = flying_.begin()->second;
       flying_.erase(flying_.begin());
