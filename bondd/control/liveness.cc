@@ -25,10 +25,11 @@ constexpr unsigned kLoudRounds = 4;     // after a change every tunnel carries t
 // chance of k in a row is p^k; this is one false alarm in a day or so.
 constexpr double kFalseAlarm = 1e-6;
 constexpr double kLeastLoss = 0.001;  // believed of the best line
-constexpr int kLeastMissed = 4;
-constexpr double kSlack = 0.2;  // of an interval: the sender's timer
+constexpr int kLeastMissed = 3;
+constexpr double kSlack = 0.5;  // of an interval: the sender's timer, and a pause of a scheduler
 constexpr int kJitters = 4;
 constexpr int kMostIntervals = 20;
+constexpr std::uint64_t kUnreadMax = 4;  // a probe that the tap's queue dropped must not count for ever
 
 constexpr auto kStartGrace = seconds(1);     // for the others, once one carries
 constexpr auto kNoProbesAfter = seconds(2);  // frames come, but no probe: no bondd there
@@ -105,6 +106,7 @@ std::array<std::uint8_t, kProbeSize> render_probe(const Probe& probe) {
   }
   w.put(probe.hears);
   w.put(probe.ready);
+  w.put(probe.stuck);
   return out;
 }
 
@@ -123,6 +125,7 @@ std::optional<Probe> parse_probe(std::span<const std::uint8_t> payload) {
   }
   probe.hears = r.get<std::uint64_t>();
   probe.ready = r.get<std::uint64_t>();
+  probe.stuck = r.get<std::uint64_t>();
   if (probe.role > 1 || probe.tunnel >= kMaxTunnels || probe.instance == 0) return std::nullopt;
   return probe;
 }
@@ -207,9 +210,11 @@ bool Liveness::peer_alive(TimePoint now) const {
 
 // Too long without a frame, while the peer was heard elsewhere. When no tunnel is heard,
 // that says nothing about this one in particular (the peer may pause): it is given more time.
+// So is a tunnel whose openvpn waits for a processor at either end.
 bool Liveness::silent(TimePoint now, const Path& path, bool alive) const {
-  if (!alive) return now - path.last_rx > kMostIntervals * interval_;
-  return now - std::max(path.last_rx, peer_.alive_since) > silence_limit(path);
+  if (now - path.last_rx > kMostIntervals * interval_) return true;
+  if (!alive) return false;
+  return now - std::max({path.last_rx, peer_.alive_since, path.last_stuck}) > silence_limit(path);
 }
 
 bool Liveness::peer_bit(std::uint64_t bits, const Path& path) const {
@@ -233,9 +238,26 @@ void Liveness::handle_counters(TimePoint now, const std::string& tap, std::uint6
   if (path == nullptr) return;
   forgive_our_own_delay(now);
   if (path->rx_packets && *path->rx_packets != rx_packets) note_frame(now, *path);
-  if (path->tx_packets && *path->tx_packets != tx_packets) path->busy = true;
+  if (path->tx_packets && *path->tx_packets != tx_packets) {
+    const std::uint64_t taken = tx_packets - *path->tx_packets;
+    const std::uint64_t own = std::min(taken, path->own_unread);
+    path->own_unread -= own;
+    path->busy |= taken > own;
+    path->unread_since = path->own_unread > 0 ? std::optional(now) : std::nullopt;
+  }
   path->rx_packets = rx_packets;
   path->tx_packets = tx_packets;
+}
+
+// Our openvpn does not read its tap: it is kept from running, so it cannot hear either.
+bool Liveness::is_stuck(TimePoint now, const Path& path) const {
+  return path.unread_since && now - *path.unread_since > interval_ / 2;
+}
+
+void Liveness::note_stuck(TimePoint now) {
+  for (Path& path : paths_) {
+    if (is_stuck(now, path)) path.last_stuck = now;
+  }
 }
 
 // Loss from the gaps in the numbers on this tunnel, jitter as in RFC 3550, the round
@@ -297,6 +319,9 @@ void Liveness::handle_probe(TimePoint now, const std::string& tap, std::span<con
     peer_.sequence = probe->sequence;
     peer_.hears = probe->hears;
     peer_.ready = probe->ready;
+    for (Path& each : paths_) {
+      if (peer_bit(probe->stuck, each)) each.last_stuck = now;
+    }
   }
   evaluate(now);
 }
@@ -311,6 +336,8 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   path->agreed_at.reset();
   path->ready = path->peer_was_ready = false;
   path->jitter = {};
+  path->own_unread = 0;
+  path->unread_since.reset();
   path->rtt.reset();
   path->transit.reset();
   if (path->state == TunnelState::kUp) change(now, *path, TunnelState::kDown, reason);
@@ -331,6 +358,7 @@ void Liveness::handle_timeout(TimePoint now) {
   if (now < next_tick_) return;
   forgive_our_own_delay(now);
   next_tick_ = now + interval_ / kTicksPerRound;
+  note_stuck(now);
   evaluate(now);
   if (now < next_round_) return;
   next_round_ = std::max(next_round_ + interval_, now + interval_ / 2);
@@ -383,7 +411,10 @@ std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
   const auto path = std::find_if(paths_.begin(), paths_.end(), [](const Path& p) { return p.queued; });
   if (path == paths_.end()) return std::nullopt;
   path->queued = false;
-  if (path->tx_packets) ++*path->tx_packets;  // this one is no data
+  if (path->tx_packets) {
+    path->own_unread = std::min(path->own_unread + 1, kUnreadMax);
+    if (!path->unread_since) path->unread_since = now;
+  }
   Probe probe;
   probe.role = static_cast<std::uint8_t>(options_.role);
   probe.tunnel = static_cast<std::uint8_t>(path->number);
@@ -397,6 +428,9 @@ std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
   }
   probe.hears = hears_bits(now);
   probe.ready = ready_bits();
+  for (const Path& each : paths_) {
+    probe.stuck |= static_cast<std::uint64_t>(is_stuck(now, each)) << each.number;
+  }
   return Transmit{path->tunnel.tap, render_probe(probe)};
 }
 

@@ -30,7 +30,7 @@ namespace bondd::control {
 
 constexpr std::uint16_t kProbeEtherType = 0x88b5;  // IEEE 802 local experimental 1
 constexpr std::size_t kMaxTunnels = 64;            // bits of the bitmaps in a probe
-constexpr std::size_t kProbeSize = 56;
+constexpr std::size_t kProbeSize = 64;
 
 // A probe as it stands in a frame after the Ethernet header, big-endian.
 struct Probe {
@@ -44,6 +44,7 @@ struct Probe {
   std::uint32_t held_us = 0;          // since it got that one
   std::uint64_t hears = 0;            // bit n: the sender hears us on its tunnel n
   std::uint64_t ready = 0;            // bit n: and has done so for long enough to use it
+  std::uint64_t stuck = 0;            // bit n: its own openvpn leaves frames lying, silence is no death
   auto operator<=>(const Probe&) const = default;
 };
 std::array<std::uint8_t, kProbeSize> render_probe(const Probe& probe);
@@ -147,8 +148,11 @@ class Liveness {
     // Sending.
     std::uint32_t sequence = 0;
     std::optional<std::uint64_t> tx_packets;
-    bool busy = false;    // data went into it since the last round
-    bool queued = false;  // a probe is to be sent
+    std::uint64_t own_unread = 0;           // probes that openvpn has not taken off the tap yet
+    std::optional<TimePoint> unread_since;  // and it took nothing since then
+    TimePoint last_stuck;                   // at either end
+    bool busy = false;                      // data went into it since the last round
+    bool queued = false;                    // a probe is to be sent
 
     // Coming back.
     std::optional<TimePoint> good_since, agreed_at;
@@ -189,6 +193,8 @@ class Liveness {
   void choose_dead();
   [[nodiscard]] std::uint64_t hears_bits(TimePoint now) const;
   [[nodiscard]] std::uint64_t ready_bits() const;
+  [[nodiscard]] bool is_stuck(TimePoint now, const Path& path) const;
+  void note_stuck(TimePoint now);
 
   LivenessOptions options_;
   Duration interval_;

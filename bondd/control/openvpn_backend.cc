@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,8 @@
 
 namespace bondd::control {
 namespace {
+
+constexpr int kPriority = -10;  // nice(2)
 
 std::uint32_t random_instance() {
   std::uint32_t value = 0;
@@ -54,6 +57,9 @@ class OpenVpnBackend : public Backend {
                   EventLoop::now()) {}
 
   Result<> init() {
+    // Packets wait for openvpn (which inherits this), and the peer takes our silence for a dead
+    // line. Without CAP_SYS_NICE all stays as it is.
+    (void)::setpriority(PRIO_PROCESS, 0, kPriority);
     supervise::Options options;
     options.run_dir = context_.run_dir;
     supervise::Callbacks callbacks;

@@ -78,7 +78,8 @@ class World {
     return now_ - begin;
   }
 
-  Duration data_every{};  // both directions, on every tap, while set
+  std::set<std::string> stuck[2];  // whose openvpn stands still
+  Duration data_every{};           // both directions, on every tap, while set
 
  private:
   struct Frame {
@@ -90,6 +91,7 @@ class World {
   void transmit(int from, const std::string& tap,
                 std::optional<std::array<std::uint8_t, kProbeSize>> payload) {
     Line& line = lines_[from][tap];
+    if (stuck[from].contains(tap)) return;  // stays in the tap
     ++ends_[from].tx[tap];
     if (line.cut || std::bernoulli_distribution(line.loss)(random_)) return;
     Duration delay = line.delay;
@@ -116,6 +118,7 @@ class World {
       const Frame frame = flying_.begin()->second;
       flying_.erase(flying_.begin());
       End& end = ends_[frame.to];
+      if (stuck[frame.to].contains(frame.tap)) continue;
       ++end.rx[frame.tap];
       if (end.runs && frame.payload) end.live->handle_probe(now_, frame.tap, *frame.payload);
     }
@@ -160,6 +163,7 @@ TEST(Probe, IsTheSameAfterRenderAndParse) {
   probe.held_us = 3;
   probe.hears = 0x8000000000000001;
   probe.ready = 2;
+  probe.stuck = 1ULL << 40U;
   EXPECT_EQ(parse_probe(render_probe(probe)), probe);
 }
 
@@ -370,6 +374,23 @@ TEST(Liveness, OurOwnPauseIsNobodysDeath) {
   world.run(5s);
   EXPECT_THAT(world.end(0).changes, testing::SizeIs(2));
   EXPECT_THAT(world.end(1).changes, testing::SizeIs(2));
+}
+
+TEST(Liveness, AnOpenVpnThatWaitsForAProcessorIsNoDeadLine) {
+  for (const int end : {0, 1}) {
+    World world;
+    world.run(5s);
+    world.stuck[end] = {"tap2"};
+    world.run(1s);
+    world.stuck[end].clear();
+    world.run(3s);
+    EXPECT_THAT(world.end(0).changes, testing::SizeIs(2));
+    EXPECT_THAT(world.end(1).changes, testing::SizeIs(2));
+    world.stuck[end] = {"tap2"};
+    world.run(3s);
+    EXPECT_THAT(world.end(0).dead, ElementsAre("tap2")) << "there is an end to patience";
+    EXPECT_THAT(world.end(1).dead, ElementsAre("tap2"));
+  }
 }
 
 TEST(Liveness, APeerWithoutBonddLeavesItToTheKernel) {
