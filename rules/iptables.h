@@ -71,7 +71,8 @@ class Iptables {
   virtual Result<> install(const Firewall& firewall) = 0;
   // Removes the chains of `firewall` with all plain jumps to them, and its jumps, in whichever
   // variant holds them; one transaction each. What is not there is success. A chain that somebody
-  // else's rule jumps to is emptied and stays, which is an error that names the rule.
+  // else's rule jumps to is emptied and stays, which is an error that names the rule. A table
+  // that was not used before stays, empty, as after any use of iptables.
   virtual Result<> remove(const Firewall& firewall) = 0;
 };
 Result<std::unique_ptr<Iptables>> make_iptables();
