@@ -16,20 +16,29 @@ Outcome over(std::string_view name, const Experiment& experiment, const BondOpti
 // Short runs: the whole matrix is matrix --sim.
 const Experiment kShort{.warm_up = 2s, .measured = 2s};
 
-TEST(Bond, EqualLinesAddUp) { EXPECT_GT(over("baseline", kShort).mbit, 80); }
+TEST(Bond, EqualLinesAddUp) {
+  EXPECT_GT(over("baseline", kShort).mbit, 80);
+}
 
-TEST(Bond, UnlikeLinesAddUp) { EXPECT_GT(over("adsl_lte", kShort).mbit, 21); }
+TEST(Bond, UnlikeLinesAddUp) {
+  EXPECT_GT(over("adsl_lte", kShort).mbit, 21);
+}
 
-TEST(Bond, ALongWayDoesNoHarm) { EXPECT_GT(over("rtt_320", kShort).mbit, 40); }
+TEST(Bond, ALongWayDoesNoHarm) {
+  EXPECT_GT(over("rtt_320", kShort).mbit, 40);
+}
 
-TEST(Bond, RandomLossIsRepaired) { EXPECT_GT(over("loss_05", kShort).mbit, 50); }
+TEST(Bond, RandomLossIsRepaired) {
+  EXPECT_GT(over("loss_05", kShort).mbit, 50);
+}
 
 TEST(Bond, PingsDoNotWaitBehindBulk) {
   EXPECT_LT(over("adsl_seed", {.warm_up = 5s, .measured = 5s}).ping.percentile(0.95), 24 + 30);
 }
 
 TEST(Bond, TheSameSeedIsTheSameRun) {
-  const Outcome first = over("dual_lte", {.warm_up = 1s, .measured = 1s}), again = over("dual_lte", {.warm_up = 1s, .measured = 1s});
+  const Outcome first = over("dual_lte", {.warm_up = 1s, .measured = 1s}),
+                again = over("dual_lte", {.warm_up = 1s, .measured = 1s});
   EXPECT_EQ(first.events, again.events);
   EXPECT_EQ(first.ping.ms, again.ping.ms);
 }

@@ -1,4 +1,5 @@
 // The parts of the brain, one by one.
+#include "bondd/mlvpn/core/ack_filter.h"
 #include "bondd/mlvpn/core/feedback.h"
 #include "bondd/mlvpn/core/flow_order.h"
 #include "bondd/mlvpn/core/flow_queue.h"
@@ -175,6 +176,71 @@ TEST(FlowBucket, KeepsAFlowTogetherAndFragmentsByAddress) {
   for (std::size_t n = 0; n < 60; ++n) {
     EXPECT_LT(flow_bucket(udp(1, std::max<std::size_t>(n, 24)), DeviceKind::kTap, 1), kFlowBuckets);
   }
+}
+
+// A TCP packet without payload: acknowledgement `ack`, with timestamps.
+std::vector<std::uint8_t> tcp_ack(std::uint8_t ack, std::uint8_t flags = 0x10, std::size_t payload = 0) {
+  std::vector<std::uint8_t> p(52 + payload);
+  p[0] = 0x45;
+  p[3] = static_cast<std::uint8_t>(p.size());
+  p[9] = 6;
+  p[31] = ack;
+  p[32] = 8 << 4;
+  p[33] = flags;
+  p[40] = p[41] = 1;
+  p[42] = 8;
+  p[43] = 10;
+  return p;
+}
+
+struct Filter {
+  AckFilter filter;
+  std::vector<std::vector<std::uint8_t>> kept;  // memory of the packets
+  Filter() { filter.set_interval(10ms); }
+  AckFilter::Verdict put(TimePoint now, std::vector<std::uint8_t> bytes) {
+    kept.reserve(128);
+    kept.push_back(std::move(bytes));
+    return filter.handle(now, {kept.back().data(), static_cast<std::uint32_t>(kept.back().size()), 0}, 5);
+  }
+};
+
+TEST(AckFilter, SendsTheFirstAndThenTheNewestOfEachInterval) {
+  Filter f;
+  EXPECT_TRUE(f.put(kStart, tcp_ack(1)).first);
+  EXPECT_FALSE(f.put(kStart + 1ms, tcp_ack(2)).first);
+  EXPECT_TRUE(f.put(kStart + 2ms, tcp_ack(3)).dropped);
+  EXPECT_EQ(f.filter.next_timeout(), kStart + 10ms);
+  EXPECT_FALSE(f.filter.take_due(kStart + 9ms));
+  const auto due = f.filter.take_due(kStart + 10ms);
+  ASSERT_TRUE(due);
+  EXPECT_EQ(due->packet.data[31], 3);
+  EXPECT_EQ(f.filter.thinned(), 1U);
+  EXPECT_FALSE(f.filter.next_timeout());
+}
+
+TEST(AckFilter, PassesWhatSaysMoreThanAPlainAcknowledgement) {
+  Filter f;
+  f.put(kStart, tcp_ack(1));
+  f.put(kStart + 1ms, tcp_ack(2));
+  const auto fin = f.put(kStart + 2ms, tcp_ack(3, 0x11));
+  ASSERT_TRUE(fin.first && fin.second);
+  EXPECT_EQ(fin.first->data[31], 2);
+  EXPECT_EQ(fin.second->data[31], 3);
+  EXPECT_TRUE(f.put(kStart + 3ms, tcp_ack(3, 0x18, 10)).first);
+}
+
+TEST(AckFilter, NeverSwallowsADuplicate) {
+  Filter f;
+  f.put(kStart, tcp_ack(1));
+  f.put(kStart + 1ms, tcp_ack(2));
+  const auto twice = f.put(kStart + 2ms, tcp_ack(2));
+  EXPECT_TRUE(twice.first && twice.second);
+  EXPECT_FALSE(twice.dropped);
+}
+
+TEST(AckFilter, LeavesOtherPacketsAlone) {
+  Filter f;
+  for (std::size_t n = 0; n < 70; ++n) EXPECT_TRUE(f.put(kStart, std::vector<std::uint8_t>(n, 0x45)).first);
 }
 
 TEST(WindowedBest, ForgetsWhatIsOld) {

@@ -108,7 +108,11 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
     flow.deficit = kQuantum;
     append(new_, bucket, Turn::kNew);
   }
-  while (bytes_ > limit_ && packets_ > 1) drop_from_longest(drop);
+  while (bytes_ > limit_ && packets_ > 1) {
+    if (bytes_ < limit_ + limit_ / 2 && now < last_drop_ + reaction_) break;
+    drop_from_longest(drop);
+    last_drop_ = now;
+  }
 }
 
 void FlowQueue::drop_from_longest(const std::function<void(const PacketRef&)>& drop) {

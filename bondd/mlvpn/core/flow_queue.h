@@ -50,7 +50,12 @@ class FlowQueue {
   // True when the next packet is of a flow that keeps no queue.
   [[nodiscard]] bool sparse_next();
 
-  void set_limit(std::size_t bytes) { limit_ = bytes; }
+  // Bytes that wait before packets are dropped. Above it, one packet is dropped and its
+  // sender given `reaction` to slow down; far above it, each further one costs one.
+  void set_limit(std::size_t bytes, Duration reaction = Duration::zero()) {
+    limit_ = bytes;
+    reaction_ = reaction;
+  }
   [[nodiscard]] std::size_t limit() const { return limit_; }
   [[nodiscard]] bool empty() const { return packets_ == 0; }
   [[nodiscard]] std::size_t packets() const { return packets_; }
@@ -91,6 +96,8 @@ class FlowQueue {
   std::uint32_t free_ = kNone;
   List new_, old_;
   std::size_t packets_ = 0, bytes_ = 0, limit_ = 1 << 20;
+  Duration reaction_{0};
+  TimePoint last_drop_{};
   std::uint64_t dropped_ = 0;
 };
 

@@ -36,7 +36,7 @@ Duration RateControl::round_trip() const {
 }
 
 double RateControl::target_ms() const {
-  return std::clamp(1.5 * jitter_, kTargetMs, kMostTargetMs);
+  return std::clamp(1.5 * calm_jitter_, kTargetMs, kMostTargetMs);
 }
 
 double RateControl::pacing_rate() const {
@@ -102,6 +102,12 @@ void RateControl::measure_delay(const Ack& ack) {
     one_way_ = ack.one_way_ms;
   }
   jitter_ += (std::abs(ack.one_way_ms - one_way_) - jitter_) / (acks_ < 16 ? 4 : 16);
+  if (ack.light) {
+    if (calm_samples_ == 0) calm_way_ = ack.one_way_ms;
+    const double weight = ++calm_samples_ < 16 ? 4 : 16;
+    calm_jitter_ += (std::abs(ack.one_way_ms - calm_way_) - calm_jitter_) / weight;
+    calm_way_ += (ack.one_way_ms - calm_way_) / weight;
+  }
   one_way_ += (ack.one_way_ms - one_way_) / 8;
   rtt_ += (ack.rtt_ms - rtt_) / 8;
   queue_ = std::max(0.0, recent_one_way_.best() - base_.best());
@@ -132,7 +138,7 @@ void RateControl::end_round(const Ack& ack) {
     if (rate_ >= full_rate_ * 1.25) {
       full_rate_ = rate_;
       flat_rounds_ = 0;
-    } else if ((round_busy_ > 4 * round_idle_ || queue_ > std::max(8.0, 4 * jitter_)) &&
+    } else if ((round_busy_ > 4 * round_idle_ || queue_ > std::max(8.0, 4 * calm_jitter_)) &&
                ++flat_rounds_ >= 3) {
       enter(ack.now, Phase::kDrain);
     }
@@ -151,7 +157,7 @@ void RateControl::step(const Ack& ack) {
         enter(ack.now, Phase::kCruise);
       return;
     case Phase::kProbe:
-      if (queue_ > queue_before_probe_ + 8 + 2 * jitter_) {
+      if (queue_ > queue_before_probe_ + 8 + 2 * calm_jitter_) {
         enter(ack.now, Phase::kDrain);
       } else if (in_phase > round_trip() * 3 / 2) {
         // There was more: on at once. Else the queue, if there is one, is let go.

@@ -75,6 +75,7 @@ class RateControl {
     double delivered = 0;        // bytes confirmed so far on this link, all together
     std::optional<double> rate;  // bytes/s, measured over about one round trip
     bool idle = false;           // the link was not kept busy when that packet was sent
+    bool light = false;          // hardly anything was on the way with it
   };
 
   // `bound`: bytes/s that are never exceeded; 0 for none.
@@ -133,6 +134,9 @@ class RateControl {
   WindowedBest<false> least_rtt_{std::chrono::seconds(10)};
   WindowedBest<true> greatest_rtt_{std::chrono::milliseconds(1600)};
   double rtt_ = 100, one_way_ = 0, jitter_ = 0, queue_ = 0;
+  // The line's own jitter: what differs between packets that meet no queue of ours.
+  double calm_jitter_ = 0, calm_way_ = 0;
+  std::uint64_t calm_samples_ = 0;
   std::uint64_t acks_ = 0;
 
   TimePoint round_start_{};

@@ -11,7 +11,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kPacerSlack = 400us;         // a wake-up sends this much ahead
-constexpr double kBurstMs = 0.2;           // advantage of the link used last
+constexpr double kBurstMs = 0.2;            // advantage of the link used last
 constexpr double kSparseDebtMs = 15;        // small flows may overdraw the pacer by so much
 constexpr std::uint64_t kReorderLimit = 3;  // numbers reported above a missing one
 constexpr auto kProbeInterval = 150ms;      // towards a silent link
@@ -148,8 +148,16 @@ void Sender::reset_session(TimePoint now) {
 }
 
 void Sender::enqueue(TimePoint now, const PacketRef& packet) {
-  queue_.push(now, packet, flow_bucket(packet.bytes(), config_.device, config_.hash_seed),
-              [this](const PacketRef& dropped) { pool_.give(dropped); });
+  const FlowBucket bucket = flow_bucket(packet.bytes(), config_.device, config_.hash_seed);
+  if (!config_.thin_acks || config_.device == DeviceKind::kTap) return push(now, packet, bucket);
+  const AckFilter::Verdict verdict = acks_.handle(now, packet, bucket);
+  if (verdict.dropped) pool_.give(*verdict.dropped);
+  if (verdict.first) push(now, *verdict.first, bucket);
+  if (verdict.second) push(now, *verdict.second, bucket);
+}
+
+void Sender::push(TimePoint now, const PacketRef& packet, FlowBucket bucket) {
+  queue_.push(now, packet, bucket, [this](const PacketRef& dropped) { pool_.give(dropped); });
 }
 
 std::size_t Sender::budget() const {
@@ -376,6 +384,7 @@ void Sender::sent(TimePoint now, std::uint64_t seq, std::size_t bytes) {
   if (idle) link.busy_since = now;
   // Measured from before the link was last idle, a rate says little.
   packet.idle = idle || link.newest_sent < link.busy_since;
+  packet.light = link.in_flight < 4000;
   packet.rate_valid = link.in_flight > 0 && link.any_report;
   packet.delivered = link.delivered;
   packet.arrived_us = link.newest_arrived_us;
@@ -531,6 +540,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   ack.rtt_ms = std::max(0.1, ms(now - newest.sent) - std::max(hold, 0.0));
   ack.delivered = link->delivered;
   ack.idle = newest.idle;
+  ack.light = newest.light;
   if (newest.rate_valid && newest.bytes != 0) {
     const double arrived =
         static_cast<double>(static_cast<std::int32_t>(entry.arrived_us - newest.arrived_us)) / 1000;
@@ -576,6 +586,7 @@ void Sender::fall_silent(TimePoint now, Link& link) {
 }
 
 void Sender::handle_timeout(TimePoint now) {
+  while (const auto due = acks_.take_due(now)) push(now, due->packet, due->bucket);
   for (const auto& link : links_) {
     if (!link->usable || link->silent) continue;
     if (now >= refresh_deadline(*link)) {
@@ -597,6 +608,7 @@ std::optional<TimePoint> Sender::next_timeout(TimePoint now) const {
   const auto add = [&](TimePoint time) {
     if (!first || time < *first) first = time;
   };
+  if (const auto due = acks_.next_timeout()) add(*due);
   const bool waiting = !queue_.empty() || !repairs_.empty();
   for (const auto& link : links_) {
     if (!link->usable) continue;
@@ -619,16 +631,22 @@ std::optional<TimePoint> Sender::next_timeout(TimePoint now) const {
   return first;
 }
 
+// What a flow may keep here: enough to fill all links once more after it halved its
+// window. While a link is still being found out, more: a flow that grows must not be
+// stopped by a guess.
 void Sender::update_queue_limit() {
   double rate = 0, trip = 0;
+  bool guessing = false;
   for (const auto& link : links_) {
     if (!link->usable || link->silent || !link->rate.measured()) continue;
+    guessing = guessing || link->rate.phase() == RateControl::Phase::kStartup;
     rate += link->rate.capacity();
     trip = std::max(trip, link->rate.greatest_rtt_ms());
   }
-  const double wanted = rate * (trip + 120) / 1000;
-  queue_.set_limit(
-      std::clamp<std::size_t>(static_cast<std::size_t>(wanted), 256 << 10, config_.most_queued_bytes));
+  acks_.set_interval(from_ms(std::clamp(0.19 * trip, 2.5, 50.0)));
+  const double wanted = std::max(rate * (trip + 120) / 1000, guessing ? 2e6 : 256e3);
+  queue_.set_limit(std::min(static_cast<std::size_t>(wanted), config_.most_queued_bytes),
+                   from_ms(1.5 * trip + 30));
 }
 
 Duration Sender::patience() const {

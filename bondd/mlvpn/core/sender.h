@@ -27,6 +27,7 @@
 #include <string>
 #include <vector>
 
+#include "bondd/mlvpn/core/ack_filter.h"
 #include "bondd/mlvpn/core/feedback.h"
 #include "bondd/mlvpn/core/flow_order.h"
 #include "bondd/mlvpn/core/flow_queue.h"
@@ -37,6 +38,7 @@ namespace bondd::mlvpn {
 struct SenderConfig {
   DeviceKind device = DeviceKind::kTun;
   bool repair = true;
+  bool thin_acks = true;
   std::uint64_t hash_seed = 0;
   std::size_t most_outstanding = 6000;      // packets kept for repair, all links together
   std::size_t most_queued_bytes = 6 << 20;  // of the ingress queue
@@ -134,6 +136,7 @@ class Sender {
     bool open = true;   // neither confirmed nor lost
     bool data = false;  // has a packet to repair
     bool idle = false;
+    bool light = false;
     bool rate_valid = false;
     Data payload{};
     double delivered = 0;          // of the link when this was sent
@@ -154,6 +157,7 @@ class Sender {
   std::optional<Departure> next_sparse(TimePoint now);
   std::optional<Departure> next_staged(TimePoint now);
   std::optional<Departure> next_queued(TimePoint now);
+  void push(TimePoint now, const PacketRef& packet, FlowBucket bucket);
   Data take_queued();
   void stage(Link& link, Data data);
   void restage(Link& link);
@@ -170,6 +174,7 @@ class Sender {
   SenderConfig config_;
   BufferPool& pool_;
   FlowQueue queue_;
+  AckFilter acks_;
   std::vector<std::uint64_t> flow_numbers_;
   std::vector<std::uint16_t> flow_staged_;
   std::vector<std::unique_ptr<Link>> links_;

@@ -1,0 +1,102 @@
+// The matrix of line pairs in the simulator: what tests/bench/matrix measures on a real
+// kernel, in seconds. See --help.
+#include <algorithm>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "tests/sim/bond.h"
+#include "tests/sim/profiles.h"
+
+namespace {
+
+using namespace bondd::sim;
+
+struct Arguments {
+  Experiment experiment;
+  BondOptions bond;
+  std::uint64_t seed = 1;
+  bool seconds = false, list = false, help = false;
+  std::vector<std::string> profiles;
+};
+
+Arguments parse(int argc, char** argv) {
+  Arguments out;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--up") {
+      out.experiment.download = false;
+    } else if (word == "--quic") {
+      out.experiment.bulk = Bulk::kQuic;
+    } else if (word == "--repair-off") {
+      out.bond.repair = false;
+    } else if (word == "--upstream") {
+      out.bond.bondd_peer = false;
+    } else if (word == "--trace") {
+      out.bond.trace = true;
+    } else if (word == "--seconds") {
+      out.seconds = true;
+    } else if (word == "--profiles") {
+      out.list = true;
+    } else if (word == "--seed" && i + 1 < argc) {
+      out.seed = std::stoull(argv[++i]);
+    } else if (word.starts_with("--")) {
+      out.help = true;
+    } else {
+      out.profiles.push_back(word);
+    }
+  }
+  return out;
+}
+
+void list_profiles() {
+  const char* separator = "[";
+  for (const Profile& p : all_profiles()) {
+    std::printf(
+        "%s{\"name\": \"%s\", \"a\": \"%s\", \"b\": \"%s\", \"alone_a\": %g, \"alone_b\": %g, \"limit\": %g, "
+        "\"wanted\": %g}",
+        separator, p.name.data(), p.line_a.data(), p.line_b.data(), p.alone_a, p.alone_b, p.limit, p.wanted);
+    separator = ",\n ";
+  }
+  std::puts("]");
+}
+
+bool measure(const Arguments& args, const Profile& p) {
+  const Outcome out = run(args.experiment, bond(spec_a(p), spec_b(p), args.seed, args.bond));
+  const double better = std::max(p.alone_a, p.alone_b);
+  const bool good = out.mbit >= p.wanted;
+  std::printf("%-13s %6.1f %6.1f %7.1f %6.1f %s %5.2f %5.2f %6lu %6.1f %6.1f %6.1f\n", p.name.data(),
+              p.alone_a, p.alone_b, out.mbit, p.wanted, good ? "ok  " : "MISS", out.mbit / better,
+              out.mbit / p.limit, static_cast<unsigned long>(out.retransmissions), out.ping.percentile(0.5),
+              out.ping.percentile(0.95), out.game.percentile(0.99));
+  if (args.seconds) {
+    for (const double mbit : out.per_second) std::printf(" %.1f", mbit);
+    std::printf("\n");
+  }
+  std::fflush(stdout);
+  return good;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Arguments args = parse(argc, argv);
+  if (args.help) {
+    std::puts(
+        "sim_matrix [--up] [--quic] [--repair-off] [--upstream] [--seed N] [--seconds] [--trace] [PROFILE…]\n"
+        "sim_matrix --profiles    the line pairs as JSON");
+    return 2;
+  }
+  if (args.list) {
+    list_profiles();
+    return 0;
+  }
+  std::puts("profile            A      B    bond   want      /best  /sum  again   ping    p95 game99");
+  bool good = true;
+  for (const Profile& p : all_profiles()) {
+    const bool chosen =
+        args.profiles.empty() || std::ranges::find(args.profiles, p.name) != args.profiles.end();
+    if (chosen) good = measure(args, p) && good;
+  }
+  return good ? 0 : 1;
+}
