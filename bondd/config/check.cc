@@ -288,7 +288,7 @@ class Rules {
         if (!section.has(key)) continue;
         report_.warning(section.at(key), fmt::format("{} is not looked at with auth = \"static-key\"", key));
       }
-    } else if (purpose_ == Purpose::kRun && !section.has("fingerprint")) {
+    } else if (purpose_ != Purpose::kMakeKey && !section.has("fingerprint")) {
       report_.error(
           section.node().position,
           "[openvpn] has no fingerprint; run `bondd key FILE` on the other end and put the line that it "

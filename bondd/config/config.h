@@ -80,9 +80,13 @@ class SystemContext final : public CheckContext {
   [[nodiscard]] std::optional<std::vector<Device>> devices() const override;
 };
 
-// What the file is loaded for. `bondd key` makes the very things that a complete
-// file must have, so it cannot ask for them.
-enum class Purpose : std::uint8_t { kRun, kMakeKey };
+// What the file is loaded for.
+//   kRun      this machine shall be what the file says
+//   kCheck    the same, but a file none of whose boxes is in a network of this machine
+//             may be written here for another: that is a warning then
+//   kMakeKey  `bondd key` makes the very things that a complete file must have, so it
+//             cannot ask for them
+enum class Purpose : std::uint8_t { kRun, kCheck, kMakeKey };
 
 // Reads and checks `file`. Never throws, whatever the file holds; a file that cannot
 // be read is one diagnostic. Paths in the Config are absolute.

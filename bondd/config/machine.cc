@@ -38,6 +38,7 @@ class Machine {
     if (!devices_) return;
     check_bond();
     if (sections_.side == Side::kClient) {
+      is_elsewhere_ = purpose_ == Purpose::kCheck && !any_box_is_near();
       for (const Section& wan : sections_.wans) check_wan(wan);
       check_routes();
     }
@@ -77,7 +78,7 @@ class Machine {
     if (mistaken || (openvpn.has("key") && !openvpn.get<std::string>("key"))) return;
     if (config_.openvpn.auth == model::OpenVpnAuth::kStaticKey) {
       if (openvpn.has("key")) check_static_key();
-    } else if (purpose_ == Purpose::kRun) {
+    } else if (purpose_ != Purpose::kMakeKey) {
       check_tls_files();
     }
   }
@@ -217,6 +218,23 @@ class Machine {
     }
   }
 
+  // Whether the file may be this machine's: a box of it is in one of its networks.
+  [[nodiscard]] bool any_box_is_near() const {
+    return std::any_of(sections_.wans.begin(), sections_.wans.end(), [&](const Section& wan) {
+      const auto gateway = wan.get<IpAddress>("gateway");
+      const auto name = wan.get<std::string>("device");
+      const Device* const device = name ? find(*name) : nullptr;
+      return gateway &&
+             (name ? device != nullptr && reaches(*device, *gateway) : holder_of(*gateway) != nullptr);
+    });
+  }
+
+  // What contradicts this machine's addresses.
+  void say_contradiction(Position at, const std::string& message) {
+    if (!is_elsewhere_) return report_.error(at, message);
+    report_.warning(at, message + "; right only if the file is for another machine");
+  }
+
   void check_wan(const Section& wan) {
     const auto name = wan.get<std::string>("device");
     if (wan.has("device") && !name) return;
@@ -225,8 +243,8 @@ class Machine {
     if (const auto gateway = wan.get<IpAddress>("gateway")) check_gateway(wan, device, *gateway);
     const auto bind = wan.get<IpAddress>("bind");
     if (device != nullptr && bind && has_family(*device, *bind) && !has_address(*device, *bind)) {
-      report_.error(wan.at("bind"), fmt::format("bind = \"{}\" is no address of {}, which has {}",
-                                                to_string(*bind), device->name, join_addresses(*device)));
+      say_contradiction(wan.at("bind"), fmt::format("bind = \"{}\" is no address of {}, which has {}",
+                                                    to_string(*bind), device->name, join_addresses(*device)));
     }
   }
 
@@ -238,15 +256,16 @@ class Machine {
                                     to_string(gateway), own->name));
     } else if (device == nullptr) {
       if (holder_of(gateway) != nullptr) return;
-      report_.error(at, fmt::format("gateway = \"{}\" is in no network of this machine", to_string(gateway)));
+      say_contradiction(at,
+                        fmt::format("gateway = \"{}\" is in no network of this machine", to_string(gateway)));
     } else if (!has_family(*device, gateway)) {
       report_.warning(at, fmt::format("{} has no address in the family of {} now; the WAN waits for one",
                                       device->name, to_string(gateway)));
     } else if (!reaches(*device, gateway)) {
       const Device* const other = holder_of(gateway);
       const std::string hint = other == nullptr ? "" : fmt::format("; it is in {}'s", other->name);
-      report_.error(at, fmt::format("gateway = \"{}\" is outside the network of {}, which has {}{}",
-                                    to_string(gateway), device->name, join_addresses(*device), hint));
+      say_contradiction(at, fmt::format("gateway = \"{}\" is outside the network of {}, which has {}{}",
+                                        to_string(gateway), device->name, join_addresses(*device), hint));
     }
   }
 
@@ -297,6 +316,7 @@ class Machine {
   Purpose purpose_;
   Report& report_;
   std::optional<std::vector<Device>> devices_;
+  bool is_elsewhere_ = false;
 };
 
 }  // namespace

@@ -69,7 +69,7 @@ Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
 
 int check_command(const CommonOptions& options) {
   const auto file = find_site_file(options.file);
-  if (!file || !load_site_file(file->path)) return kFailed;
+  if (!file || !load_site_file(file->path, config::Purpose::kCheck)) return kFailed;
   say(fmt::format("{}: no mistakes", file->path.native()));
   return kDone;
 }
@@ -77,7 +77,7 @@ int check_command(const CommonOptions& options) {
 int plan_command(const CommonOptions& options) {
   const auto file = find_site_file(options.file);
   if (!file) return kFailed;
-  const auto checked = load_site_file(file->path);
+  const auto checked = load_site_file(file->path, config::Purpose::kCheck);
   if (!checked) return kFailed;
   const auto steps = steps_of_up(checked->config, options.run_root);
   if (!steps) {

@@ -214,6 +214,21 @@ TEST(Config, NothingIsSaidAboutDevicesThatAreNotKnown) {
   clean(replaced(contract_file("office.toml"), "\"eth0\"", "\"nosuch0\""), machine);
 }
 
+TEST(Config, AFileForAnotherMachineMayBeCheckedHere) {
+  FakeMachine machine;
+  machine.machine_devices[1].addresses = {FakeMachine::prefix("10.7.0.5/24")};  // eth0
+  const std::string text = contract_file("office.toml");
+  const Loaded checked = load_text(text, "/etc/bondd/office.toml", machine, Purpose::kCheck);
+  EXPECT_TRUE(checked.config.has_value());
+  EXPECT_THAT(said(checked), testing::HasSubstr("right only if the file is for another machine"));
+  EXPECT_FALSE(load_text(text, "/etc/bondd/office.toml", machine).config.has_value());
+  // One box of two is near: the other is a mistake.
+  machine.machine_devices[1].addresses = {FakeMachine::prefix("192.168.1.241/28")};
+  EXPECT_FALSE(load_text(replaced(text, "192.168.1.254", "192.168.2.254"), "/etc/bondd/office.toml", machine,
+                         Purpose::kCheck)
+                   .config.has_value());
+}
+
 TEST(Config, ResolvesNamesAndPaths) {
   EXPECT_EQ(resolve_site_file("office").value(), "/etc/bondd/office.toml");
   EXPECT_EQ(resolve_site_file("paris.2").value(), "/etc/bondd/paris.2.toml");
