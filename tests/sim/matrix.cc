@@ -18,6 +18,7 @@ struct Arguments {
   std::uint64_t seed = 1;
   bool seconds = false, list = false, help = false;
   std::vector<std::string> profiles;
+  std::vector<std::string> lines;  // two of one's own
 };
 
 Arguments parse(int argc, char** argv) {
@@ -32,6 +33,11 @@ Arguments parse(int argc, char** argv) {
       out.bond.repair = false;
     } else if (word == "--upstream") {
       out.bond.bondd_peer = false;
+    } else if (word == "--flows" && i + 1 < argc) {
+      out.experiment.flows = std::stoi(argv[++i]);
+    } else if (word == "--lines" && i + 2 < argc) {
+      out.lines = {argv[i + 1], argv[i + 2]};
+      i += 2;
     } else if (word == "--trace") {
       out.bond.trace = true;
     } else if (word == "--seconds") {
@@ -83,7 +89,8 @@ int main(int argc, char** argv) {
   const Arguments args = parse(argc, argv);
   if (args.help) {
     std::puts(
-        "sim_matrix [--up] [--quic] [--repair-off] [--upstream] [--seed N] [--seconds] [--trace] [PROFILE…]\n"
+        "sim_matrix [--up] [--quic] [--repair-off] [--upstream] [--seed N] [--flows N] [--seconds] [--trace] "
+        "[PROFILE… | --lines A B]\n"
         "sim_matrix --profiles    the line pairs as JSON");
     return 2;
   }
@@ -93,6 +100,9 @@ int main(int argc, char** argv) {
   }
   std::puts("profile            A      B    bond   want      /best  /sum  again   ping    p95 game99");
   bool good = true;
+  if (!args.lines.empty()) {
+    return measure(args, {"own lines", args.lines[0], args.lines[1], 0, 0, 0, 0, false, false}) ? 0 : 1;
+  }
   for (const Profile& p : all_profiles()) {
     const bool chosen =
         args.profiles.empty() || std::ranges::find(args.profiles, p.name) != args.profiles.end();

@@ -40,7 +40,7 @@ double RateControl::target_ms() const {
 }
 
 double RateControl::pacing_rate() const {
-  const double rate = std::max(rate_ * gain_, kSlowest);
+  const double rate = std::max(rate_ * gain_ / (1 - std::min(loss_, 0.2)), kSlowest);
   return bound_ > 0 ? std::min(rate, bound_) : rate;
 }
 
@@ -139,7 +139,7 @@ void RateControl::end_round(const Ack& ack) {
       full_rate_ = rate_;
       flat_rounds_ = 0;
     } else if ((round_busy_ > 4 * round_idle_ || queue_ > std::max(8.0, 4 * calm_jitter_)) &&
-               ++flat_rounds_ >= 3) {
+               ++flat_rounds_ >= 3 + static_cast<int>(calm_jitter_ / 4)) {
       enter(ack.now, Phase::kDrain);
     }
   }
@@ -168,7 +168,7 @@ void RateControl::step(const Ack& ack) {
       return;
     case Phase::kCruise: {
       const double excess = (queue_ - target) / target;
-      gain_ = excess < 0 ? 1 - 0.04 * excess : std::max(1 - 0.04 * excess, 0.92);
+      gain_ = excess < 0 ? 1 - 0.04 * excess : std::max(1 - 0.04 * excess, 0.95);
       // A line that has just proved faster is asked again soon.
       const bool grew = rate_ > before_probe_ * 1.1;
       const Duration wait = grew ? round_trip() : std::clamp<Duration>(round_trip() * 10, 600ms, 2s);

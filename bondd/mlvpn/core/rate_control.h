@@ -81,6 +81,8 @@ class RateControl {
   // `bound`: bytes/s that are never exceeded; 0 for none.
   explicit RateControl(double bound = 0);
   void set_bound(double bound) { bound_ = bound; }
+  // The share that the line loses at random: what it takes is more than what it delivers.
+  void set_loss(double share) { loss_ = share; }
   // A first idea of the round trip, before any report.
   void seed_rtt(double ms);
 
@@ -96,6 +98,11 @@ class RateControl {
   [[nodiscard]] bool measured() const { return acks_ > 0; }
   [[nodiscard]] std::uint64_t samples() const { return acks_; }
   [[nodiscard]] Phase phase() const { return phase_; }
+  // Whether the line was kept busy long enough for its rate to be trusted.
+  [[nodiscard]] bool proven() const {
+    return phase_ != Phase::kStartup &&
+           busy_clock_ > TimePoint(std::chrono::hours(1)) + std::chrono::seconds(4);
+  }
   [[nodiscard]] double rtt_ms() const { return rtt_; }
   [[nodiscard]] double least_rtt_ms() const { return least_rtt_.empty() ? rtt_ : least_rtt_.best(); }
   [[nodiscard]] double greatest_rtt_ms() const { return greatest_rtt_.empty() ? rtt_ : greatest_rtt_.best(); }
@@ -119,6 +126,7 @@ class RateControl {
   [[nodiscard]] Duration round_trip() const;
 
   double bound_;
+  double loss_ = 0;
   Phase phase_ = Phase::kStartup;
   TimePoint phase_start_{};
   double gain_ = 2.5;

@@ -547,6 +547,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
     const double span = std::max(arrived, ms(newest.sent - newest.newest_sent));
     if (span > 1) ack.rate = (link->delivered - newest.delivered) * 1000 / span;
   }
+  link->rate.set_loss(link->loss);
   link->rate.on_ack(ack);
   link->newest_arrived_us = entry.arrived_us;
   link->newest_sent = newest.sent;
@@ -639,12 +640,15 @@ void Sender::update_queue_limit() {
   bool guessing = false;
   for (const auto& link : links_) {
     if (!link->usable || link->silent || !link->rate.measured()) continue;
-    guessing = guessing || link->rate.phase() == RateControl::Phase::kStartup;
+    guessing = guessing || !link->rate.proven();
     rate += link->rate.capacity();
     trip = std::max(trip, link->rate.greatest_rtt_ms());
   }
   acks_.set_interval(from_ms(std::clamp(0.19 * trip, 2.5, 50.0)));
-  const double wanted = std::max(rate * (trip + 120) / 1000, guessing ? 2e6 : 256e3);
+  double wanted = std::max(rate * (trip + 120) / 1000, 256e3);
+  if (guessing) wanted = std::max(wanted, std::min(0.6 * rate, 2e6));
+  // Lowered step by step: a flow that filled the queue must not lose it all at once.
+  wanted = std::max(wanted, static_cast<double>(queue_.limit()) * 0.996);
   queue_.set_limit(std::min(static_cast<std::size_t>(wanted), config_.most_queued_bytes),
                    from_ms(1.5 * trip + 30));
 }
@@ -659,7 +663,7 @@ Duration Sender::patience() const {
     most = std::max(most, link->rate.one_way_ms());
   }
   if (trip == 0) return 250ms;
-  const double wait = config_.repair ? 40 + 2.5 * trip + 4 * jitter : 15 + 5 * jitter + 0.15 * trip;
+  const double wait = config_.repair ? 40 + 2.5 * trip + 4 * jitter : 40 + 4 * jitter + 0.5 * trip;
   return from_ms(std::clamp(wait, 15.0, 1000.0));
 }
 
