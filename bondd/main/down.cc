@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "bondd/control/firewall_tables.h"
 #include "bondd/control/preflight.h"
 #include "bondd/control/reconciler.h"
 #include "bondd/control/run_dir.h"
@@ -71,6 +72,8 @@ Result<bool> remove_leftovers(control::RunDir& run_dir) {
   auto pass = reconciler.reconcile(control::Depth::kAll);  // without a file: all is to go
   if (!pass) return tl::make_unexpected(pass.error());
   if (auto removed = control::remove_everything(reconciler); !removed)
+    return tl::make_unexpected(removed.error());
+  if (auto removed = control::remove_unused_tables(run_dir); !removed)
     return tl::make_unexpected(removed.error());
   return processes || !pass->steps.empty();
 }

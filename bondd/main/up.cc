@@ -12,6 +12,7 @@
 
 #include "bondd/control/daemon.h"
 #include "bondd/control/event_loop.h"
+#include "bondd/control/firewall_tables.h"
 #include "bondd/control/preflight.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/main/commands.h"
@@ -99,6 +100,12 @@ control::LogOptions log_options(const UpOptions& options, const control::RunDir&
   return log;
 }
 
+// Nothing of the site is left but its directory.
+void forget_site(control::RunDir& run_dir) {
+  if (auto removed = control::remove_unused_tables(run_dir); !removed) say_error(removed.error());
+  run_dir.remove();
+}
+
 int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir& run_dir, Parts& parts,
              unsigned slot, const control::Programs& programs, StatusPipe& pipe) {
   auto log = control::make_log(log_options(options, run_dir));
@@ -137,7 +144,7 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   }
   const int status = daemon.run();
   notify_service_manager("STOPPING=1\n");
-  if (daemon.removed()) run_dir.remove();
+  if (daemon.removed()) forget_site(run_dir);
   return status;
 }
 
@@ -162,6 +169,7 @@ int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe)
   const auto slot = run_dir->allocate_slot();
   auto parts = make_parts();
   auto ended = supervise::end_leftovers(run_dir->path());
+  if (ended) ended = control::note_absent_tables(*run_dir);
   bool owned_before = false;
   bool clear = false;
   if (!slot) {
@@ -175,7 +183,7 @@ int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe)
   }
   if (!clear) {
     // What a killed run left stays on record for `down`.
-    if (!owned_before) run_dir->remove();
+    if (!owned_before) forget_site(*run_dir);
     return kFailed;
   }
   if (owned_before) say(fmt::format("{}: taking over what a killed bondd left behind", config.site));

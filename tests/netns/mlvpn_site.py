@@ -149,12 +149,11 @@ def build():
         sh(f"ip addr add 10.99.{n}.1/24 dev {device}; ip link set {device} up", ns="vps")
     sh("ip addr add 203.0.113.10/32 dev lo", ns="vps")
     sh("ip route add default via 10.99.1.1", ns="office")
-    for site in NAMES:  # the built-in chains exist from the first use of a table on
-        sh("for t in filter nat mangle; do iptables -w -t $t -N TRY; iptables -w -t $t -X TRY; done", ns=site)
 
 
 def play():
     write(WANS)
+    time.sleep(2)  # for the carrier
     before = snapshot()
     began = time.monotonic()
     both("up", "-d")

@@ -1,0 +1,21 @@
+// The tables that iptables-nft makes with its built-in chains on first use and never
+// removes. A machine without them shall be without them again.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bondd/base/error.h"
+
+namespace bondd::rules {
+
+// Names of nf_tables' IPv4 tables. Fails where the kernel has no nf_tables, or without
+// CAP_NET_ADMIN.
+Result<std::vector<std::string>> nft_tables();
+
+// Deletes an IPv4 table whose chains are all built-in ones with the policy ACCEPT and without
+// rules; does nothing to any other. One transaction, and the kernel itself refuses it
+// (EBUSY, which is success here) when somebody adds a rule meanwhile. See nft(8).
+Result<> delete_unused_nft_table(const std::string& table);
+
+}  // namespace bondd::rules
