@@ -92,8 +92,8 @@ def rr_download(report):
     report.figure("one TCP download, both lines", one_download(report), "Mbit/s", least=3.55, by_hand="3.40 to 3.53")
     report.figure("one TCP upload", flow.measure(6, "cli", "srv", PEER, connects="sender"), "Mbit/s", least=3.3)
     report.figure("from the Internet to the LAN (NAT at the VPS)", flow.measure(6, "web", "pc", office.WEB), "Mbit/s", least=3.3)
-    report.check("a full-sized ping passes", office.full_sized_ping())
     report.figure("outer fragments sent meanwhile", lab.fragments() - before, most=1)
+    report.check("a full-sized ping passes", office.full_sized_ping())
     site.down()
 
 
@@ -166,6 +166,9 @@ def command(report):
     if report.option("up", "") == "by-hand":
         ByHand(lab)
     elif report.option("up", ""):
-        Site(lab, report).up()
+        site = Site(lab, report)
+        report.figure("up -d on both ends until traffic flows", site.up(), "s")
+        for side, said in site.said.items():
+            report.say(f"  {side}:\n    " + said.strip().replace("\n", "\n    "))
     done = subprocess.run(["sh", "-c", report.option("run", "ip -br -a addr")], stderr=subprocess.STDOUT)
     report.check("exit 0", done.returncode == 0, f"exit {done.returncode}")
