@@ -39,6 +39,8 @@ constexpr auto kQuietWithoutProbes = seconds(1);  // at least; else 3 ARP interv
 constexpr Duration kFirstHold = seconds(1), kMaxHold = seconds(30);
 constexpr Duration kFlapping = seconds(8);  // down again so soon after it came back: hold twice as long
 
+constexpr auto kSessionsLost = seconds(5);   // without a frame on any tunnel
+constexpr auto kRestartChance = seconds(8);  // to be heard, for who was just started
 constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60);
 
 std::uint32_t micros(TimePoint now) {
@@ -106,6 +108,7 @@ std::array<std::uint8_t, kProbeSize> render_probe(const Probe& probe) {
   }
   w.put(probe.hears);
   w.put(probe.ready);
+  w.put(probe.fresh);
   w.put(probe.stuck);
   return out;
 }
@@ -125,6 +128,7 @@ std::optional<Probe> parse_probe(std::span<const std::uint8_t> payload) {
   }
   probe.hears = r.get<std::uint64_t>();
   probe.ready = r.get<std::uint64_t>();
+  probe.fresh = r.get<std::uint64_t>();
   probe.stuck = r.get<std::uint64_t>();
   if (probe.role > 1 || probe.tunnel >= kMaxTunnels || probe.instance == 0) return std::nullopt;
   return probe;
@@ -319,6 +323,7 @@ void Liveness::handle_probe(TimePoint now, const std::string& tap, std::span<con
     peer_.sequence = probe->sequence;
     peer_.hears = probe->hears;
     peer_.ready = probe->ready;
+    peer_.fresh = probe->fresh;
     for (Path& each : paths_) {
       if (peer_bit(probe->stuck, each)) each.last_stuck = now;
     }
@@ -330,6 +335,7 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   Path* const path = find(tap);
   if (path == nullptr) return;
   path->started = now;
+  path->restart_at = std::max(path->restart_at, now + kRestartChance);
   path->heard_ever = false;
   path->probes_seen = 0;
   path->good_since.reset();
@@ -429,6 +435,7 @@ std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
   probe.hears = hears_bits(now);
   probe.ready = ready_bits();
   for (const Path& each : paths_) {
+    probe.fresh |= static_cast<std::uint64_t>(!each.heard_ever) << each.number;
     probe.stuck |= static_cast<std::uint64_t>(is_stuck(now, each)) << each.number;
   }
   return Transmit{path->tunnel.tap, render_probe(probe)};
@@ -441,10 +448,19 @@ std::optional<TunnelChange> Liveness::poll_change() {
   return first;
 }
 
+// We talk to an openvpn that is another one now: told on a tunnel that is heard, or guessed
+// when all have been silent.
+bool Liveness::lost_session(TimePoint now, const Path& path) const {
+  if (!options_.sessions || !path.heard_ever) return false;
+  if (now - peer_.last_frame > kSessionsLost) return true;
+  return peer_bit(peer_.fresh, path) && now - path.last_rx > kLeastMissed * interval_;
+}
+
 std::optional<std::string> Liveness::poll_restart(TimePoint now) {
   if (options_.role != model::Role::kClient) return std::nullopt;
   for (Path& path : paths_) {
-    if (now < path.restart_at) continue;
+    if (now < path.restart_at && !lost_session(now, path)) continue;
+    path.heard_ever = false;  // nothing of the next session
     path.restart_at = now + path.restart_pause;
     path.restart_pause = std::min(path.restart_pause * 2, kMaxRestart);
     return path.tunnel.tap;

@@ -30,7 +30,7 @@ namespace bondd::control {
 
 constexpr std::uint16_t kProbeEtherType = 0x88b5;  // IEEE 802 local experimental 1
 constexpr std::size_t kMaxTunnels = 64;            // bits of the bitmaps in a probe
-constexpr std::size_t kProbeSize = 64;
+constexpr std::size_t kProbeSize = 72;
 
 // A probe as it stands in a frame after the Ethernet header, big-endian.
 struct Probe {
@@ -44,6 +44,7 @@ struct Probe {
   std::uint32_t held_us = 0;          // since it got that one
   std::uint64_t hears = 0;            // bit n: the sender hears us on its tunnel n
   std::uint64_t ready = 0;            // bit n: and has done so for long enough to use it
+  std::uint64_t fresh = 0;            // bit n: its openvpn has not heard us since it was started
   std::uint64_t stuck = 0;            // bit n: its own openvpn leaves frames lying, silence is no death
   auto operator<=>(const Probe&) const = default;
 };
@@ -61,6 +62,7 @@ struct LivenessOptions {
   model::Role role = model::Role::kClient;
   Duration arp_interval = std::chrono::milliseconds(300);  // bond.arp_interval; probes go four times as often
   std::uint32_t instance = 1;                              // random, not 0
+  bool sessions = false;  // TLS: an openvpn that was started anew cannot read what the other one sends
 };
 
 enum class TunnelState : std::uint8_t {
@@ -112,8 +114,8 @@ class Liveness {
   };
   std::optional<Transmit> poll_transmit(TimePoint now);
   std::optional<TunnelChange> poll_change();
-  // A tunnel whose openvpn should be started anew: the client heard nothing for so long
-  // that the server may have forgotten the session, or the box its NAT entry.
+  // A tunnel whose openvpn should be started anew: the server's was, so that it does not know
+  // the session, or the client heard nothing for so long that this, or a new NAT entry, may help.
   std::optional<std::string> poll_restart(TimePoint now);
 
   // Taps that belong out of the bond now, for Facts::dead. Never all of them, and none when
@@ -165,7 +167,7 @@ class Liveness {
   struct Peer {
     bool probes = false;
     std::uint32_t instance = 0, previous_instance = 0, sequence = 0;
-    std::uint64_t hears = 0, ready = 0;
+    std::uint64_t hears = 0, ready = 0, fresh = 0;
     TimePoint last_probe, first_frame, last_frame;
     TimePoint alive_since;  // heard on some tunnel or other without a pause
     bool frame_ever = false;
@@ -195,6 +197,7 @@ class Liveness {
   [[nodiscard]] std::uint64_t ready_bits() const;
   [[nodiscard]] bool is_stuck(TimePoint now, const Path& path) const;
   void note_stuck(TimePoint now);
+  [[nodiscard]] bool lost_session(TimePoint now, const Path& path) const;
 
   LivenessOptions options_;
   Duration interval_;

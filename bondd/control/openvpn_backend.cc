@@ -53,7 +53,8 @@ class OpenVpnBackend : public Backend {
   OpenVpnBackend(const model::Config& config, BackendContext context)
       : context_(std::move(context)),
         config_(config),
-        liveness_(LivenessOptions{config.role, config.bond.arp_interval, random_instance()},
+        liveness_(LivenessOptions{config.role, config.bond.arp_interval, random_instance(),
+                                  config.openvpn.auth == model::OpenVpnAuth::kTls},
                   EventLoop::now()) {}
 
   Result<> init() {
@@ -249,8 +250,8 @@ class OpenVpnBackend : public Backend {
   // A handshake that got no answer, or a peer that went: openvpn ends so that it is started
   // with its rights again. Why is said by the tunnel's state.
   static bool ends_to_begin_anew(std::string_view last_line) {
-    return last_line.find("SIGTERM[soft,tls-error]") != std::string_view::npos ||
-           last_line.find("SIGTERM[soft,remote-exit]") != std::string_view::npos;
+    return last_line.find("tls-error") != std::string_view::npos ||
+           last_line.find("remote-exit") != std::string_view::npos;
   }
 
   // --- probes ---

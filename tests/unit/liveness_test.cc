@@ -35,7 +35,8 @@ class World {
     unsigned probes = 0;
   };
 
-  explicit World(unsigned tunnels = 2, TimePoint start = TimePoint(100s)) : now_(start) {
+  explicit World(unsigned tunnels = 2, TimePoint start = TimePoint(100s), bool sessions = false)
+      : now_(start), sessions_(sessions) {
     for (unsigned i = 1; i <= tunnels; ++i)
       tunnels_.push_back({"tap" + std::to_string(i), "wan" + std::to_string(i)});
     for (int end = 0; end < 2; ++end) start_end(end);
@@ -48,6 +49,7 @@ class World {
     LivenessOptions options;
     options.role = end == 0 ? model::Role::kClient : model::Role::kServer;
     options.instance = ++instances_;
+    options.sessions = sessions_;
     ends_[end].live = std::make_unique<Liveness>(options, now_);
     ends_[end].live->set_tunnels(now_, tunnels_);
     ends_[end].runs = true;
@@ -143,6 +145,7 @@ class World {
   }
 
   TimePoint now_;
+  bool sessions_;
   std::vector<Tunnel> tunnels_;
   End ends_[2];
   std::map<std::string, Line> lines_[2];
@@ -163,6 +166,7 @@ TEST(Probe, IsTheSameAfterRenderAndParse) {
   probe.held_us = 3;
   probe.hears = 0x8000000000000001;
   probe.ready = 2;
+  probe.fresh = 1ULL << 39U;
   probe.stuck = 1ULL << 40U;
   EXPECT_EQ(parse_probe(render_probe(probe)), probe);
 }
@@ -489,6 +493,31 @@ TEST(Liveness, AClientStartsASilentTunnelAnewNowAndThen) {
     EXPECT_FALSE(world.end(1).live->poll_restart(world.now())) << "the server waits for its client";
   }
   EXPECT_THAT(at, ElementsAre(15s, 30s, 60s, 120s));
+}
+
+TEST(Liveness, AClientAsksForANewSessionWhenItsServersOpenVpnIsANewOne) {
+  World world(2, TimePoint(100s), true);
+  world.run(5s);
+  EXPECT_FALSE(world.end(0).live->poll_restart(world.now()));
+  world.cut("tap2", true);  // neither understands the other any more
+  world.end(1).live->handle_restart(world.now(), "tap2");
+  world.run(500ms);
+  EXPECT_EQ(world.end(0).live->poll_restart(world.now()), "tap2");
+  world.end(0).live->handle_restart(world.now(), "tap2");
+  world.run(10s);
+  EXPECT_FALSE(world.end(0).live->poll_restart(world.now())) << "once is enough";
+}
+
+TEST(Liveness, AClientAsksForNewSessionsWhenAllIsSilent) {
+  World world(2, TimePoint(100s), true);
+  world.run(5s);
+  for (const char* tap : {"tap1", "tap2"}) world.cut(tap, true);
+  world.run(4s);
+  EXPECT_FALSE(world.end(0).live->poll_restart(world.now()));
+  world.run(2s);
+  EXPECT_EQ(world.end(0).live->poll_restart(world.now()), "tap1");
+  EXPECT_EQ(world.end(0).live->poll_restart(world.now()), "tap2");
+  EXPECT_FALSE(world.end(0).live->poll_restart(world.now()));
 }
 
 TEST(Liveness, ManyTunnelsAreWatchedAndTooManySurvive) {
