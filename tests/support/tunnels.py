@@ -155,8 +155,11 @@ class EngineEnd(End):
         self.configure(queue_length)
 
     def _listen(self):
-        for line in self.process.stdout:
-            self.incoming.put(json.loads(line))
+        try:
+            for line in self.process.stdout:
+                self.incoming.put(json.loads(line))
+        except ValueError:  # closed by Net's clean-up
+            pass
         self.incoming.put(None)
 
     def wait_for(self, wanted, timeout, what):
