@@ -19,6 +19,7 @@ constexpr std::uint8_t kProbeVersion = 1;
 
 constexpr auto kMinInterval = milliseconds(25), kMaxInterval = milliseconds(500);
 constexpr unsigned kTicksPerRound = 3;  // how often silence is looked at per probe interval
+constexpr unsigned kBusyRounds = 8;     // a busy tunnel gets every eighth
 constexpr unsigned kLoudRounds = 4;     // after a change every tunnel carries the news
 
 // How many probes may be lost in a row before it is no chance any more: with loss p the
@@ -368,24 +369,20 @@ void Liveness::handle_timeout(TimePoint now) {
   evaluate(now);
   if (now < next_round_) return;
   next_round_ = std::max(next_round_ + interval_, now + interval_ / 2);
-  queue_round(now);
+  queue_round();
 }
 
-// Which tunnels get a probe in this round. Data is as good a sign of life as a probe, so a
-// tunnel that carries and is busy is left alone; one of those that carry always takes the
-// view along.
-void Liveness::queue_round(TimePoint now) {
+// Which tunnels get a probe in this round. Data is as good a sign of life as a probe, and news
+// goes out at once, so a tunnel that carries and is busy is left alone but for the figures
+// of its round trip and loss: probes cost what they tell about, half a percent of a slow line.
+void Liveness::queue_round() {
   ++round_;
-  std::vector<Path*> carrying;
   for (Path& path : paths_) {
-    if (path.state == TunnelState::kUp) carrying.push_back(&path);
-    path.queued |= path.state != TunnelState::kUp || !path.busy || loud_rounds_ > 0;
+    const bool its_turn = (round_ + path.number) % kBusyRounds == 0;
+    path.queued |= path.state != TunnelState::kUp || !path.busy || loud_rounds_ > 0 || its_turn;
     path.busy = false;
   }
-  if (!carrying.empty()) carrying[round_ % carrying.size()]->queued = true;
   if (loud_rounds_ > 0) --loud_rounds_;
-  announced_hears_ = hears_bits(now);
-  announced_ready_ = ready_bits();
 }
 
 std::uint64_t Liveness::hears_bits(TimePoint now) const {
@@ -403,12 +400,17 @@ std::uint64_t Liveness::ready_bits() const {
   return bits;
 }
 
+std::uint64_t Liveness::stuck_bits(TimePoint now) const {
+  std::uint64_t bits = 0;
+  for (const Path& path : paths_) bits |= static_cast<std::uint64_t>(is_stuck(now, path)) << path.number;
+  return bits;
+}
+
 // The peer waits for news: they go out at once and on all tunnels, not with the next round.
 void Liveness::announce(TimePoint now) {
-  const std::uint64_t hears = hears_bits(now), ready = ready_bits();
-  if (hears == announced_hears_ && ready == announced_ready_) return;
-  announced_hears_ = hears;
-  announced_ready_ = ready;
+  const Announced latest{hears_bits(now), ready_bits(), stuck_bits(now)};
+  if (latest == announced_) return;
+  announced_ = latest;
   loud_rounds_ = kLoudRounds;
   for (Path& path : paths_) path.queued = true;
 }
@@ -434,9 +436,9 @@ std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
   }
   probe.hears = hears_bits(now);
   probe.ready = ready_bits();
+  probe.stuck = stuck_bits(now);
   for (const Path& each : paths_) {
     probe.fresh |= static_cast<std::uint64_t>(!each.heard_ever) << each.number;
-    probe.stuck |= static_cast<std::uint64_t>(is_stuck(now, each)) << each.number;
   }
   return Transmit{path->tunnel.tap, render_probe(probe)};
 }

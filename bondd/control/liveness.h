@@ -173,6 +173,11 @@ class Liveness {
     bool frame_ever = false;
   };
 
+  struct Announced {
+    std::uint64_t hears = 0, ready = 0, stuck = 0;
+    bool operator==(const Announced&) const = default;
+  };
+
   Path* find(const std::string& tap);
   [[nodiscard]] const Path* find(const std::string& tap) const;
   [[nodiscard]] Duration silence_limit(const Path& path) const;
@@ -184,7 +189,7 @@ class Liveness {
   void measure(TimePoint now, Path& path, const Probe& probe);
   void note_frame(TimePoint now, Path& path);
   void forgive_our_own_delay(TimePoint now);
-  void queue_round(TimePoint now);
+  void queue_round();
   void evaluate(TimePoint now);
   void judge(TimePoint now, Path& path, bool alive);
   void judge_without_probes(TimePoint now, Path& path);
@@ -195,6 +200,7 @@ class Liveness {
   void choose_dead();
   [[nodiscard]] std::uint64_t hears_bits(TimePoint now) const;
   [[nodiscard]] std::uint64_t ready_bits() const;
+  [[nodiscard]] std::uint64_t stuck_bits(TimePoint now) const;
   [[nodiscard]] bool is_stuck(TimePoint now, const Path& path) const;
   void note_stuck(TimePoint now);
   [[nodiscard]] bool lost_session(TimePoint now, const Path& path) const;
@@ -208,7 +214,7 @@ class Liveness {
   std::vector<TunnelChange> changes_;
   TimePoint next_tick_, next_round_;
   std::uint32_t sequence_ = 0;
-  std::uint64_t announced_hears_ = 0, announced_ready_ = 0;
+  Announced announced_;
   unsigned round_ = 0, loud_rounds_ = 0;
 };
 
