@@ -1,4 +1,5 @@
 """An office in `cli` and its VPS in `srv`, from the very files of examples/, and what bondd does with them."""
+import dataclasses
 import json
 import os
 import pathlib
@@ -8,11 +9,24 @@ import signal
 import subprocess
 import time
 
-from office import sh
+from office import EQUAL, Office, sh
 
 PEER, OFFICE = "172.16.16.1", "172.16.16.2"
 SIDES = {"office": "cli", "vps": "srv"}  # site, namespace
 PROGRAMS = ("bondd", "bondd-engine", "openvpn")
+
+
+def build_office(report, lines=None):
+    """An office on these lines (EQUAL, without); the options limit=PACKETS and boxes=devices vary it."""
+    limit = report.option("limit", 0)
+    lines = [dataclasses.replace(line, limit=limit or line.limit) for line in lines or EQUAL]
+    return Office(lines, report.option("boxes", "one-lan"))
+
+
+def build(report, lines=None):
+    """An office, and the files of a site in it: (lab, site)."""
+    lab = build_office(report, lines)
+    return lab, Site(lab, report)
 
 
 class Site:

@@ -51,7 +51,8 @@ class Report:
         mark = "" if not bar else "ok" if good else "MISSED"
         hand = f"  (by hand {by_hand})" if by_hand else ""
         print(f"  {what:<58} {shown:>8} {unit:<7} {bar:<10} {mark}{hand}", flush=True)
-        self.figures.append({"what": what, "value": value, "unit": unit, "least": least, "most": most, "met": good})
+        self.figures.append({"what": what, "value": value, "unit": unit, "least": least, "most": most, "met": good,
+                             "speed": value is not None and unit in ("s", "ms", "Mbit/s")})
         return good
 
     def check(self, what, good, why=""):

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import office
-from bondd_site import SIDES, Site, snapshot
+from bondd_site import SIDES, build, snapshot
 from office import udp_socket
 from scenarios import scenario
 from scenarios_clean import compare
@@ -36,8 +36,7 @@ def refuses(report, site, what, side, words, code=1, before=None, command=None, 
 @scenario("mistakes", limit=150)
 def mistakes(report):
     """a port in use, openvpn missing, no privileges, no such name, no such device, a bad file"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     before = snapshot()
     taken = udp_socket("srv", (office.SERVER, 1194))
     refuses(report, site, "port in use", "vps", ["1194"], before=before)
@@ -70,8 +69,7 @@ def mistakes(report):
 @scenario("wrong-key", limit=90)
 def wrong_key(report):
     """the two ends have different keys: neither comes up, both say why, nothing is left"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     office.sh(f"openvpn --genkey secret {site.files['office'].parent}/bond.key")
     site.write("office", "bond.password", "another password\n")
     before = snapshot()
@@ -85,8 +83,7 @@ def wrong_key(report):
 @scenario("server-away", limit=90)
 def server_away(report):
     """the VPS does not answer: up -d gives up in its time, says so, and leaves nothing"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     before = snapshot()
     refuses(report, site, "no VPS", "office", ["203.0.113.10", "answer", "no traffic", "within", "not come up"], before=before)
 
@@ -96,8 +93,7 @@ def no_bonding(report):
     """a kernel without the bonding module: said before anything is touched"""
     if not os.path.exists("/.machine"):
         raise RuntimeError("only in a kernel of its own (--no-direct): this one's bonding module is the machine's")
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     office.sh("rmmod bonding; rm /lib/modules/$(uname -r)")
     before = snapshot()
     refuses(report, site, "no bonding", "office", ["bonding"], before=before)

@@ -5,7 +5,7 @@ import time
 import flow
 import office
 from scenarios import scenario
-from bondd_site import PEER, Site, difference, snapshot
+from bondd_site import PEER, Site, build, difference, snapshot
 
 ADMIN_BEFORE = {
     "cli": ["{ipt} -N ADMIN", "{ipt} -A FORWARD -j ADMIN", "{ipt} -A ADMIN -s 10.9.9.9 -j DROP", "{ipt} -A INPUT -p tcp --dport 9 -j ACCEPT",
@@ -42,8 +42,7 @@ def compare(report, what, before):
 @scenario("clean", limit=150)
 def clean(report):
     """before up against after down, and after kill -9 of everything and down: identical"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     before = snapshot()
     report.figure("up -d on both ends until traffic flows", site.up(), "s", most=6.0)
     report.check("the two sites' processes run", site.processes())
@@ -83,8 +82,7 @@ def admins_own(report):
 @scenario("twice", limit=120)
 def twice(report):
     """up twice, status, Ctrl-C, SIGTERM: each ends in a known state"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     before = snapshot()
     site.up()
     again = site.run("office", "up", "-d", str(site.files["office"]))
@@ -111,8 +109,7 @@ def twice(report):
 @scenario("openvpn-killed", limit=90)
 def openvpn_killed(report):
     """an openvpn is killed in the middle of a download: it comes back by itself"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     site.up()
     running = flow.Flow("srv", "cli", PEER)
     time.sleep(4)

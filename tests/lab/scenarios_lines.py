@@ -4,7 +4,7 @@ import time
 
 import flow
 import office
-from bondd_site import PEER, Site
+from bondd_site import PEER, build
 from scenarios import scenario
 
 
@@ -36,8 +36,7 @@ def both_carry(lab, seconds=3):
 @scenario("pppoe", limit=120)
 def pppoe(report):
     """lines with an MTU of 1492: no outer fragment, and full-sized packets pass"""
-    lab = office.Office([dataclasses.replace(line, mtu=1492) for line in office.EQUAL], report.option("boxes", "one-lan"))
-    site = Site(lab, report)
+    lab, site = build(report, [dataclasses.replace(line, mtu=1492) for line in office.EQUAL])
     site.up()
     before = lab.fragments()
     rate = flow.measure(8, "web", "pc", office.WEB)
@@ -50,8 +49,7 @@ def pppoe(report):
 @scenario("new-address", limit=120)
 def new_address(report):
     """box 2 gets a new address from its provider: the line carries again by itself"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     site.up()
     office.ip_batch(["addr del 198.51.102.2/24 dev wan", "addr add 198.51.102.77/24 dev wan", "route replace default via 198.51.102.1"], "box2")
     changed = time.monotonic()
@@ -66,8 +64,7 @@ def new_address(report):
 @scenario("dead-at-start", limit=120)
 def dead_at_start(report):
     """the first line is dead when the site comes up: the other one carries, and the first joins later"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     lab.cut(1)
     report.figure("up -d until traffic flows on line 2 alone", site.up(), "s", most=15.0)
     report.check("status: degraded", site.status()["state"] == "degraded", site.status())
@@ -82,8 +79,7 @@ def dead_at_start(report):
 @scenario("vps-restart", limit=120)
 def vps_restart(report):
     """the VPS's bondd stops and starts again: the office comes back by itself"""
-    lab = office.Office()
-    site = Site(lab, report)
+    lab, site = build(report)
     site.up()
     site.run("vps", "down", str(site.files["vps"]))
     gone = until(10, lambda: site.status()["state"] == "down")

@@ -4,7 +4,7 @@ import threading
 import time
 
 import office
-from bondd_site import PEER, Site
+from bondd_site import PEER, build
 from office import in_ns, udp_socket
 from scenarios import scenario
 
@@ -77,8 +77,7 @@ def ask(ns, proto, address, port, tries=3):
 @scenario("steering", limit=120)
 def steering(report):
     """a game's ports by policy, from the LAN and from the machine: all packets by the chosen box, replies too"""
-    lab = office.Office(boxes=report.option("boxes", "one-lan"))
-    site = Site(lab, report)
+    lab, site = build(report)
     site.up()
     for proto, port in GAMES + OUTSIDE:
         echo("web", proto, port)
@@ -101,8 +100,7 @@ def steering(report):
 @scenario("forward", limit=120)
 def forward(report):
     """port 80 at the VPS's address from an Internet host to the office; the client's address kept"""
-    lab = office.Office(boxes=report.option("boxes", "one-lan"))
-    site = Site(lab, report)
+    lab, site = build(report)
     site.edit("vps", 'to    = "172.16.16.2:80"',
               'to = "172.16.16.2:80"\n\n[[forward]]\nproto = "tcp"\nport = "8080"\nto = "192.168.1.10:8080"\n\n'
               '[[forward]]\nproto = "udp"\nport = "5353"\nto = "192.168.1.10:5353"')
