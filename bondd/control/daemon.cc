@@ -251,13 +251,15 @@ void Daemon::report_pass(const Pass& pass, Cause cause, Duration took) {
     repairs_since_ = EventLoop::now();
   }
   for (const model::Step& step : pass.steps) {
-    const std::string line = plan::describe(step);
+    const bool firewall = std::holds_alternative<model::InstallFirewall>(step);
+    const std::string line =
+        firewall ? fmt::format("iptables chains BONDD-*-{}", options_.config.site) : plan::describe(step);
     const int times = ++repairs_[line];
-    if (times < kRepairsSaid) log_.info(line);
+    if (times < kRepairsSaid) log_.info(fmt::format("put right: {}", line));
     if (times == kRepairsSaid) {
       log_.warning(
-          fmt::format("{} (for the third time: another program keeps undoing it; with systemd-networkd, set "
-                      "ManageForeignRoutes=no and ManageForeignRoutingPolicyRules=no)",
+          fmt::format("put right for the third time: {}; another program keeps undoing it (with "
+                      "systemd-networkd, set ManageForeignRoutes=no and ManageForeignRoutingPolicyRules=no)",
                       line));
     }
   }

@@ -387,8 +387,8 @@ class MlvpnBackend : public Backend {
         context_.changed();
         return;
       case ipc::EngineEvent::Kind::kPeerMoved:
-        context_.log->info(fmt::format("{}: the peer sends from another address now{}", event.link,
-                                       event.reason.empty() ? "" : " (" + event.reason + ")"));
+        context_.log->info(fmt::format(
+            "{}: {}", event.link, event.reason.empty() ? "the peer sends from a new address" : event.reason));
         return;
       case ipc::EngineEvent::Kind::kResolve:
         context_.resolve();

@@ -151,6 +151,29 @@ def build():
     sh("ip route add default via 10.99.1.1", ns="office")
 
 
+def carries():
+    return subprocess.run(["ip", "netns", "exec", NAMES["office"], "ping", "-nqc3", "-i0.2", "-W2", PEER],
+                          capture_output=True).returncode == 0
+
+
+def repairs():
+    """What others take away comes back: rules and routes in a moment, chains within 10 s, a whole device too."""
+    def all_rules():
+        return sh("ip rule; ip route show table all proto 98; iptables-save | sed '/^#/d;s,\\[.*,,'", ns="office")
+
+    whole = all_rules()
+    sh("ip rule del pref 5290; ip rule del pref 5202; ip route flush table all proto 98", ns="office")
+    sh("iptables -w -F BONDD-FWD-office; iptables -w -D INPUT -j BONDD-IN-office", ns="office")
+    wait_for("rules, routes and chains are put back", lambda: all_rules() == whole, 20)
+    sh("ip link del bond0", ns="office")
+    wait_for("a deleted bond0 is made anew and carries", lambda: "up" in states().values() and carries(), 20)
+    wait_for("with all that led through it", lambda: all_rules() == whole, 20)
+    sh("ip addr del 10.99.2.2/24 dev dsl2; ip addr add 10.99.2.7/24 dev dsl2", ns="office")
+    wait_for("a WAN with a new address leaves by it", lambda: "src 10.99.2.7" in all_rules(), 10)
+    wait_for("both WANs up", lambda: states() == {"ovh": "up", "orange": "up"}, 20)
+    sh("ip addr del 10.99.2.7/24 dev dsl2; ip addr add 10.99.2.2/24 dev dsl2", ns="office")
+
+
 def play():
     write(WANS)
     time.sleep(2)  # for the carrier
@@ -188,13 +211,13 @@ def play():
           bad.returncode == 1 and "moode" in bad.stderr and states() == {"ovh": "up", "orange": "up"}, bad.stderr)
     write(WANS, password="another password")
 
+    repairs()
     ours = engines("office")
     for pid in ours:
         os.kill(int(pid), signal.SIGKILL)
     check("the engine was killed", len(ours) == 1, ours)
     wait_for("the engine comes back, both WANs up", lambda: states() == {"ovh": "up", "orange": "up"})
-    check("a ping passes", subprocess.run(["ip", "netns", "exec", NAMES["office"], "ping", "-nqc3", "-i0.2", PEER],
-                                          capture_output=True).returncode == 0)
+    check("a ping passes", carries())
     both("down")
     after = snapshot()
     for site in NAMES:
