@@ -94,8 +94,8 @@ class Screen:
             about = f"{line['rate']:g} Mbit/s {line['delay']}"
             rows.append(f"  {COLOURS[number]}{name:<9}{PLAIN}{DIM}{about:<17}{PLAIN}{bar(rates[number], COLOURS[number])}  {rates[number]:4.2f} Mbit/s {shown}")
         rows.append(f"  {BOLD}{'download':<9}{PLAIN}{DIM}{'one TCP flow':<17}{PLAIN}{bar(payload, GREEN)}  {BOLD}{payload:4.2f}{PLAIN} Mbit/s")
-        history = [s[3] or 0.0 for s in story.samples][-4 * 76::4]
-        rows += ["", f"  {spark(history, GREEN)}", ""]
+        history = [s[3] or 0.0 for s in story.samples][-4 * 67::4]
+        rows += ["", f"  {DIM}so far{PLAIN}   {spark(history, GREEN)}", ""]
         for name in STEPS:
             if step := story.steps.get(name):
                 rows.append("  " + self.step_row(step))
@@ -105,7 +105,7 @@ class Screen:
         if step["to"] is None:
             return f"{BOLD}▶ {step['title']}{PLAIN}"
         sign = f"{GREEN}✓{PLAIN}" if step["good"] else f"{RED}✗{PLAIN}"
-        return f"{sign} {step['title']:<50} {BOLD}{step['outcome']}{PLAIN}"
+        return f"{sign} {step['title']:<52} {BOLD}{step['outcome']}{PLAIN}"
 
     def plain(self):
         for name, step in self.story.steps.items():
@@ -144,7 +144,7 @@ plot "{data}" using 1:2 with filledcurves y1=0 lc "#2a7fd0" title "line ovh: {on
      "" using 1:2:($2+$3) with filledcurves lc "#f28c28" title "line orange: {two}", \\
      "" using 1:4 with lines lw 3 lc "#14663a" title "the download"
 """
-LABELS = {"ovh": "ovh alone", "orange": "orange alone", "up": "bondd up", "both": "both lines, one TCP download",
+LABELS = {"ovh": "ovh alone", "orange": "orange alone", "up": "bondd up", "both": "both lines, one flow",
           "cut": "orange is cut", "back": "orange is back", "down": "bondd\\ndown"}
 SHADES = {"cut": "#fbe1de", "up": "#eef1f4", "down": "#eef1f4"}
 
@@ -193,10 +193,13 @@ def main():
         story.hear(said)
         screen.draw()
     screen.draw(force=True)
+    rate = {name: step.get("rate") or 0 for name, step in story.steps.items()}
+    if rate.get("both"):
+        print(f"\n  One download: {max(rate['ovh'], rate['orange']):.2f} Mbit/s on the better line, {rate['both']:.2f} Mbit/s on both.")
     passed = bool(story.result and story.result["passed"])
     if story.samples and shutil.which("gnuplot"):
         plot(story, options.plot)
-        print(f"\n  The plot: {options.plot}")
+        print(f"  The plot: {options.plot}")
     if not passed:
         print("\nThe demo did not go as it should:\n  " + "\n  ".join(story.words[-40:]))
     return 0 if passed else 1

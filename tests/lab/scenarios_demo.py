@@ -44,6 +44,8 @@ class Clock:
                     record(states={w["name"]: w["state"] for w in self.site.status()["wans"]})
                 except Exception as e:  # a daemon that ends just now; the table shows it as unknown
                     record(states={name: "?" for name in WANS}, why=str(e))
+            else:
+                record(states={})
             time.sleep(1)
 
     def stop(self):
