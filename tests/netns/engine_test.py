@@ -72,6 +72,12 @@ class Tunnel(NetCase):
         self.assert_carries(client, server)
         self.assertGreater(iperf(self.net, client, server, 1)["gbps"], 0.004)
 
+    def test_a_tun_without_virtio_headers(self):
+        client, server = self.pair(options=["--no-vnet"])
+        self.assertEqual(client.reports[0]["tun"], "none")
+        self.assert_carries(client, server)
+        self.assertGreater(iperf(self.net, client, server, 1)["gbps"], 0.004)
+
     def test_ipv6_inside(self):
         client, server = self.pair()
         for end, host in ((client, 1), (server, 2)):
@@ -98,7 +104,7 @@ class Tunnel(NetCase):
             self.net.run(space, "tc", "qdisc", "add", "dev", self.devices[0], "root", "tbf", "rate", "50mbit",
                          "burst", "20000", "limit", "4000000")
         self.networks = self.networks[:1]
-        client, server = self.pair(link_options=",sndbuf=40000")
+        client, server = self.pair(link_options=",sndbuf=40000", options=["--no-repair"])
         result = iperf(self.net, client, server, 2)
         self.assertGreater(result["gbps"], 0.004)
         counters = client.status()["counters"]

@@ -3,7 +3,7 @@
 // lines, and obeys commands on standard input.
 //
 //   engine_runner --engine PATH --role client|server --tun NAME [--tap] [--mtu N]
-//                 --password TEXT [--clear] [--no-reorder] [--no-repair] [--no-offloads]
+//                 --password TEXT [--clear] [--no-reorder] [--no-repair] [--no-offloads] [--no-vnet]
 //                 --link NAME,LOCAL_IP,LOCAL_PORT[,REMOTE_IP,REMOTE_PORT][,key=value…]
 //
 // Keys of a link: upload=20mbit weight=2 timeout=2s loss=25 latency=300ms
@@ -11,8 +11,10 @@
 // status, password TEXT, remove NAME, add LINK, update LINK, remote NAME IP PORT,
 // rebind LINK (a new socket for it), stop. Ends with the engine's exit status, or
 // 128 + the signal that killed it.
+#include <fcntl.h>
 #include <getopt.h>
 #include <linux/if.h>
+#include <linux/if_tun.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -120,9 +122,20 @@ void set_mtu(const std::string& device, int mtu) {
   if (ioctl(any.get(), SIOCSIFMTU, &request) != 0) die("set the MTU: " + std::string(std::strerror(errno)));
 }
 
+// A tun as an old kernel makes it: packets without a virtio header.
+UniqueFd open_bare_tun(const std::string& name) {
+  UniqueFd fd(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
+  ifreq request{};
+  std::snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name.c_str());
+  request.ifr_flags = IFF_TUN | IFF_NO_PI;
+  if (!fd || ioctl(fd.get(), TUNSETIFF, &request) != 0) die("create " + name + ": " + std::strerror(errno));
+  return fd;
+}
+
 struct Arguments {
   std::string engine, user, tun = "bond0", password;
   bool tap = false;
+  bool vnet = true;
   int mtu = 1400;
   ipc::EngineStart start;
   std::vector<LinkArgument> links;
@@ -133,7 +146,8 @@ Arguments parse_arguments(int argc, char** argv) {
       {"engine", 1, nullptr, 'e'},      {"role", 1, nullptr, 'r'},       {"tun", 1, nullptr, 't'},
       {"tap", 0, nullptr, 'T'},         {"mtu", 1, nullptr, 'm'},        {"password", 1, nullptr, 'p'},
       {"clear", 0, nullptr, 'c'},       {"no-reorder", 0, nullptr, 'R'}, {"no-repair", 0, nullptr, 'P'},
-      {"no-offloads", 0, nullptr, 'O'}, {"link", 1, nullptr, 'l'},       {"user", 1, nullptr, 'u'},
+      {"no-offloads", 0, nullptr, 'O'},
+                            {"no-vnet", 0, nullptr, 'V'}, {"link", 1, nullptr, 'l'},       {"user", 1, nullptr, 'u'},
       {nullptr, 0, nullptr, 0}};
   Arguments arguments;
   for (int letter = 0; (letter = getopt_long(argc, argv, "", options, nullptr)) != -1;) {
@@ -167,6 +181,9 @@ Arguments parse_arguments(int argc, char** argv) {
         break;
       case 'O':
         arguments.start.offloads = false;
+        break;
+      case 'V':
+        arguments.vnet = false;
         break;
       case 'u':
         arguments.user = optarg;
@@ -257,7 +274,8 @@ int main(int argc, char** argv) {
   action.sa_handler = [](int) { stopped = 1; };
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
-  const UniqueFd tun = must(mlvpn::open_tun(arguments.tun, arguments.tap));
+  const UniqueFd tun =
+      arguments.vnet ? must(mlvpn::open_tun(arguments.tun, arguments.tap)) : open_bare_tun(arguments.tun);
   set_mtu(arguments.tun, arguments.mtu);
   std::vector<UniqueFd> sockets;
   std::vector<int> fds;

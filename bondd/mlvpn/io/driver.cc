@@ -154,8 +154,12 @@ void Driver::wait() {
   }
 }
 
+// Each turn another path comes first, so that none goes short when the receive
+// memory does not do for all.
 void Driver::receive(TimePoint now) {
-  for (const LinkId id : path_ids_) {
+  ++turns_;
+  for (std::size_t i = 0; i < path_ids_.size(); ++i) {
+    const LinkId id = path_ids_[(turns_ + i) % path_ids_.size()];
     Path& path = *paths_[id];
     if (!path.readable || arena_.free_slabs() < UdpSocket::kReceiveWithGro) continue;
     path.readable = false;  // epoll says it again while there is more

@@ -95,6 +95,7 @@ class Driver {
   DriverCounters counters_;
 
   ReceiveArena arena_;
+  std::size_t turns_ = 0;
   TunReader reader_;
   bool tun_gone_ = false;
 
