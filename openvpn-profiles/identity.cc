@@ -29,7 +29,7 @@ using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 using Certificate = std::unique_ptr<X509, Free<X509_free>>;
 using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
 
-constexpr long kDay = 24 * 3600;
+constexpr long kDay = 24L * 3600;
 constexpr long kYears = 30;
 
 tl::unexpected<Error> openssl_failure(std::string_view what) {

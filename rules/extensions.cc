@@ -22,7 +22,7 @@ using Words = std::vector<std::string>;
 
 std::jmp_buf give_up;  // libxtables wants to exit where it cannot go on; it comes back here instead
 
-[[noreturn]] void on_error(xtables_exittype /*status*/, const char* /*format*/, ...) {
+__attribute__((noreturn)) void on_error(xtables_exittype /*status*/, const char* /*format*/, ...) {
   std::longjmp(give_up, 1);
 }
 

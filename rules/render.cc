@@ -180,7 +180,7 @@ Result<std::string> render_restore(const Firewall& firewall) {
   if (auto checked = check_names(firewall); !checked) return tl::make_unexpected(checked.error());
   std::string text;
   for (const Table& table : firewall.tables) {
-    const auto chains = render_chains(table);
+    auto chains = render_chains(table);
     if (!chains) return chains;
     if (!chains->empty()) text += in_table(table.name, *chains);
   }
@@ -204,7 +204,7 @@ Result<std::string> render_install(const Firewall& firewall, const std::vector<S
   if (auto checked = check_names(firewall); !checked) return tl::make_unexpected(checked.error());
   std::string text;
   for (const Table& table : firewall.tables) {
-    const auto chains = render_chains(table);
+    auto chains = render_chains(table);
     if (!chains) return chains;
     const SavedTable* saved = find_table(there, table.name);
     std::string lines = *chains;
