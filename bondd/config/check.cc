@@ -29,6 +29,7 @@ class Rules {
       : sections_(sections), config_(config), purpose_(purpose), report_(report) {}
 
   void run() {
+    check_ipv4();
     check_server();
     check_bond();
     check_wans();
@@ -69,6 +70,38 @@ class Rules {
     }
   }
 
+  // Inside the bond and towards the boxes bondd sets IPv4 routes and rules only. What
+  // would be left without them is refused, not ignored.
+  void check_ipv4() {
+    const auto refuse = [&](Position at, std::string_view what) {
+      report_.error(at, fmt::format("{} is IPv6, which bondd does not carry yet; write an IPv4 one", what));
+    };
+    const auto own = sections_.bond.get<IpPrefix>("address");
+    if (own && !own->address.is_v4()) refuse(sections_.bond.at("address"), "address");
+    for (const Section& wan : sections_.wans) {
+      const auto gateway = wan.get<IpAddress>("gateway");
+      if (gateway && !gateway->is_v4()) refuse(wan.at("gateway"), "gateway");
+    }
+    if (const auto networks = sections_.routes.get<std::vector<IpPrefix>>("through_bond")) {
+      const Node& array = sections_.routes.node().find("through_bond")->value;
+      for (std::size_t i = 0; i < networks->size(); ++i) {
+        if (!(*networks)[i].address.is_v4()) refuse(array.items[i].position, in_quotes(array.items[i].text));
+      }
+    }
+    for (const Section& policy : sections_.policies) {
+      for (const Section& match : matches_of(policy)) {
+        for (const std::string_view key : {"source", "destination"}) {
+          const auto prefix = match.get<IpPrefix>(key);
+          if (prefix && !prefix->address.is_v4()) refuse(match.at(key), key);
+        }
+      }
+    }
+    for (const Section& forward : sections_.forwards) {
+      const auto target = forward.get<Target>("to");
+      if (target && !target->address.is_v4()) refuse(forward.at("to"), "to");
+    }
+  }
+
   void check_server() {
     const auto address = sections_.server.get<std::string>("address");
     if (!address) return;
@@ -76,6 +109,12 @@ class Rules {
     if (is_client() && ip && ip->is_unspecified()) {
       report_.error(sections_.server.at("address"),
                     fmt::format("address = {} is nobody's; write the VPS's address", in_quotes(*address)));
+    }
+    if (is_client() && ip && !ip->is_v4()) {
+      report_.warning(
+          sections_.server.at("address"),
+          "tunnels are led to their boxes by IPv4 only; to an IPv6 address they all leave by this "
+          "machine's own route");
     }
     if (is_server() && !ip) {
       report_.error(
@@ -107,12 +146,7 @@ class Rules {
   void check_bond_address(const IpPrefix& own) {
     const Section& bond = sections_.bond;
     const auto peer = bond.get<IpAddress>("peer");
-    if (!own.address.is_v4() && backend_is("openvpn-bond")) {
-      report_.error(bond.at("address"),
-                    "openvpn-bond needs an IPv4 address here, for its ARP monitor; "
-                    "IPv6 addresses work with backend = \"mlvpn\"");
-      return;
-    }
+    if (!own.address.is_v4()) return;  // check_ipv4() says so
     if (own.length == own.address.bits()) {
       report_.error(
           bond.at("address"),
@@ -318,7 +352,6 @@ class Rules {
     }
     for (const Section& policy : sections_.policies) {
       check_policy_wan(policy, names);
-      for (const Section& match : matches_of(policy)) check_families(match);
     }
   }
 
@@ -330,14 +363,6 @@ class Rules {
                   meant.empty()
                       ? fmt::format("there is no WAN {}; known: {}", in_quotes(*wan), fmt::join(names, ", "))
                       : fmt::format("there is no WAN {}; did you mean \"{}\"?", in_quotes(*wan), meant));
-  }
-
-  void check_families(const Section& match) {
-    const auto source = match.get<IpPrefix>("source"), destination = match.get<IpPrefix>("destination");
-    if (!source || !destination || source->address.family() == destination->address.family()) return;
-    report_.error(match.at("destination"),
-                  "source and destination are of two families, IPv4 and IPv6; no packet "
-                  "has both");
   }
 
   void check_forwards() {

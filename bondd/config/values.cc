@@ -158,7 +158,7 @@ Parsed parse_network(const Key& key, const Node& node) {
     return no(fmt::format("{}: {} {}; {}", key.name, shown(node), why, with_example(key)));
   };
   if (node.kind != Node::Kind::kText) return bad("is not a network in quotes");
-  if (node.text == "default") return bad("is not known; everything is \"0.0.0.0/0\" (and \"::/0\")");
+  if (node.text == "default") return bad("is not known; everything is \"0.0.0.0/0\"");
   const Result<IpPrefix> prefix = parse_prefix(node.text);
   if (!prefix) return bad("is not a network");
   if (prefix->network() != *prefix) {

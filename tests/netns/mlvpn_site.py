@@ -134,7 +134,7 @@ def engines(site):
 
 
 def snapshot():
-    return {site: sh("ip -o link | sed 's/ state [A-Z]*//'; ip -o addr | sed 's/valid_lft.*//'; ip rule; ip route show table all | "
+    return {site: sh("ip -o link | sed 's/ state [A-Z]*//; s/NO-CARRIER,//; s/,LOWER_UP//'; ip -o addr | sed 's/valid_lft.*//'; ip rule; ip route show table all | "
                      "sed 's/ expires .*//'; iptables-save | sed '/^#/d;s,\[.*,,'; sysctl -a 2>/dev/null | grep -E 'conf.*(rp_filter|"
                      "redirects|forward)|ip_forward'", ns=site) for site in NAMES}
 

@@ -135,7 +135,7 @@ timeout = "5s"
 loss_tolerance = 12.5
 latency_tolerance = "1s"
 [routes]
-through_bond = ["0.0.0.0/0", "::/0"]
+through_bond = ["0.0.0.0/0", "10.0.0.0/8"]
 [mlvpn]
 password_file = "bond.password"
 cleartext_data = true
