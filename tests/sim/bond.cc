@@ -32,6 +32,8 @@ class End final : public PacketSink, public Actor {
       mlvpn::LinkConfig link;
       link.name.assign(1, static_cast<char>('A' + i));
       link.upload = i == 0 ? options.rate_a : options.rate_b;
+      // An upstream program at the office's end sends its packets in turn.
+      if (!server && !options.bondd_peer) link.weight = 1;
       if (!server) link.remote = endpoint(i, true, static_cast<std::uint16_t>(5080 + i));
       engine_.add_link(events.now(), link);
     }

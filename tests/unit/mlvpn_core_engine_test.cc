@@ -316,16 +316,18 @@ struct Upstream : Rig {
         if (link == 0 || second_line) receive(link, kServers[link], d);
       }
       from_tun(text("ack"));
-      for (const Sent& s : sent) echo[s.link] = decode(s.bytes)->timestamp;
+      if (scanned > sent.size()) scanned = 0;
+      for (; scanned < sent.size(); ++scanned) echo[sent[scanned].link] = decode(sent[scanned].bytes)->timestamp;
       run_for(1ms);
     }
   }
+  std::size_t scanned = 0;  // of `sent`: each timestamp is echoed once
   std::uint16_t echo[2] = {0xffff, 0xffff};
 };
 
 TEST(Engine, ADeadLinesLinkIsTakenFromAnUpstreamServerOverALivingLine) {
   Upstream rig;
-  rig.flow(500, true);
+  rig.flow(1500, true);
   ASSERT_EQ(rig.state(1), LinkState::kUp);
   rig.sent.clear();
   const TimePoint cut_at = rig.now;
@@ -355,6 +357,30 @@ TEST(Engine, ADeadLinesLinkIsTakenFromAnUpstreamServerOverALivingLine) {
   EXPECT_GE(auths, 1);
   rig.receive(1, kServers[1], rig.peer[1].make(kAuthOk, text("OK")));
   EXPECT_EQ(rig.state(1), LinkState::kUp);
+}
+
+TEST(Engine, AnUpstreamServerThatPrefersOneLinkIsNotTakenForDeadAgainAndAgain) {
+  Upstream rig;
+  int ups = 0;
+  for (int second = 0; second < 20; ++second) {
+    rig.flow(200, true);    // both links
+    rig.events.clear();
+    rig.flow(800, false);   // one, the other is only kept alive
+    if (rig.state(1) == LinkState::kStarting) {
+      rig.receive(1, kServers[1], rig.peer[1].make(kAuthOk, text("OK")));
+      ++ups;
+    }
+    rig.receive(1, kServers[1], rig.peer[1].make(kKeepalive));
+  }
+  EXPECT_LE(ups, 4);
+}
+
+TEST(Engine, WhatWaitsBehindAHoleSurvivesTheRound) {
+  Upstream rig;
+  rig.receive(0, kServers[0], rig.peer[0].make(kData, text("a"), 0));
+  rig.receive(0, kServers[0], rig.peer[0].make(kData, text("c"), 2));
+  rig.receive(1, kServers[1], rig.peer[1].make(kData, text("b"), 1));
+  EXPECT_THAT(rig.delivered, testing::ElementsAre(text("a"), text("b"), text("c")));
 }
 
 TEST(Engine, AnUpstreamServersQuietLinkIsNotTakenForDead) {
@@ -413,7 +439,7 @@ TEST(Engine, ABlockedSocketHoldsItsPacketsInTheQueueNotTheOthers) {
 }
 
 TEST(Engine, ABurstHasEqualSizesAndAShorterLast) {
-  Pair pair({.name = "ovh"}, {.name = "orange"}, false);
+  Pair pair({.name = "a", .weight = 1}, {.name = "b", .weight = 1}, false);
   pair.run_for(100ms);
   Rig& rig = pair.client;
   std::vector<PacketRef> packets;

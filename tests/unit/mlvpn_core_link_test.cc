@@ -217,6 +217,18 @@ TEST(Link, DropsItsOwnPacketsWhenTheyAreReflected) {
   EXPECT_EQ(rig.engine->stats().foreign, 1U);
 }
 
+TEST(Link, ItsOwnDisconnectSentBackEndsNothing) {
+  ServerRig rig;
+  PeerFlowState bondd{.flow = 1, .seq = std::uint64_t{1'700'000'000'000'000} << 8};
+  rig.receive(rig.link, kClient, bondd.make(kKeepalive));  // a session that is not known
+  ASSERT_EQ(rig.sent.size(), 1U);
+  const Bytes own = rig.sent[0].bytes;
+  rig.receive(rig.link, kClient, bondd.make(kAuth, text("AU")));
+  ASSERT_EQ(rig.state(rig.link), LinkState::kUp);
+  rig.receive(rig.link, kElsewhere, own);
+  EXPECT_EQ(rig.state(rig.link), LinkState::kUp);
+}
+
 TEST(Link, AnswersDisconnectToASessionItDoesNotKnowButNotOften) {
   ServerRig rig;
   for (int i = 0; i < 20; ++i) {
@@ -233,7 +245,7 @@ TEST(Link, AnswersDisconnectToASessionItDoesNotKnowButNotOften) {
 TEST(Link, AnUpstreamClientThatRestartsIsServedAtItsNewAddress) {
   ServerRig rig;
   rig.sign_on();
-  rig.receive(rig.link, kClient, rig.peer.make(kData, text("old"), 41));
+  rig.receive(rig.link, kClient, rig.peer.make(kData, text("old"), 0));
   rig.run_for(1s);
   const Endpoint reborn_at = endpoint("198.51.100.7", 51111);
   PeerFlowState reborn{.flow = 0x77, .seq = 0};

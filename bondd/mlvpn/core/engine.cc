@@ -120,12 +120,6 @@ Surroundings Engine::Impl::surroundings(LinkId of) const {
   return s;
 }
 
-double Engine::Impl::weight_of(const Link& link) const {
-  const LinkConfig& c = link.config();
-  if (c.weight > 0) return c.weight;
-  return c.upload.bits_per_second > 0 ? static_cast<double>(c.upload.bits_per_second) : 1.0;
-}
-
 void Engine::Impl::sync(TimePoint now) {
   last_now = std::max(last_now, now);
   for (const LinkId id : ids) sync_link(now, id);
@@ -147,7 +141,7 @@ void Engine::Impl::sync_link(TimePoint now, LinkId id) {
     case LinkState::kSlow: tier = Scheduler::Tier::kSpared; break;
     case LinkState::kSilent: tier = Scheduler::Tier::kSilent; break;
   }
-  const double weight = weight_of(link);
+  const double weight = link.config().weight;
   const Rate rate = link.config().upload;
   if (place.tier == tier && place.weight == weight && place.rate == rate) return;
   const bool carries = tier < Scheduler::Tier::kSilent, carried = place.tier < Scheduler::Tier::kSilent;
@@ -228,7 +222,7 @@ std::optional<TimePoint> Engine::poll_timeout() const {
   consider(e.keys.deadline());
   if (e.keys.offering()) consider(e.next_key_offer);
   consider(e.brain_deadline());
-  if (!e.ingress.empty()) consider(e.scheduler.next_time(e.last_now));
+  if (!e.brain) consider(e.scheduler.next_time(e.last_now));
   return at;
 }
 
@@ -275,6 +269,7 @@ std::vector<LinkStats> Engine::link_stats(TimePoint now) const {
     LinkStats stats;
     link.fill(now, stats);
     if (link.config().upload.bits_per_second != 0) stats.capacity = link.config().upload;
+    if (const Rate measured = impl_->scheduler.capacity(id); measured.bits_per_second != 0) stats.capacity = measured;
     stats.share_percent = impl_->scheduler.share(id);
     impl_->fill_brain(now, stats);
     out.push_back(std::move(stats));
@@ -295,7 +290,7 @@ EngineStats Engine::stats() const {
   s.holes_lost += o.holes_lost;
   s.dropped_queue_full += impl_->sender->queue_drops();
   s.reorder_held = impl_->reorder.held() + impl_->order->held();
-  s.ingress_queued = impl_->ingress.size() + impl_->sender->queued();
+  s.ingress_queued = impl_->ingress.size() + impl_->scheduler.staged() + impl_->sender->queued();
   return s;
 }
 

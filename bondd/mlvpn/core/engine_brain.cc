@@ -79,7 +79,7 @@ void Engine::Impl::switch_brain(TimePoint now) {
   if (on == brain) return;
   brain = on;
   if (on) {
-    while (!ingress.empty()) sender->enqueue(now, ingress.pop());
+    while (const auto packet = scheduler.surrender()) sender->enqueue(now, *packet);
   } else {
     sender->reset_session(now);
   }

@@ -58,7 +58,6 @@ struct Engine::Impl {
   void follow_flow(TimePoint now, Place& place);
   void update_spread_hint();
   void probe_witnesses(TimePoint now);
-  [[nodiscard]] double weight_of(const Link& link) const;
 
   // engine_rx.cc
   void receive_batch(TimePoint now);
@@ -96,7 +95,7 @@ struct Engine::Impl {
   Ring<PacketRef> ingress;
   Ring<PacketRef> ready;  // for tun
   ReorderBuffer reorder;
-  Scheduler scheduler;
+  Scheduler scheduler{ingress};
   std::unique_ptr<Sender> sender;
   std::unique_ptr<FlowOrder> order;
   Reporter reporter;
@@ -111,7 +110,6 @@ struct Engine::Impl {
   std::uint64_t seq_base;      // microseconds since 1970 << 8, at `started`
   TimePoint started;
   TimePoint last_now;
-  std::uint64_t data_seq = 0;
 
   // The peer's run: changes when it restarts, and the reordering with it.
   unsigned epoch = 0;

@@ -100,6 +100,7 @@ void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
     case Link::Outcome::kForeign: ++counters.foreign; break;
     case Link::Outcome::kDeliver: deliver_data(now, in); break;
   }
+  if (const auto rtt = link.take_echo(); rtt && !brain) scheduler.on_echo(now, link.id(), *rtt);
   Place& slot = places[link.id()];
   if (link.flow_generation() != slot.seen_generation) follow_flow(now, slot);
 }

@@ -36,7 +36,9 @@ std::size_t Engine::packet_budget() const {
   const Impl& e = *impl_;
   if (e.brain) return e.sender->budget();
   // With no link up packets are read and dropped: they would be stale later.
-  const std::size_t room = e.ingress.capacity() - e.ingress.size();
+  const std::size_t limit = e.scheduler.usable() ? e.scheduler.queue_limit() : e.ingress.capacity();
+  const std::size_t waiting = e.ingress.size() + e.scheduler.staged();
+  const std::size_t room = limit > waiting ? limit - waiting : 0;
   const std::size_t free = e.pool.free_buffers();
   // What waits behind holes may take the rest of the pool.
   return std::min(room, free > kControlReserve ? free - kControlReserve : 0);
@@ -97,37 +99,33 @@ std::optional<PacketRef> Engine::Impl::build_control(TimePoint now, Link& link, 
   return buffer;
 }
 
-// Takes from the queue as many packets as one link may send now and one call
-// may carry: equal in size, the last may be shorter.
+// As many packets as leave by one link and one call may carry: equal in size, the
+// last may be shorter.
 bool Engine::Impl::transmit_data(TimePoint now, Transmit& out) {
-  if (ingress.empty()) return false;
-  const auto grant = scheduler.choose(now);
-  if (!grant) return false;
-  Link& link = *find(grant->link);
+  const auto first = scheduler.next(now);
+  if (!first) return false;
+  Link& link = *find(first->link);
   const auto to = link.destination();
   if (!to) return false;
   const std::size_t front = config.clear_data ? kHeaderSize : kOverhead;
-  const std::size_t limit = std::min(grant->bytes, kMaxBurstBytes);
-  const std::uint32_t size = ingress.front().size;
+  const std::uint32_t size = first->packet.size;
   std::size_t n = 0, bytes = 0;
-  while (n < kBatch && !ingress.empty()) {
-    const std::uint32_t next = ingress.front().size;
-    if (n > 0 && (next > size || bytes + next + front > limit)) break;
-    PacketRef packet = ingress.pop();
-    const Header base = link.next_header(now, PacketType::kData, next + front - kHeaderSize);
-    Header header = base;
-    header.data_seq = data_seq++;
-    std::uint8_t* datagram = packet.data - front;
+  for (auto pick = first; pick && n < kBatch; pick = scheduler.next(now)) {
+    const std::uint32_t length = pick->packet.size;
+    if (pick->link != first->link || length > size || bytes + length + front > kMaxBurstBytes) break;
+    Header header = link.next_header(now, PacketType::kData, length + front - kHeaderSize);
+    header.data_seq = pick->data_seq;
+    std::uint8_t* datagram = pick->packet.data - front;
     render_header(header, datagram);
-    jobs[n] = {datagram + kHeaderSize, next, header.flow_id, header.seq, false};
-    burst[n++] = {datagram, static_cast<std::uint32_t>(next + front), packet.index};
-    bytes += next + front;
-    link.on_sent(now, PacketType::kData, next + front);
-    if (next < size) break;
+    jobs[n] = {datagram + kHeaderSize, length, header.flow_id, header.seq, false};
+    burst[n++] = {datagram, static_cast<std::uint32_t>(length + front), pick->packet.index};
+    bytes += length + front;
+    link.on_sent(now, PacketType::kData, length + front);
+    scheduler.take(now, length + front);
+    if (length < size) break;
   }
   if (!config.clear_data) keys.seal(std::span(jobs).first(n));
-  scheduler.sent(now, grant->link, bytes, n);
-  out = {grant->link, grant->link, *to, std::span(burst).first(n)};
+  out = {link.id(), link.id(), *to, std::span(burst).first(n)};
   return true;
 }
 

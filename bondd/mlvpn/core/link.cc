@@ -28,6 +28,8 @@ constexpr Duration kProbeIdle = 1600ms;         // a bondd peer's keepalive is m
 constexpr Duration kKeepaliveMissing = 3200ms;  // an upstream peer's; it may send one in 2 s
 constexpr Duration kQuietServer = 2500ms;       // then a client says AUTH, though it is in session;
 constexpr Duration kQuietServerBusy = 1500ms;   // sooner when it sends DATA
+constexpr Duration kFalseAlarm = 2500ms;  // back within this, a silent link was alive
+constexpr Duration kAlarmMemory = 60s;
 constexpr Duration kBusyGap = 100ms;            // packets come closer than this: DATA flows
 constexpr auto kNever = TimePoint::max();
 
@@ -293,7 +295,10 @@ void Link::on_heard(TimePoint now, const Header& header) {
   if (header.timestamp_reply != kNoTimestamp) {
     const auto mine = static_cast<std::uint16_t>(wire_ms(now, context_.epoch));
     const auto sample = static_cast<std::uint16_t>(mine - header.timestamp_reply);
-    if (sample < kMaxSample) estimator_.on_rtt(now, std::chrono::milliseconds(sample));
+    if (sample < kMaxSample) {
+      echo_ = std::chrono::milliseconds(sample);
+      estimator_.on_rtt(now, *echo_);
+    }
     on_answer(now);
   } else if (!peer_ && state_ == LinkState::kSilent) {
     on_answer(now);
@@ -406,7 +411,11 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
   const Duration quiet = now - heard_;
   const Duration gap = estimator_.heard_gap();
   const bool was_busy = gap < kBusyGap;
-  const Duration limit = was_busy ? std::max<Duration>({silence_limit(), gap * 6, 120ms}) : kKeepaliveMissing;
+  if (now - false_alarm_at_ > kAlarmMemory) false_alarms_ = 0;
+  const Duration least = 120ms * (1 << std::min(false_alarms_, 5U));
+  const Duration limit =
+      was_busy ? std::min(std::max<Duration>({silence_limit(), gap * 6, least}), kKeepaliveMissing)
+               : kKeepaliveMissing;
   const std::uint64_t others_since = others.others_received - others_received_at_heard_;
   if (quiet > limit && others_since >= (was_busy ? 8U : 2U)) {
     go_silent(now, "nothing heard for " + milliseconds(quiet), others);
@@ -438,6 +447,7 @@ void Link::probe_idle(TimePoint now) {
 // a living line, from whose address it learns at once, it stops using the dead
 // one too. It then costs one round trip to sign on when the line is back.
 void Link::go_silent(TimePoint now, std::string reason, const Surroundings& others) {
+  silent_since_ = now;
   if (others.other) reason += " while " + std::string(others.other_name) + " answers";
   const auto to = destination();
   if (context_.role == Role::kClient && !peer_ && others.other && others.reachable && to) {
@@ -555,8 +565,20 @@ void Link::end_session(TimePoint now, std::string reason, Duration retry_after) 
   set_state(now, context_.role == Role::kClient ? LinkState::kStarting : LinkState::kDown, std::move(reason));
 }
 
+// A link that is back at once had not been dead: its peer had just chosen another
+// one (upstream's fallback, a line that it finds lossy). Look less quickly then.
+void Link::judge_silence(TimePoint now) {
+  if (silent_since_ == TimePoint{}) return;
+  if (now - silent_since_ < kFalseAlarm) {
+    ++false_alarms_;
+    false_alarm_at_ = now;
+  }
+  silent_since_ = TimePoint{};
+}
+
 void Link::set_state(TimePoint now, LinkState state, std::string reason) {
   const LinkState from = state_;
+  if (state == LinkState::kUp) judge_silence(now);
   state_ = state;
   reason_ = std::move(reason);
   context_.events.push_back({EventKind::kState, id_, from, state, reason_});

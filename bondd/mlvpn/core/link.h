@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "bondd/mlvpn/core/capability.h"
 #include "bondd/mlvpn/core/engine.h"
@@ -123,10 +124,13 @@ class Link {
   [[nodiscard]] std::uint64_t received_packets() const { return rx_packets_; }
   // Counts the changes of the peer's flow; the reordering starts anew with them.
   [[nodiscard]] unsigned flow_generation() const { return flow_generation_; }
+  // The round trip that the last packet's echo gave, once.
+  std::optional<Duration> take_echo() { return std::exchange(echo_, std::nullopt); }
   void fill(TimePoint now, LinkStats& out) const;
 
  private:
   void set_state(TimePoint now, LinkState state, std::string reason);
+  void judge_silence(TimePoint now);
   void event(EventKind kind, std::string reason);
   void established(TimePoint now, const Endpoint& from, const std::optional<Announcement>& peer, bool new_flow);
   void end_session(TimePoint now, std::string reason, Duration retry_after);
@@ -172,6 +176,7 @@ class Link {
   std::uint16_t peer_timestamp_ = kNoTimestamp;  // to be echoed
   TimePoint peer_timestamp_at_;
 
+  std::optional<Duration> echo_;
   TimePoint heard_;                         // any authenticated packet
   TimePoint answered_;                      // one that shows that ours arrive
   std::optional<TimePoint> unanswered_since_;  // first DATA or probe sent after that
@@ -180,6 +185,9 @@ class Link {
   TimePoint last_probe_;
   std::uint64_t others_received_at_heard_ = 0;
   TimePoint others_mark_for_;  // the `heard_` that the line above belongs to
+
+  TimePoint silent_since_{}, false_alarm_at_{};
+  unsigned false_alarms_ = 0;
 
   TimePoint next_auth_, next_keepalive_, next_tick_, next_resolve_, down_since_;
   unsigned auth_tries_ = 0;
