@@ -20,7 +20,7 @@ using model::Role;
 using netlink::Link;
 using netlink::LinkKind;
 
-constexpr std::uint32_t kTxQueueLength = 1000;   // packets; the recipe's
+constexpr std::uint32_t kTxQueueLength = 1000;  // packets; the recipe's
 // The engine reads eagerly and keeps its own queues, so this one is only to bridge the
 // time until it runs: 32 lost bursts of small packets and whole super-packets, 500 cost
 // no latency (8 ms at the 95th percentile under a saturating flow, as with 128).

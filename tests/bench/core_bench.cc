@@ -118,9 +118,11 @@ int main(int argc, char** argv) {
     delivered += carry(now, client, server, slab);
     (void)carry(now, server, client, slab);
   }
-  const auto per = [&](std::chrono::nanoseconds t) { return static_cast<double>(t.count()) / static_cast<double>(packets); };
+  const auto per = [&](std::chrono::nanoseconds t) {
+    return static_cast<double>(t.count()) / static_cast<double>(packets);
+  };
   fmt::print("{} bytes, {}: send {:.0f} ns, receive {:.0f} ns a packet; {} of {} delivered\n", payload,
-             clear ? "clear" : client.engine.crypto_implementation(), per(client.sending), per(server.receiving),
-             delivered, packets);
+             clear ? "clear" : client.engine.crypto_implementation(), per(client.sending),
+             per(server.receiving), delivered, packets);
   return delivered > 0 ? 0 : 1;
 }

@@ -146,9 +146,8 @@ Arguments parse_arguments(int argc, char** argv) {
       {"engine", 1, nullptr, 'e'},      {"role", 1, nullptr, 'r'},       {"tun", 1, nullptr, 't'},
       {"tap", 0, nullptr, 'T'},         {"mtu", 1, nullptr, 'm'},        {"password", 1, nullptr, 'p'},
       {"clear", 0, nullptr, 'c'},       {"no-reorder", 0, nullptr, 'R'}, {"no-repair", 0, nullptr, 'P'},
-      {"no-offloads", 0, nullptr, 'O'},
-                            {"no-vnet", 0, nullptr, 'V'}, {"link", 1, nullptr, 'l'},       {"user", 1, nullptr, 'u'},
-      {nullptr, 0, nullptr, 0}};
+      {"no-offloads", 0, nullptr, 'O'}, {"no-vnet", 0, nullptr, 'V'},    {"link", 1, nullptr, 'l'},
+      {"user", 1, nullptr, 'u'},        {nullptr, 0, nullptr, 0}};
   Arguments arguments;
   for (int letter = 0; (letter = getopt_long(argc, argv, "", options, nullptr)) != -1;) {
     switch (letter) {

@@ -79,7 +79,8 @@ std::optional<PeerPacket> decode(const Bytes& d, bool clear, const std::string& 
   return p;
 }
 
-Bytes PeerFlowState::make(int type, const Bytes& body, std::uint64_t data_seq, bool clear, std::uint16_t echo) {
+Bytes PeerFlowState::make(int type, const Bytes& body, std::uint64_t data_seq, bool clear,
+                          std::uint16_t echo) {
   PeerPacket p;
   p.type = type;
   p.flow = flow;
@@ -91,9 +92,13 @@ Bytes PeerFlowState::make(int type, const Bytes& body, std::uint64_t data_seq, b
   return encode(p, clear);
 }
 
-Bytes text(const std::string& s) { return {s.begin(), s.end()}; }
+Bytes text(const std::string& s) {
+  return {s.begin(), s.end()};
+}
 
-Endpoint endpoint(const std::string& ip, std::uint16_t port) { return {parse_ip(ip).value(), port}; }
+Endpoint endpoint(const std::string& ip, std::uint16_t port) {
+  return {parse_ip(ip).value(), port};
+}
 
 EngineConfig engine_config(Role role, std::uint8_t seed) {
   EngineConfig config;
@@ -133,7 +138,8 @@ void Rig::from_tun(const Bytes& packet) {
 void Rig::collect() {
   Transmit t;
   while (engine->poll_transmit(now, t)) {
-    for (const PacketRef& p : t.packets) sent.push_back({t.link, t.path, t.to, Bytes(p.data, p.data + p.size)});
+    for (const PacketRef& p : t.packets)
+      sent.push_back({t.link, t.path, t.to, Bytes(p.data, p.data + p.size)});
     engine->recycle(t.packets);
   }
   std::array<PacketRef, 16> out;
@@ -183,6 +189,8 @@ LinkStats Rig::stats(LinkId link) {
   throw std::runtime_error("no such link");
 }
 
-LinkState Rig::state(LinkId link) { return stats(link).state; }
+LinkState Rig::state(LinkId link) {
+  return stats(link).state;
+}
 
 }  // namespace bondd::mlvpn::test

@@ -61,11 +61,13 @@ class Rig {
 
   TimePoint now{std::chrono::hours(1)};
   std::unique_ptr<Engine> engine;
-  std::vector<Sent> sent;          // all that the engine sent, by time
-  std::vector<Bytes> delivered;    // all that it gave to tun
+  std::vector<Sent> sent;        // all that the engine sent, by time
+  std::vector<Bytes> delivered;  // all that it gave to tun
   std::vector<LinkEvent> events;
 
-  void receive(LinkId path, const Endpoint& from, const Bytes& datagram) { receive(path, from, std::vector<Bytes>{datagram}); }
+  void receive(LinkId path, const Endpoint& from, const Bytes& datagram) {
+    receive(path, from, std::vector<Bytes>{datagram});
+  }
   void receive(LinkId path, const Endpoint& from, const std::vector<Bytes>& datagrams);
   void from_tun(const Bytes& packet);
   // Takes what the engine has to say, without time passing.

@@ -238,7 +238,9 @@ TEST(Engine, AServerThatRestartsGetsItsLinksBackAtOnce) {
   EXPECT_EQ(pair.client.state(0), LinkState::kUp);
   EXPECT_EQ(pair.server.state(0), LinkState::kUp);
   EXPECT_GT(pair.server.delivered.size(), 250U);
-  EXPECT_GE(std::stoi(std::string(pair.server.delivered.back().begin() + 1, pair.server.delivered.back().end())), 388);
+  EXPECT_GE(
+      std::stoi(std::string(pair.server.delivered.back().begin() + 1, pair.server.delivered.back().end())),
+      388);
 }
 
 TEST(Engine, TheKeyChangesAtOneEndAfterTheOtherWithoutALoss) {
@@ -312,12 +314,14 @@ struct Upstream : Rig {
   void flow(int ms, bool second_line) {
     for (int i = 0; i < ms; ++i) {
       for (LinkId link : kBoth) {
-        const Bytes d = peer[link].make(kData, text("d"), data_seq++, false, std::exchange(echo[link], 0xffff));
+        const Bytes d =
+            peer[link].make(kData, text("d"), data_seq++, false, std::exchange(echo[link], 0xffff));
         if (link == 0 || second_line) receive(link, kServers[link], d);
       }
       from_tun(text("ack"));
       if (scanned > sent.size()) scanned = 0;
-      for (; scanned < sent.size(); ++scanned) echo[sent[scanned].link] = decode(sent[scanned].bytes)->timestamp;
+      for (; scanned < sent.size(); ++scanned)
+        echo[sent[scanned].link] = decode(sent[scanned].bytes)->timestamp;
       run_for(1ms);
     }
   }
@@ -363,9 +367,9 @@ TEST(Engine, AnUpstreamServerThatPrefersOneLinkIsNotTakenForDeadAgainAndAgain) {
   Upstream rig;
   int ups = 0;
   for (int second = 0; second < 20; ++second) {
-    rig.flow(200, true);    // both links
+    rig.flow(200, true);  // both links
     rig.events.clear();
-    rig.flow(800, false);   // one, the other is only kept alive
+    rig.flow(800, false);  // one, the other is only kept alive
     if (rig.state(1) == LinkState::kStarting) {
       rig.receive(1, kServers[1], rig.peer[1].make(kAuthOk, text("OK")));
       ++ups;

@@ -94,7 +94,8 @@ TEST(Link, EchoesATimestampOnceWithItsHoldTime) {
   ServerRig rig;
   rig.sign_on();
   rig.take_sent();
-  PeerPacket p{.type = kKeepalive, .timestamp = 65000, .flow = rig.peer.flow, .seq = rig.peer.seq++, .text = {}};
+  PeerPacket p{
+      .type = kKeepalive, .timestamp = 65000, .flow = rig.peer.flow, .seq = rig.peer.seq++, .text = {}};
   rig.receive(rig.link, kClient, encode(p));
   rig.now += 600ms;
   rig.from_tun(text("a"));
@@ -412,16 +413,21 @@ TEST(Link, TakesOldVersionsSpareTypesAndPacketsWithoutReorder) {
   rig.receive(rig.link, kClient, encode({.type = kAuth, .flow = 5, .seq = 0, .text = {}}));  // no "AU"
   EXPECT_EQ(rig.state(rig.link), LinkState::kUp);
   for (int version = 0; version < 16; ++version) {
-    PeerPacket p{.type = kData, .version = version, .reorder = version % 2 == 0, .flow = 5,
+    PeerPacket p{.type = kData,
+                 .version = version,
+                 .reorder = version % 2 == 0,
+                 .flow = 5,
                  .seq = static_cast<std::uint64_t>(1 + version),
-                 .data_seq = static_cast<std::uint64_t>(version), .text = text("v")};
+                 .data_seq = static_cast<std::uint64_t>(version),
+                 .text = text("v")};
     rig.receive(rig.link, kClient, encode(p));
   }
   rig.run_for(2s);
   EXPECT_EQ(rig.delivered.size(), 16U);
   for (int type = 5; type < 64; ++type) {
-    rig.receive(rig.link, kClient, encode({.type = type, .flow = 5, .seq = static_cast<std::uint64_t>(100 + type),
-                                           .text = text("?")}));
+    rig.receive(
+        rig.link, kClient,
+        encode({.type = type, .flow = 5, .seq = static_cast<std::uint64_t>(100 + type), .text = text("?")}));
   }
   EXPECT_EQ(rig.state(rig.link), LinkState::kUp);
   EXPECT_EQ(rig.delivered.size(), 16U);

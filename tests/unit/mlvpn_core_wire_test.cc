@@ -47,8 +47,8 @@ BoxJob job_of(Bytes& packet, const Header& h) {
 
 TEST(Wire, DerivesTheKnownKeys) {
   for (const auto& k : known_answers()["key_derivation"]) {
-    EXPECT_EQ(key_of(k["password"]), SecretKey::from_bytes(std::span<const std::uint8_t, 32>(
-                                         from_hex(k["key"]).data(), 32)));
+    EXPECT_EQ(key_of(k["password"]),
+              SecretKey::from_bytes(std::span<const std::uint8_t, 32>(from_hex(k["key"]).data(), 32)));
   }
 }
 
@@ -188,7 +188,8 @@ TEST(Crypto, EveryImplementationEqualsSecretbox) {
     SCOPED_TRACE(all[k]->name);
     for (std::size_t size = 0; size <= 2100; size += size < 300 ? 1 : 37) {
       SalsaNonce nonces[kSalsaBatch];
-      for (auto& n : nonces) n = {size * 0x9e3779b97f4a7c15ULL, static_cast<std::uint32_t>(size ^ 0xabcdef01)};
+      for (auto& n : nonces)
+        n = {size * 0x9e3779b97f4a7c15ULL, static_cast<std::uint32_t>(size ^ 0xabcdef01)};
       SalsaStream streams[kSalsaBatch];
       const std::size_t n = 1 + size % kSalsaBatch;
       all[k]->start(key, nonces, n, streams);

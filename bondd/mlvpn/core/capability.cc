@@ -10,7 +10,8 @@ constexpr std::uint8_t kMagic[4] = {'b', 'n', 'd', 1};
 }
 
 std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> body) {
-  if (body.size() < kAnnouncementSize || std::memcmp(body.data(), kMagic, sizeof kMagic) != 0) return std::nullopt;
+  if (body.size() < kAnnouncementSize || std::memcmp(body.data(), kMagic, sizeof kMagic) != 0)
+    return std::nullopt;
   return Announcement{load_be<std::uint32_t>(body.data() + 4), load_be<std::uint64_t>(body.data() + 8),
                       load_be<std::uint64_t>(body.data() + 16)};
 }

@@ -19,8 +19,8 @@
 namespace bondd::mlvpn {
 
 enum Capability : std::uint32_t {
-  kCapProbe = 1U << 0,     // answers PROBE at once
-  kCapFeedback = 1U << 1,  // understands FEEDBACK
+  kCapProbe = 1U << 0,      // answers PROBE at once
+  kCapFeedback = 1U << 1,   // understands FEEDBACK
   kCapFlowOrder = 1U << 2,  // understands DATA numbered by flow (header's spare bit 0)
 };
 

@@ -137,6 +137,8 @@ void SecretBox::open(std::span<BoxJob> jobs) {
   }
 }
 
-const char* SecretBox::implementation() const { return impl_->salsa->name; }
+const char* SecretBox::implementation() const {
+  return impl_->salsa->name;
+}
 
 }  // namespace bondd::mlvpn

@@ -68,7 +68,8 @@ void Engine::remove_link(TimePoint now, LinkId id) {
   while (!link->control().empty()) {
     const ControlPacket packet = link->control().pop();
     if (e.parting.full()) break;
-    if (auto sealed = e.build_control(now, *link, packet)) e.parting.push({id, packet.path, packet.to, *sealed});
+    if (auto sealed = e.build_control(now, *link, packet))
+      e.parting.push({id, packet.path, packet.to, *sealed});
   }
   e.scheduler.remove(id);
   e.sender->remove_link(now, id);
@@ -133,13 +134,18 @@ void Engine::Impl::sync_link(TimePoint now, LinkId id) {
   Scheduler::Tier tier = Scheduler::Tier::kUnusable;
   switch (link.state()) {
     case LinkState::kDown:
-    case LinkState::kStarting: break;
+    case LinkState::kStarting:
+      break;
     case LinkState::kUp:
       tier = link.config().fallback_only ? Scheduler::Tier::kFallback : Scheduler::Tier::kNormal;
       break;
     case LinkState::kLossy:
-    case LinkState::kSlow: tier = Scheduler::Tier::kSpared; break;
-    case LinkState::kSilent: tier = Scheduler::Tier::kSilent; break;
+    case LinkState::kSlow:
+      tier = Scheduler::Tier::kSpared;
+      break;
+    case LinkState::kSilent:
+      tier = Scheduler::Tier::kSilent;
+      break;
   }
   const double weight = link.config().weight;
   const Rate rate = link.config().upload;
@@ -260,7 +266,9 @@ void Engine::recycle(std::span<const PacketRef> packets) {
   for (const PacketRef& packet : packets) impl_->pool.give(packet);
 }
 
-BufferPool& Engine::pool() { return impl_->pool; }
+BufferPool& Engine::pool() {
+  return impl_->pool;
+}
 
 std::vector<LinkStats> Engine::link_stats(TimePoint now) const {
   std::vector<LinkStats> out;
@@ -269,7 +277,8 @@ std::vector<LinkStats> Engine::link_stats(TimePoint now) const {
     LinkStats stats;
     link.fill(now, stats);
     if (link.config().upload.bits_per_second != 0) stats.capacity = link.config().upload;
-    if (const Rate measured = impl_->scheduler.capacity(id); measured.bits_per_second != 0) stats.capacity = measured;
+    if (const Rate measured = impl_->scheduler.capacity(id); measured.bits_per_second != 0)
+      stats.capacity = measured;
     stats.share_percent = impl_->scheduler.share(id);
     impl_->fill_brain(now, stats);
     out.push_back(std::move(stats));
@@ -294,6 +303,8 @@ EngineStats Engine::stats() const {
   return s;
 }
 
-const char* Engine::crypto_implementation() const { return impl_->keys.implementation(); }
+const char* Engine::crypto_implementation() const {
+  return impl_->keys.implementation();
+}
 
 }  // namespace bondd::mlvpn

@@ -86,12 +86,12 @@ struct LinkEvent {
 
 struct LinkConfig {
   std::string name;
-  std::optional<Endpoint> remote{};  // client: the server's address, once resolved; server: empty
-  Rate upload{};                   // 0: not known; else an upper bound, also the weight
-  double weight = 0;               // 0: from `upload`, else from measured capacity
-  bool fallback_only = false;      // only used when no other link can be
-  Duration timeout = std::chrono::seconds(30);   // without any packet: the link is down; at least 2 s
-  double loss_tolerance = 100;                   // percent; 100: off
+  std::optional<Endpoint> remote{};             // client: the server's address, once resolved; server: empty
+  Rate upload{};                                // 0: not known; else an upper bound, also the weight
+  double weight = 0;                            // 0: from `upload`, else from measured capacity
+  bool fallback_only = false;                   // only used when no other link can be
+  Duration timeout = std::chrono::seconds(30);  // without any packet: the link is down; at least 2 s
+  double loss_tolerance = 100;                  // percent; 100: off
   Duration latency_tolerance = Duration::zero();  // zero: off
 
   bool operator==(const LinkConfig&) const = default;
@@ -111,7 +111,7 @@ struct EngineConfig {
   std::size_t pool_buffers = 8192;      // of 2 KiB each
   std::size_t ingress_packets = 512;    // bound of the queue between tun and links
   std::size_t reorder_packets = 4096;   // bound of what waits behind holes
-  bool repair = true;  // send again what got lost, towards a bondd peer
+  bool repair = true;                   // send again what got lost, towards a bondd peer
   bool announce = true;                 // tell a bondd peer what we can; upstream ignores it
 };
 
@@ -125,13 +125,13 @@ struct LinkStats {
   std::optional<Endpoint> peer;
   LinkId path = 0;
   std::optional<double> rtt_ms, rtt_var_ms;
-  std::optional<double> loss_percent;  // of what the peer sent to us
-  std::optional<Rate> capacity;        // what the scheduler believes
-  double share_percent = 0;            // of the DATA bytes we sent in the last seconds
-  std::optional<double> queue_ms;         // that we keep in front of the line
-  std::optional<double> tx_loss_percent;  // of what we sent, as the peer reports
-  std::uint64_t repaired = 0;             // packets lost here and sent again
-  std::string share_reason;            // why it carries what it carries
+  std::optional<double> loss_percent;            // of what the peer sent to us
+  std::optional<Rate> capacity;                  // what the scheduler believes
+  double share_percent = 0;                      // of the DATA bytes we sent in the last seconds
+  std::optional<double> queue_ms;                // that we keep in front of the line
+  std::optional<double> tx_loss_percent;         // of what we sent, as the peer reports
+  std::uint64_t repaired = 0;                    // packets lost here and sent again
+  std::string share_reason;                      // why it carries what it carries
   std::uint64_t rx_bytes = 0, tx_bytes = 0;      // UDP payload
   std::uint64_t rx_packets = 0, tx_packets = 0;  // all types
   std::uint64_t disconnects = 0;
@@ -139,19 +139,19 @@ struct LinkStats {
 };
 
 struct EngineStats {
-  std::uint64_t malformed = 0;      // not an MLVPN datagram of exact length
-  std::uint64_t bad_mac = 0;        // does not open
-  std::uint64_t replayed = 0;       // seen before, too old, or of a retired flow
-  std::uint64_t foreign = 0;        // own packets reflected, unknown flows, strangers' clear data
-  std::uint64_t delivered = 0;      // packets to tun
-  std::uint64_t late = 0;           // came after their hole was given up (delivered)
-  std::uint64_t duplicates = 0;     // of DATA, by data_seq (dropped)
-  std::uint64_t holes_lost = 0;     // data_seqs given up
-  std::uint64_t dropped_no_link = 0;  // from tun while no link was up
-  std::uint64_t dropped_no_buffer = 0;  // received, but the pool was empty
+  std::uint64_t malformed = 0;           // not an MLVPN datagram of exact length
+  std::uint64_t bad_mac = 0;             // does not open
+  std::uint64_t replayed = 0;            // seen before, too old, or of a retired flow
+  std::uint64_t foreign = 0;             // own packets reflected, unknown flows, strangers' clear data
+  std::uint64_t delivered = 0;           // packets to tun
+  std::uint64_t late = 0;                // came after their hole was given up (delivered)
+  std::uint64_t duplicates = 0;          // of DATA, by data_seq (dropped)
+  std::uint64_t holes_lost = 0;          // data_seqs given up
+  std::uint64_t dropped_no_link = 0;     // from tun while no link was up
+  std::uint64_t dropped_no_buffer = 0;   // received, but the pool was empty
   std::uint64_t dropped_queue_full = 0;  // from tun, beyond packet_budget
-  std::uint64_t dropped_oversize = 0;   // from tun, longer than kMaxPayload
-  std::size_t reorder_held = 0;     // packets that wait behind a hole now
+  std::uint64_t dropped_oversize = 0;    // from tun, longer than kMaxPayload
+  std::size_t reorder_held = 0;          // packets that wait behind a hole now
   std::size_t ingress_queued = 0;
 };
 

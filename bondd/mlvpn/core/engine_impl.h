@@ -19,7 +19,7 @@
 
 namespace bondd::mlvpn {
 
-inline constexpr std::size_t kBatch = 64;            // packets handled at once
+inline constexpr std::size_t kBatch = 64;             // packets handled at once
 inline constexpr std::size_t kMaxBurstBytes = 65000;  // of one Transmit
 inline constexpr std::size_t kControlReserve = 64;    // pool buffers that DATA leaves alone
 
@@ -53,7 +53,7 @@ struct Engine::Impl {
   // engine.cc
   Link* find(LinkId id) { return places[id].link.get(); }
   Surroundings surroundings(LinkId of) const;
-  void sync(TimePoint now);           // tells the scheduler what changed
+  void sync(TimePoint now);  // tells the scheduler what changed
   void sync_link(TimePoint now, LinkId id);
   void follow_flow(TimePoint now, Place& place);
   void update_spread_hint();
@@ -107,7 +107,7 @@ struct Engine::Impl {
   std::array<Place, 256> places;
   std::vector<LinkId> ids;  // of the links there are, in order of addition
   LinkId next_id = 0;
-  std::uint64_t seq_base;      // microseconds since 1970 << 8, at `started`
+  std::uint64_t seq_base;  // microseconds since 1970 << 8, at `started`
   TimePoint started;
   TimePoint last_now;
 

@@ -91,14 +91,22 @@ void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
   const Link::Outcome outcome =
       link.on_packet(now, in.header, place, *in.from, {in.datagram + front, in.size - front});
-  if (place == FlowTable::Place::kCurrent && (outcome == Link::Outcome::kHandled || outcome == Link::Outcome::kDeliver)) {
+  if (place == FlowTable::Place::kCurrent &&
+      (outcome == Link::Outcome::kHandled || outcome == Link::Outcome::kDeliver)) {
     note_arrival(now, in);
   }
   switch (outcome) {
-    case Link::Outcome::kHandled: break;
-    case Link::Outcome::kReplayed: ++counters.replayed; break;
-    case Link::Outcome::kForeign: ++counters.foreign; break;
-    case Link::Outcome::kDeliver: deliver_data(now, in); break;
+    case Link::Outcome::kHandled:
+      break;
+    case Link::Outcome::kReplayed:
+      ++counters.replayed;
+      break;
+    case Link::Outcome::kForeign:
+      ++counters.foreign;
+      break;
+    case Link::Outcome::kDeliver:
+      deliver_data(now, in);
+      break;
   }
   if (const auto rtt = link.take_echo(); rtt && !brain) scheduler.on_echo(now, link.id(), *rtt);
   Place& slot = places[link.id()];
@@ -107,7 +115,8 @@ void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
 
 void Engine::Impl::deliver_data(TimePoint now, const Inbound& in) {
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
-  const PacketRef packet{in.datagram + front, static_cast<std::uint32_t>(in.size - front), PacketRef::kBorrowed};
+  const PacketRef packet{in.datagram + front, static_cast<std::uint32_t>(in.size - front),
+                         PacketRef::kBorrowed};
   Place& slot = places[in.link->id()];
   if (slot.epoch != epoch && now - epoch_since > kStragglers) slot.epoch = epoch;
   if (slot.epoch == epoch && deliver_by_flow(now, in, packet)) return;

@@ -24,7 +24,7 @@ class Estimator {
   void tick(TimePoint now);
 
   [[nodiscard]] bool has_rtt() const { return has_rtt_; }
-  [[nodiscard]] Duration srtt() const { return srtt_; }       // 0 before the first sample
+  [[nodiscard]] Duration srtt() const { return srtt_; }  // 0 before the first sample
   [[nodiscard]] Duration rttvar() const { return rttvar_; }
   [[nodiscard]] Duration min_rtt() const { return min_rtt_; }
   // Percent of the peer's packets lost on the way to us; empty before enough came.

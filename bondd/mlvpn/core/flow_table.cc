@@ -96,7 +96,8 @@ std::optional<TimePoint> FlowTable::candidate_deadline() const {
 }
 
 bool FlowTable::is_newer_run(std::uint64_t seq) const {
-  return current_ && time_based(seq) && time_based(current_->window.newest()) && seq > current_->window.newest();
+  return current_ && time_based(seq) && time_based(current_->window.newest()) &&
+         seq > current_->window.newest();
 }
 
 void FlowTable::replace_current(const PeerFlow& with) {
@@ -112,6 +113,8 @@ void FlowTable::replace_current(const PeerFlow& with) {
   if (candidate_ && candidate_->id == with.id) candidate_.reset();
 }
 
-void FlowTable::retire(std::uint32_t id) { retired_[retired_count_++ % retired_.size()] = id; }
+void FlowTable::retire(std::uint32_t id) {
+  retired_[retired_count_++ % retired_.size()] = id;
+}
 
 }  // namespace bondd::mlvpn

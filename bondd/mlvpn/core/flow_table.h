@@ -26,8 +26,8 @@ namespace bondd::mlvpn {
 struct PeerFlow {
   std::uint32_t id = 0;
   ReplayWindow window;
-  Endpoint peer;       // sender of the newest packet
-  TimePoint heard;     // arrival of the newest packet
+  Endpoint peer;    // sender of the newest packet
+  TimePoint heard;  // arrival of the newest packet
 };
 
 class FlowTable {
@@ -53,7 +53,8 @@ class FlowTable {
   // An unknown flow said AUTH (or AUTH_OK), its MAC was right. kSwitched: it is
   // current now. kWaits: it is the candidate. kRefused: a recording.
   enum class Verdict : std::uint8_t { kSwitched, kWaits, kRefused };
-  Verdict propose(TimePoint now, std::uint32_t flow_id, std::uint64_t seq, const Endpoint& from, bool link_up);
+  Verdict propose(TimePoint now, std::uint32_t flow_id, std::uint64_t seq, const Endpoint& from,
+                  bool link_up);
   // The candidate becomes current when the current flow has been silent since.
   bool promote_candidate(TimePoint now);
   [[nodiscard]] std::optional<TimePoint> candidate_deadline() const;

@@ -12,12 +12,12 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kAuthFast = 500ms;      // the first tries; then
-constexpr auto kAuthSlow = 1s;         // as upstream: its server runs a script for each AUTH
+constexpr auto kAuthFast = 500ms;  // the first tries; then
+constexpr auto kAuthSlow = 1s;     // as upstream: its server runs a script for each AUTH
 constexpr unsigned kAuthFastTries = 10;
 constexpr auto kKeepalive = 1s;
-constexpr auto kEchoLife = 1s;         // older timestamps are not echoed
-constexpr auto kMaxSample = 5000;      // ms; longer "round trips" are wrap-around
+constexpr auto kEchoLife = 1s;     // older timestamps are not echoed
+constexpr auto kMaxSample = 5000;  // ms; longer "round trips" are wrap-around
 constexpr auto kMinTimeout = 2s;
 constexpr auto kResolveFirst = 5s;
 constexpr auto kResolveAgain = 30s;
@@ -28,12 +28,14 @@ constexpr Duration kProbeIdle = 1600ms;         // a bondd peer's keepalive is m
 constexpr Duration kKeepaliveMissing = 3200ms;  // an upstream peer's; it may send one in 2 s
 constexpr Duration kQuietServer = 2500ms;       // then a client says AUTH, though it is in session;
 constexpr Duration kQuietServerBusy = 1500ms;   // sooner when it sends DATA
-constexpr Duration kFalseAlarm = 2500ms;  // back within this, a silent link was alive
+constexpr Duration kFalseAlarm = 2500ms;        // back within this, a silent link was alive
 constexpr Duration kAlarmMemory = 60s;
-constexpr Duration kBusyGap = 100ms;            // packets come closer than this: DATA flows
+constexpr Duration kBusyGap = 100ms;  // packets come closer than this: DATA flows
 constexpr auto kNever = TimePoint::max();
 
-std::string seconds(Duration d) { return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count()); }
+std::string seconds(Duration d) {
+  return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count());
+}
 std::string milliseconds(Duration d) {
   return fmt::format("{} ms", std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
 }
@@ -46,12 +48,18 @@ std::int64_t wire_ms(TimePoint now, TimePoint epoch) {
 
 const char* to_string(LinkState state) {
   switch (state) {
-    case LinkState::kDown: return "down";
-    case LinkState::kStarting: return "starting";
-    case LinkState::kUp: return "up";
-    case LinkState::kLossy: return "lossy";
-    case LinkState::kSlow: return "slow";
-    case LinkState::kSilent: return "silent";
+    case LinkState::kDown:
+      return "down";
+    case LinkState::kStarting:
+      return "starting";
+    case LinkState::kUp:
+      return "up";
+    case LinkState::kLossy:
+      return "lossy";
+    case LinkState::kSlow:
+      return "slow";
+    case LinkState::kSilent:
+      return "silent";
   }
   return "?";
 }
@@ -161,7 +169,8 @@ Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Pl
   // The type is not authenticated: what must be empty, and what must not, tells
   // an AUTH or DATA that was made into a DISCONNECT on the way.
   const bool must_be_empty = header.is(PacketType::kKeepalive) || header.is(PacketType::kDisconnect);
-  if ((must_be_empty && !text.empty()) || (header.is(PacketType::kData) && text.empty())) return Outcome::kForeign;
+  if ((must_be_empty && !text.empty()) || (header.is(PacketType::kData) && text.empty()))
+    return Outcome::kForeign;
   if (place == FlowTable::Place::kReplay) return Outcome::kReplayed;
 
   if (place == FlowTable::Place::kUnknown) return on_unknown_flow(now, header, from, text);
@@ -239,8 +248,8 @@ Link::Outcome Link::on_unknown_flow(TimePoint now, const Header& header, const E
 
 Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endpoint& from,
                                  std::span<const std::uint8_t> text, bool known_flow) {
-  const bool expected = context_.role == Role::kServer ? header.is(PacketType::kAuth)
-                                                       : header.is(PacketType::kAuthOk);
+  const bool expected =
+      context_.role == Role::kServer ? header.is(PacketType::kAuth) : header.is(PacketType::kAuthOk);
   if (!expected) return Outcome::kForeign;
   const auto peer = parse_announcement(text.subspan(std::min<std::size_t>(2, text.size())));
   if (context_.role == Role::kClient) {
@@ -250,11 +259,13 @@ Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endp
   }
   if (!known_flow) {
     switch (flows_.propose(now, header.flow_id, header.seq, from, in_session())) {
-      case FlowTable::Verdict::kRefused: return Outcome::kReplayed;
+      case FlowTable::Verdict::kRefused:
+        return Outcome::kReplayed;
       case FlowTable::Verdict::kWaits:
         if (context_.role == Role::kServer) send_auth_ok(from, peer);
         return Outcome::kHandled;
-      case FlowTable::Verdict::kSwitched: break;
+      case FlowTable::Verdict::kSwitched:
+        break;
     }
     flow_switched();
     rx_bytes_ += kOverhead + text.size();
@@ -275,7 +286,8 @@ void Link::established(TimePoint now, const Endpoint& from, const std::optional<
   if (in_session() && !new_flow) return;
   next_keepalive_ = now + kKeepalive;
   if (!in_session()) {
-    set_state(now, LinkState::kUp, context_.role == Role::kServer ? "the client signed on" : "the server answered");
+    set_state(now, LinkState::kUp,
+              context_.role == Role::kServer ? "the client signed on" : "the server answered");
   }
 }
 
@@ -345,8 +357,9 @@ void Link::on_timer(TimePoint now, const Surroundings& others) {
     if (now >= next_auth_) send_auth(now);
     if (now >= next_resolve_) {
       next_resolve_ = now + kResolveAgain;
-      event(EventKind::kResolve, "no answer for " + seconds(now - down_since_) +
-                                     " (the server is down, the port is blocked, or its password is another one)");
+      event(EventKind::kResolve,
+            "no answer for " + seconds(now - down_since_) +
+                " (the server is down, the port is blocked, or its password is another one)");
     }
   }
   update_deadline(now);
@@ -369,7 +382,9 @@ void Link::check_session(TimePoint now, const Surroundings& others) {
   check_silence(now, others);
 }
 
-Duration Link::quiet_server() const { return unanswered_since_ ? kQuietServerBusy : kQuietServer; }
+Duration Link::quiet_server() const {
+  return unanswered_since_ ? kQuietServerBusy : kQuietServer;
+}
 
 Duration Link::probe_interval() const {
   if (!estimator_.has_rtt()) return 50ms;
@@ -398,8 +413,8 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
       ++probes_;
       send_probe(now);
     }
-    if (state_ != LinkState::kSilent && probes_ >= 3 && now - *first_probe_ >= silence_limit() && others.other &&
-        others.other_heard >= *first_probe_) {
+    if (state_ != LinkState::kSilent && probes_ >= 3 && now - *first_probe_ >= silence_limit() &&
+        others.other && others.other_heard >= *first_probe_) {
       go_silent(now, "no answer for " + milliseconds(now - *unanswered_since_), others);
     }
     return;
@@ -472,8 +487,9 @@ void Link::check_tolerances(TimePoint now) {
       set_state(now, wanted, fmt::format("{:.0f} % loss >= {:.0f} %", percent, config_.loss_tolerance));
       break;
     case LinkState::kSlow:
-      set_state(now, wanted, "round trip " + milliseconds(estimator_.srtt()) +
-                                 " >= " + milliseconds(config_.latency_tolerance));
+      set_state(
+          now, wanted,
+          "round trip " + milliseconds(estimator_.srtt()) + " >= " + milliseconds(config_.latency_tolerance));
       break;
     case LinkState::kUp:
     case LinkState::kDown:
@@ -489,7 +505,8 @@ void Link::update_deadline(TimePoint now) {
   if (const auto c = flows_.candidate_deadline()) at = std::min(at, *c);
   if (state_ == LinkState::kStarting) at = std::min({at, next_auth_, next_resolve_});
   if (in_session()) {
-    if (context_.role == Role::kClient) at = std::min(at, std::max(heard_ + quiet_server() + 1ms, next_auth_));
+    if (context_.role == Role::kClient)
+      at = std::min(at, std::max(heard_ + quiet_server() + 1ms, next_auth_));
     at = std::min({at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + 1ms});
     if (!peer_can(kCapProbe)) {
       // An upstream peer's silence is only seen by looking.

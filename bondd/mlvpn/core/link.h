@@ -107,8 +107,8 @@ class Link {
   void on_path_failed(TimePoint now, const std::string& why, const Surroundings& others);
   // Queues DISCONNECT and ends the session.
   void disconnect(TimePoint now);
-  void queue_control(PacketType type, const Endpoint& to, LinkId path, std::span<const std::uint8_t> body = {},
-                     bool new_key = false);
+  void queue_control(PacketType type, const Endpoint& to, LinkId path,
+                     std::span<const std::uint8_t> body = {}, bool new_key = false);
 
   // --- facts
   [[nodiscard]] LinkId id() const { return id_; }
@@ -132,7 +132,8 @@ class Link {
   void set_state(TimePoint now, LinkState state, std::string reason);
   void judge_silence(TimePoint now);
   void event(EventKind kind, std::string reason);
-  void established(TimePoint now, const Endpoint& from, const std::optional<Announcement>& peer, bool new_flow);
+  void established(TimePoint now, const Endpoint& from, const std::optional<Announcement>& peer,
+                   bool new_flow);
   void end_session(TimePoint now, std::string reason, Duration retry_after);
   void flow_switched();
   void send_auth(TimePoint now);
@@ -177,8 +178,8 @@ class Link {
   TimePoint peer_timestamp_at_;
 
   std::optional<Duration> echo_;
-  TimePoint heard_;                         // any authenticated packet
-  TimePoint answered_;                      // one that shows that ours arrive
+  TimePoint heard_;                            // any authenticated packet
+  TimePoint answered_;                         // one that shows that ours arrive
   std::optional<TimePoint> unanswered_since_;  // first DATA or probe sent after that
   std::optional<TimePoint> first_probe_;
   unsigned probes_ = 0;

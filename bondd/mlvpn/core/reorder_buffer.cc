@@ -10,8 +10,8 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration kMinPatience = 5ms;
-constexpr auto kActive = 2s;       // a link that carried nothing for this long is not waited for
-constexpr auto kForget = 3s;       // a measured spread counts for this long
+constexpr auto kActive = 2s;  // a link that carried nothing for this long is not waited for
+constexpr auto kForget = 3s;  // a measured spread counts for this long
 constexpr auto kSlack = 2ms;
 // data_seq is not authenticated. Numbers this far ahead, or too old to be known,
 // are strays; this many in a row mean that the peer really counts there.

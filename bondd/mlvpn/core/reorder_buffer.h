@@ -70,7 +70,9 @@ class ReorderBuffer {
   };
 
   Slot& slot(std::uint64_t seq) { return slots_[seq & mask_]; }
-  bool was_delivered(std::uint64_t seq) const { return (delivered_[(seq & mask_) >> 6] >> (seq & 63) & 1) != 0; }
+  bool was_delivered(std::uint64_t seq) const {
+    return (delivered_[(seq & mask_) >> 6] >> (seq & 63) & 1) != 0;
+  }
   void mark(std::uint64_t seq, bool delivered);
   void deliver(const PacketRef& packet);
   bool stray(std::uint64_t seq);

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::uint8_t kZeroNonce[8] = {};
 
-void start_portable(const std::uint8_t key[32], const SalsaNonce* nonces, std::size_t count, SalsaStream* out) {
+void start_portable(const std::uint8_t key[32], const SalsaNonce* nonces, std::size_t count,
+                    SalsaStream* out) {
   std::uint8_t input[16] = {};
   for (std::size_t i = 0; i < count; ++i) {
     store_le(input, nonces[i].seq);
