@@ -94,13 +94,3 @@ def measure(seconds, *ends, flows=1, settle=0, **more):
     for flow in running:
         flow.stop()
     return mbit(running, start, end)
-
-
-def timeline(flow, start, end, step=0.25):
-    """[(seconds since start, Mbit/s)] for a plot."""
-    count = int((end - start) / step)
-    bins = [0] * count
-    for t, n in list(flow.pieces):
-        if start <= t < start + count * step:
-            bins[int((t - start) / step)] += n
-    return [(round(i * step, 3), round(n * 8 / 1e6 / step, 3)) for i, n in enumerate(bins)]

@@ -169,7 +169,8 @@ class Office:
         began = time.monotonic()
         for ns, device, inward in ((f"box{number}", "wan", "down"), ("isp", f"line{number}", "up")):
             rules = {inward: f"PREROUTING -i {device}", ({"up", "down"} - {inward}).pop(): f"POSTROUTING -o {device}"}
-            sh(" && ".join(f"{self.iptables} -t mangle -I {rule} -j DROP" for word, rule in rules.items() if direction in ("both", word)), ns=ns)
+            wanted = [rule for word, rule in rules.items() if direction in ("both", word)]
+            sh(" && ".join(f"{self.iptables} -t mangle -I {rule} -j DROP" for rule in wanted), ns=ns)
         return began
 
     def mend(self, number):

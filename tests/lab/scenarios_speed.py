@@ -151,6 +151,16 @@ def one_way(report):
     site.down()
 
 
+@scenario("headroom", limit=90)
+def headroom(report):
+    """the same tunnels over lines with no shaping: what the lab's kernel itself carries"""
+    lab, site = build(report, office.EQUAL)
+    site.up()
+    lab.unshape()
+    report.figure("one TCP download over unshaped lines", one_download(report), "Mbit/s", least=5.0)
+    site.down()
+
+
 @scenario("command", limit=600, needs_bondd=False)
 def command(report):
     """for developers: -o run='shell command' in a lab; -o up=by-hand or up=bondd brings the bond up first"""
