@@ -230,7 +230,10 @@ void Daemon::run_pass(Depth depth, Cause cause) {
   } else {
     report_pass(*pass, cause, EventLoop::now() - began);
     report_errors(pass->errors);
-    if (pass->settled() && !std::exchange(brought_up_, true) && options_.on_set_up) options_.on_set_up();
+    if (pass->settled() && !std::exchange(brought_up_, true)) {
+      log_.info(fmt::format("{} is set up, waiting for the other end", options_.config.site));
+      if (options_.on_set_up) options_.on_set_up();
+    }
     auto followed = backend_->follow(
         {options_.config, reconciler_->plan(), reconciler_->network(), server_addresses_, options_.slot});
     if (!followed) report_errors({followed.error()});

@@ -178,7 +178,9 @@ Result<RunDir> RunDir::take(const fs::path& root, const std::string& site) {
     if (!lock && lock.error().code == ENOENT) continue;
     if (!lock) return tl::make_unexpected(lock.error());
     RunDir dir(root, site, std::move(*lock));
-    if (auto recorded = dir.record_pid(); !recorded) return tl::make_unexpected(recorded.error());
+    // What a killed bondd wrote: until record_pid() nobody runs the site.
+    if (ftruncate(dir.lock_.fd(), 0) != 0)
+      return errno_failure(fmt::format("cannot write {}/lock", path.native()));
     if (auto made = make_private_dir(path / "sysctl"); !made) return tl::make_unexpected(made.error());
     return dir;
   }

@@ -57,7 +57,7 @@ class RunDirView {
   [[nodiscard]] std::filesystem::path socket() const { return path_ / "control.sock"; }
   [[nodiscard]] std::filesystem::path log() const { return path_ / "log"; }
   [[nodiscard]] bool exists() const;
-  // The pid of the bondd that runs this site; nothing if none does.
+  // The pid of the bondd that runs this site, 0 while one takes it down or comes up; nothing if none does.
   [[nodiscard]] std::optional<pid_t> running() const;
   [[nodiscard]] std::optional<unsigned> slot() const;
   [[nodiscard]] std::map<std::string, std::string> saved_sysctls() const;
@@ -79,14 +79,13 @@ std::optional<unsigned> lowest_free_slot(const std::filesystem::path& root);
 // while this lives.
 class RunDir : public RunDirView {
  public:
-  // Makes the directory, takes the site's lock, writes down our pid. EWOULDBLOCK if
-  // another bondd has it.
+  // Makes the directory and takes the site's lock. EWOULDBLOCK if another bondd has it.
   static Result<RunDir> take(const std::filesystem::path& root, const std::string& site);
 
   // The slot on record, or the lowest free one, then put on record. Fails when
   // other sites have them all.
   Result<unsigned> allocate_slot();
-  // Writes our pid into the lock, again after a fork.
+  // From now on this process runs the site: its pid goes into the lock.
   Result<> record_pid();
   // Durable, once: a value on record stays.
   Result<> save_sysctl(const std::string& key, const std::string& value);

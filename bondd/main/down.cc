@@ -40,8 +40,7 @@ Result<> stop_running(const control::RunDirView& view, pid_t pid) {
   const auto asked = ipc::ask(view.socket(), ipc::Request{ipc::Command::kStop, {}}, kAskLimit);
   if (!asked && pid > 0) kill(pid, SIGTERM);
   if (wait_until_gone(view, kStopLimit)) return {};
-  if (pid <= 0)
-    return failure(fmt::format("the bondd of {} does not end and its pid is not known", view.site()));
+  if (pid <= 0) return failure(fmt::format("another bondd comes up with {} or takes it down", view.site()));
   say(fmt::format("{}: its bondd (pid {}) does not end, killing it", view.site(), pid));
   kill(pid, SIGKILL);
   if (wait_until_gone(view, kKillLimit)) return {};

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <thread>
 
 #include "bondd/control/daemon.h"
 #include "bondd/control/event_loop.h"
@@ -148,6 +149,23 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   return status;
 }
 
+// Takes the site's directory; while somebody takes the site down, waits for that.
+Result<control::RunDir> take_run_dir(const std::filesystem::path& root, const std::string& site) {
+  constexpr auto kPatience = std::chrono::seconds(15);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    auto run_dir = control::RunDir::take(root, site);
+    if (run_dir) {
+      if (auto recorded = run_dir->record_pid(); !recorded) return tl::make_unexpected(recorded.error());
+      return run_dir;
+    }
+    const bool busy =
+        run_dir.error().code == EWOULDBLOCK && control::RunDirView(root, site).running().value_or(0) == 0;
+    if (!busy || std::chrono::steady_clock::now() >= deadline) return run_dir;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
 int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe) {
   const model::Config& config = file.config;
   const control::Programs programs = control::find_programs();
@@ -155,7 +173,7 @@ int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe)
   for (const Error& finding : findings) say_error(finding);
   if (!findings.empty()) return kFailed;
 
-  auto run_dir = control::RunDir::take(options.run_root, config.site);
+  auto run_dir = take_run_dir(options.run_root, config.site);
   if (!run_dir) {
     if (run_dir.error().code != EWOULDBLOCK) {
       say_error(run_dir.error());

@@ -12,6 +12,8 @@ TEST(RunDir, OneSiteIsTakenOnce) {
   const TemporaryDir root;
   auto first = RunDir::take(root.path(), "office");
   ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(RunDirView(root.path(), "office").running(), 0);
+  ASSERT_TRUE(first->record_pid().has_value());
   EXPECT_EQ(RunDirView(root.path(), "office").running(), getpid());
   const auto second = RunDir::take(root.path(), "office");
   ASSERT_FALSE(second.has_value());
