@@ -11,12 +11,14 @@ using namespace std::chrono_literals;
 constexpr Duration kPacerSlack = 400us;  // a wake-up sends this much ahead
 constexpr double kBurstMs = 0.2;         // advantage of the link used last
 constexpr double kOutside = 42;          // Ethernet, IPv4, UDP around each datagram
+constexpr Duration kStep = 10ms;         // the wire counts whole milliseconds: shorter spans say nothing
+constexpr double kShortMs = 3, kShortQueueMs = 8, kShortLeeway = 50;
 constexpr double kJitterMs = 10;
 constexpr double kMostUnknown = 200'000;  // bytes towards a line that is not known yet
 constexpr double kTypical = 1500;
-constexpr double kBurstTime = 0.003;    // s of a link's rate in one burst, by weight
-constexpr double kMaxBurst = 64000;     // one UDP_SEGMENT message
-constexpr double kRecent = 8'000'000;   // bytes after which the past counts half
+constexpr double kBurstTime = 0.003;   // s of a link's rate in one burst, by weight
+constexpr double kMaxBurst = 64000;    // one UDP_SEGMENT message
+constexpr double kRecent = 8'000'000;  // bytes after which the past counts half
 constexpr std::size_t kMaxMarks = 4096;
 constexpr std::size_t kMostStaged = 256;  // on one link
 // An upstream peer that has nothing to send echoes once a second, so the window
@@ -25,8 +27,12 @@ constexpr double kFlightTrips = 1.2;
 constexpr double kFlightMs = 15;
 constexpr Duration kMarkLife = 2s;  // longer than any round trip that an echo can give
 
-double ms(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
-Duration from_ms(double value) { return Duration(static_cast<std::int64_t>(value * 1e6)); }
+double ms(Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+Duration from_ms(double value) {
+  return Duration(static_cast<std::int64_t>(value * 1e6));
+}
 
 }  // namespace
 
@@ -52,6 +58,7 @@ void Scheduler::set(TimePoint now, LinkId link, Tier tier, double weight, Rate r
     lane->marks.clear();
     lane->flight.clear();
     lane->delivered = lane->landed = lane->total;
+    lane->newest = lane->step = lane->older = {};
     lane->control = RateControl();
   }
   lane->tier = tier;
@@ -94,6 +101,10 @@ bool Scheduler::by_weight(Tier tier) const {
 // are, and round trips are all that there is to see. So it may have twice as much on
 // the way, which bounds its queue by about a round trip.
 double Scheduler::leeway(const Lane& lane) const {
+  // Nor does a clock of milliseconds measure a very short line: as long as no queue
+  // shows on it, it is hardly held back.
+  const RateControl& control = lane.control;
+  if (control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs) return kShortLeeway;
   return std::clamp(lane.control.jitter_ms() / kJitterMs, 1.0, 2.0);
 }
 
@@ -142,14 +153,16 @@ void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
   ack.one_way_ms = ack.rtt_ms = std::max(ms(rtt), 0.5);
   ack.delivered = lane->delivered;
   ack.idle = newest.idle;
-  // The wire counts whole milliseconds: shorter spans say nothing.
-  if (newest.confirmed_at != TimePoint{}) {
-    const double span = std::max(ms(now - newest.confirmed_at), ms(newest.sent - newest.confirmed_sent));
-    if (span > 5) ack.rate = (lane->delivered - newest.delivered) * 1000 / span;
+  if (newest.before.at != TimePoint{}) {
+    const double span = std::max(ms(now - newest.before.at), ms(newest.sent - newest.before.sent));
+    if (span > 5) ack.rate = (lane->delivered - newest.before.delivered) * 1000 / span;
   }
   lane->control.on_ack(ack);
-  lane->confirmed_at = now;
-  lane->confirmed_sent = newest.sent;
+  lane->newest = {now, newest.sent, lane->delivered};
+  if (now - lane->step.at >= kStep) {
+    lane->older = lane->step;
+    lane->step = lane->newest;
+  }
 }
 
 // ---------------------------------------------------------------- choosing
@@ -157,11 +170,14 @@ void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
 // Bytes that may be on the way. While the line is not known a flow in its slow start
 // limits itself, and what delays it then ends its start too early.
 double Scheduler::window(const Lane& lane) const {
-  if (lane.control.phase() == RateControl::Phase::kStartup) return std::max(kMostUnknown, lane.control.window());
+  if (lane.control.phase() == RateControl::Phase::kStartup)
+    return std::max(kMostUnknown, lane.control.window() * leeway(lane));
   return lane.control.window() * leeway(lane);
 }
 
-bool Scheduler::window_open(const Lane& lane) const { return lane.in_flight() < window(lane); }
+bool Scheduler::window_open(const Lane& lane) const {
+  return lane.in_flight() < window(lane);
+}
 
 bool Scheduler::ready(const Lane& lane, TimePoint now) const {
   return !lane.blocked && lane.next_send <= now + kPacerSlack && window_open(lane);
@@ -293,15 +309,15 @@ void Scheduler::take(TimePoint now, std::size_t bytes) {
     lane.next_send = std::max(lane.next_send, now - kPacerSlack) + from_ms(1000 * cost / rate);
   }
   if (lane.marks.size() < kMaxMarks && (lane.marks.empty() || now - lane.marks.back().sent >= 500us)) {
-    lane.marks.push_back({now, 0, lane.delivered, lane.confirmed_at, lane.confirmed_sent,
-                          idle || lane.confirmed_sent < lane.busy_since});
+    lane.marks.push_back({now, 0, lane.older, idle || lane.older.sent < lane.busy_since});
     lane.flight.emplace_back(now, 0);
   }
   lane.total += cost;
   lane.marks.back().total = lane.total;
   if (!lane.flight.empty()) lane.flight.back().second = lane.total;
   lane.was_full = !window_open(lane);
-  if (lane.weight > 0) lane.vtime = std::max(lane.vtime + cost / lane.weight, vclock_ - kMaxBurst / lane.weight);
+  if (lane.weight > 0)
+    lane.vtime = std::max(lane.vtime + cost / lane.weight, vclock_ - kMaxBurst / lane.weight);
   last_link_ = lane.id;
   last_at_ = now;
   lane.recent += cost;

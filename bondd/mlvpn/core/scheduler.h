@@ -79,11 +79,14 @@ class Scheduler {
   std::optional<PacketRef> surrender();
 
  private:
-  struct Mark {  // what was sent by then, and what was known
+  struct Confirmed {       // what an echo said
+    TimePoint at, sent;    // when it came, and when that packet had left
+    double delivered = 0;  // bytes, by then
+  };
+  struct Mark {  // what was sent by then
     TimePoint sent;
-    double total = 0;      // bytes sent so far
-    double delivered = 0;  // bytes confirmed when this was sent
-    TimePoint confirmed_at, confirmed_sent;
+    double total = 0;  // bytes sent so far
+    Confirmed before;  // a while before this was sent: the rate is measured from there
     bool idle = false;
   };
   struct Staged {
@@ -100,10 +103,11 @@ class Scheduler {
     RateControl control;
     std::deque<Mark> marks;
     std::deque<std::pair<TimePoint, double>> flight;  // when, and the total then
-    double total = 0;      // bytes sent
-    double delivered = 0;  // of these, confirmed by echoes
-    double landed = 0;     // not on the way any more
-    TimePoint confirmed_at, confirmed_sent, busy_since;
+    double total = 0;                                 // bytes sent
+    double delivered = 0;                             // of these, confirmed by echoes
+    double landed = 0;                                // not on the way any more
+    Confirmed newest, step, older;                    // the last two at least kStep apart
+    TimePoint busy_since;
     TimePoint next_send;
     std::deque<Staged> staged;
     double staged_bytes = 0;
