@@ -18,16 +18,17 @@ constexpr std::uint16_t kMagic = 0x424c;  // "BL"
 constexpr std::uint8_t kProbeVersion = 1;
 
 constexpr auto kMinInterval = milliseconds(25), kMaxInterval = milliseconds(500);
-constexpr unsigned kTicksPerRound = 3;  // how often silence is looked at per probe interval
-constexpr unsigned kBusyRounds = 8;     // a busy tunnel gets every eighth
-constexpr unsigned kLoudRounds = 4;     // after a change every tunnel carries the news
+constexpr int kTicksPerRound = 6;          // at most, when a silence comes near its limit
+constexpr std::uint64_t kBusyPackets = 4;  // in a round: so many leave no long pause
+constexpr unsigned kBusyRounds = 8;        // a busy tunnel gets every eighth
+constexpr unsigned kLoudRounds = 4;        // after a change every tunnel carries the news
 
 // How many probes may be lost in a row before it is no chance any more: with loss p the
 // chance of k in a row is p^k; this is one false alarm in a day or so.
 constexpr double kFalseAlarm = 1e-6;
 constexpr double kLeastLoss = 0.001;  // believed of the best line
-constexpr int kLeastMissed = 3;
-constexpr double kSlack = 0.5;  // of an interval: the sender's timer, and a pause of a scheduler
+constexpr int kLeastMissed = 4;
+constexpr double kSlack = 0.1;  // of an interval: the sender's timer
 constexpr int kJitters = 4;
 constexpr int kMostIntervals = 20;
 constexpr std::uint64_t kUnreadMax = 4;  // a probe that the tap's queue dropped must not count for ever
@@ -40,8 +41,9 @@ constexpr auto kQuietWithoutProbes = seconds(1);  // at least; else 3 ARP interv
 constexpr Duration kFirstHold = seconds(1), kMaxHold = seconds(30);
 constexpr Duration kFlapping = seconds(8);  // down again so soon after it came back: hold twice as long
 
-constexpr auto kSessionsLost = seconds(5);   // without a frame on any tunnel
-constexpr auto kRestartChance = seconds(8);  // to be heard, for who was just started
+constexpr auto kSessionsLost = seconds(5);     // without a frame on any tunnel
+constexpr auto kOldFrames = milliseconds(50);  // may lie in a socket, or be counted late
+constexpr auto kRestartChance = seconds(8);    // to be heard, for who was just started
 constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60);
 
 std::uint32_t micros(TimePoint now) {
@@ -226,6 +228,11 @@ bool Liveness::peer_bit(std::uint64_t bits, const Path& path) const {
   return path.peer_number && (bits >> *path.peer_number & 1U) != 0;
 }
 
+// What is read right after a restart still came through the openvpn before it.
+bool Liveness::of_the_last(TimePoint now, const Path& path) const {
+  return now - path.started < kOldFrames;
+}
+
 void Liveness::note_frame(TimePoint now, Path& path) {
   path.heard_ever = true;
   path.last_rx = now;
@@ -242,12 +249,12 @@ void Liveness::handle_counters(TimePoint now, const std::string& tap, std::uint6
   Path* const path = find(tap);
   if (path == nullptr) return;
   forgive_our_own_delay(now);
-  if (path->rx_packets && *path->rx_packets != rx_packets) note_frame(now, *path);
+  if (path->rx_packets && *path->rx_packets != rx_packets && !of_the_last(now, *path)) note_frame(now, *path);
   if (path->tx_packets && *path->tx_packets != tx_packets) {
     const std::uint64_t taken = tx_packets - *path->tx_packets;
     const std::uint64_t own = std::min(taken, path->own_unread);
     path->own_unread -= own;
-    path->busy |= taken > own;
+    path->data_packets += taken - own;
     path->unread_since = path->own_unread > 0 ? std::optional(now) : std::nullopt;
   }
   path->rx_packets = rx_packets;
@@ -298,7 +305,7 @@ void Liveness::measure(TimePoint now, Path& path, const Probe& probe) {
 void Liveness::handle_probe(TimePoint now, const std::string& tap, std::span<const std::uint8_t> payload) {
   Path* const path = find(tap);
   const std::optional<Probe> probe = parse_probe(payload);
-  if (path == nullptr || !probe) return;
+  if (path == nullptr || !probe || of_the_last(now, *path)) return;
   forgive_our_own_delay(now);
   if (probe->role == static_cast<std::uint8_t>(options_.role)) return;  // our own, come back by a loop
   if (probe->instance == peer_.previous_instance) return;               // a late one of before its restart
@@ -343,6 +350,7 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   path->agreed_at.reset();
   path->ready = path->peer_was_ready = false;
   path->jitter = {};
+  path->rx_packets.reset();
   path->own_unread = 0;
   path->unread_since.reset();
   path->rtt.reset();
@@ -364,12 +372,24 @@ void Liveness::forgive_our_own_delay(TimePoint now) {
 void Liveness::handle_timeout(TimePoint now) {
   if (now < next_tick_) return;
   forgive_our_own_delay(now);
-  next_tick_ = now + interval_ / kTicksPerRound;
   note_stuck(now);
   evaluate(now);
-  if (now < next_round_) return;
-  next_round_ = std::max(next_round_ + interval_, now + interval_ / 2);
-  queue_round();
+  if (now >= next_round_) {
+    next_round_ = std::max(next_round_ + interval_, now + interval_ / 2);
+    queue_round();
+  }
+  next_tick_ = next_deadline(now);
+}
+
+// The next round of probes, or the moment at which a silence would be too long, or a return agreed.
+TimePoint Liveness::next_deadline(TimePoint now) const {
+  TimePoint next = next_round_;
+  for (const Path& path : paths_) {
+    if (path.state == TunnelState::kUp)
+      next = std::min(next, path.last_rx + silence_limit(path) + interval_ / 64);
+    if (path.agreed_at) next = std::min(next, *path.agreed_at);
+  }
+  return std::max(next, now + interval_ / kTicksPerRound);
 }
 
 // Which tunnels get a probe in this round. Data is as good a sign of life as a probe, and news
@@ -379,8 +399,9 @@ void Liveness::queue_round() {
   ++round_;
   for (Path& path : paths_) {
     const bool its_turn = (round_ + path.number) % kBusyRounds == 0;
-    path.queued |= path.state != TunnelState::kUp || !path.busy || loud_rounds_ > 0 || its_turn;
-    path.busy = false;
+    const bool busy = path.data_packets >= kBusyPackets;
+    path.data_packets = 0;
+    path.queued |= path.state != TunnelState::kUp || !busy || loud_rounds_ > 0 || its_turn;
   }
   if (loud_rounds_ > 0) --loud_rounds_;
 }

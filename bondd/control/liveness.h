@@ -153,7 +153,7 @@ class Liveness {
     std::uint64_t own_unread = 0;           // probes that openvpn has not taken off the tap yet
     std::optional<TimePoint> unread_since;  // and it took nothing since then
     TimePoint last_stuck;                   // at either end
-    bool busy = false;                      // data went into it since the last round
+    std::uint64_t data_packets = 0;         // others that went into it in this round
     bool queued = false;                    // a probe is to be sent
 
     // Coming back.
@@ -188,8 +188,10 @@ class Liveness {
   [[nodiscard]] bool peer_bit(std::uint64_t bits, const Path& path) const;
   void measure(TimePoint now, Path& path, const Probe& probe);
   void note_frame(TimePoint now, Path& path);
+  [[nodiscard]] bool of_the_last(TimePoint now, const Path& path) const;
   void forgive_our_own_delay(TimePoint now);
   void queue_round();
+  [[nodiscard]] TimePoint next_deadline(TimePoint now) const;
   void evaluate(TimePoint now);
   void judge(TimePoint now, Path& path, bool alive);
   void judge_without_probes(TimePoint now, Path& path);

@@ -186,18 +186,24 @@ class OpenVpnBackend : public Backend {
 
   void restarted(const model::Process& process) {
     management_.erase(process.tunnel);
+    management_missing_ = true;
     liveness_.handle_restart(EventLoop::now(), process.tunnel);
     arm_liveness();
   }
 
   // Whoever runs without a connection yet gets one as soon as openvpn listens.
   void connect_management() {
+    if (!management_missing_) return;
+    management_missing_ = false;
     for (const supervise::Child& child : supervisor_->children()) {
       const model::Process& process = child.process;
       if (child.state != supervise::ChildState::kRunning || process.management_socket.empty()) continue;
       if (management_.contains(process.tunnel)) continue;
       auto client = ManagementClient::connect(process.management_socket);
-      if (!client) continue;
+      if (!client) {
+        management_missing_ = true;
+        continue;
+      }
       const auto [entry, added] = management_.emplace(process.tunnel, Management{std::move(*client), {}});
       entry->second.watch =
           context_.loop->watch(entry->second.client.fd(), EPOLLIN,
@@ -216,7 +222,9 @@ class OpenVpnBackend : public Backend {
                                          supervise::printable(state->detail)));
       }
     }
-    if (received.closed) management_.erase(found);
+    if (!received.closed) return;
+    management_.erase(found);
+    management_missing_ = true;
   }
 
   void on_line(const model::Process& process, std::string_view line) {
@@ -322,7 +330,7 @@ class OpenVpnBackend : public Backend {
     if (rx && tx) liveness_.handle_counters(EventLoop::now(), tap, *rx, *tx);
   }
 
-  // Kept open: three reads of /sys forty times a second add up.
+  // Kept open: opening them anew with every round of probes adds up.
   static UniqueFd open_counter(const std::string& device, const char* counter) {
     const std::string path = fmt::format("/sys/class/net/{}/statistics/{}", device, counter);
     return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -413,7 +421,8 @@ class OpenVpnBackend : public Backend {
   model::Config config_;
   Liveness liveness_;
   std::unique_ptr<supervise::Supervisor> supervisor_;
-  std::map<std::string, Port> ports_;             // by tap
+  std::map<std::string, Port> ports_;  // by tap
+  bool management_missing_ = true;
   std::map<std::string, Management> management_;  // by tap
   std::map<std::string, std::string> trouble_;    // by tap: what openvpn last complained of
   std::set<std::string> told_dead_;

@@ -252,7 +252,7 @@ TEST(Liveness, ALineThatReturnsCarriesWithin2Seconds) {
   world.cut("tap2", false);
   EXPECT_LE(world.run_until(5s, [&] { return world.end(0).dead.empty() && world.end(1).dead.empty(); }),
             1300ms);
-  EXPECT_THAT(world.end(0).changes.back().reason, "heard both ways again after 10.8 s");
+  EXPECT_THAT(world.end(0).changes.back().reason, "heard both ways again after 10.7 s");
 }
 
 TEST(Liveness, BothEndsTakeALineBackAtAlmostTheSameTime) {
@@ -482,17 +482,17 @@ TEST(Liveness, AClientStartsASilentTunnelAnewNowAndThen) {
   World world;
   world.run(5s);
   world.cut("tap2", true);
-  std::vector<Duration> at;
-  const TimePoint begin = world.now();
+  world.run(500ms);
+  std::vector<int> at;  // seconds after the cut
   for (int i = 0; i < 150; ++i) {
-    world.run(1s);
     if (const auto tap = world.end(0).live->poll_restart(world.now())) {
       EXPECT_EQ(*tap, "tap2");
-      at.push_back(world.now() - begin);
+      at.push_back(i);
     }
     EXPECT_FALSE(world.end(1).live->poll_restart(world.now())) << "the server waits for its client";
+    world.run(1s);
   }
-  EXPECT_THAT(at, ElementsAre(15s, 30s, 60s, 120s));
+  EXPECT_THAT(at, ElementsAre(15, 30, 60, 120));
 }
 
 TEST(Liveness, AClientAsksForANewSessionWhenItsServersOpenVpnIsANewOne) {
