@@ -7,6 +7,7 @@ namespace bondd::mlvpn {
 namespace {
 
 constexpr std::int32_t kQuantum = 1514;
+constexpr auto kSparseTime = std::chrono::milliseconds(20);
 constexpr std::uint16_t kSmallPacket = 300;  // mean size below which a flow counts as delicate
 
 std::uint64_t mix(std::uint64_t h, std::uint64_t v) {
@@ -105,8 +106,17 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
   ++packets_;
   bytes_ += packet.size;
   if (flow.turn == Turn::kIdle) {
-    flow.deficit = kQuantum;
-    append(new_, bucket, Turn::kNew);
+    // A flow that sends no more than a packet's worth in this time passes all others; what
+    // it sends beyond takes its turn.
+    if (now - flow.refreshed >= kSparseTime) {
+      flow.deficit = kQuantum;
+      flow.refreshed = now;
+    }
+    if (flow.deficit > 0) {
+      append(new_, bucket, Turn::kNew);
+    } else {
+      append(old_, bucket, Turn::kOld);
+    }
   }
   while (bytes_ > limit_ && packets_ > 1) {
     if (bytes_ < limit_ + limit_ / 2 && now < last_drop_ + reaction_) break;
@@ -141,13 +151,8 @@ bool FlowQueue::settle() {
       flow.deficit += kQuantum;
       append(old_, take_head(list), Turn::kOld);
     } else if (flow.head == kNone) {
-      // An emptied new flow goes behind the old ones once, so that it cannot starve them.
-      const FlowBucket bucket = take_head(list);
-      if (&list == &new_ && old_.size != 0) {
-        append(old_, bucket, Turn::kOld);
-      } else {
-        flow.turn = Turn::kIdle;
-      }
+      (void)take_head(list);
+      flow.turn = Turn::kIdle;
     } else {
       return true;
     }

@@ -77,6 +77,7 @@ class FlowQueue {
     std::int32_t deficit = 0;
     std::uint16_t mean_size = 1400;
     Turn turn = Turn::kIdle;
+    TimePoint refreshed{};
     FlowBucket next = 0;  // in its list
   };
   // A list of flows, linked through Flow::next.

@@ -108,6 +108,8 @@ class RateControl {
   [[nodiscard]] double greatest_rtt_ms() const { return greatest_rtt_.empty() ? rtt_ : greatest_rtt_.best(); }
   [[nodiscard]] double one_way_ms() const { return one_way_; }
   [[nodiscard]] double jitter_ms() const { return jitter_; }
+  // The line's own, without what our queue adds.
+  [[nodiscard]] double calm_jitter_ms() const { return calm_jitter_; }
   [[nodiscard]] double queue_ms() const { return queue_; }
 
  private:

@@ -498,6 +498,10 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   const Outstanding newest = packets[i];
   const bool advanced = !link->any_report || entry.highest > link->highest_reported;
 
+  // What only ran ahead does not make the others lost: those had no time yet to come.
+  const Duration overdue = from_ms(
+      std::max(0.95 * link->rate.least_rtt_ms(), 0.9 * link->rate.rtt_ms() - 2 * link->rate.jitter_ms()));
+
   // Walk down from the highest: received, missing, received, …
   std::uint64_t upper = entry.highest + 1;
   bool progress = false;
@@ -508,7 +512,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
       if (received) {
         progress = progress || packet.bytes != 0;
         confirm(*link, packet);
-      } else if (entry.highest - packet.seq >= kReorderLimit) {
+      } else if (entry.highest - packet.seq >= kReorderLimit && now - packet.sent >= overdue) {
         lose(now, *link, packet, false);
       }
     }
@@ -637,16 +641,24 @@ std::optional<TimePoint> Sender::next_timeout(TimePoint now) const {
 // window. While a link is still being found out, more: a flow that grows must not be
 // stopped by a guess.
 void Sender::update_queue_limit() {
-  double rate = 0, trip = 0;
+  double rate = 0, trip = 0, loss = 0, jitter = 0, least = 1e9, most = -1e9;
   bool guessing = false;
   for (const auto& link : links_) {
     if (!link->usable || link->silent || !link->rate.measured()) continue;
     guessing = guessing || !link->rate.proven();
     rate += link->rate.capacity();
     trip = std::max(trip, link->rate.greatest_rtt_ms());
+    loss = std::max(loss, link->loss);
+    jitter = std::max(jitter, link->rate.calm_jitter_ms());
+    least = std::min(least, link->rate.one_way_ms());
+    most = std::max(most, link->rate.one_way_ms());
   }
   acks_.set_interval(from_ms(std::clamp(0.19 * trip, 2.5, 50.0)));
-  double wanted = std::max(rate * (trip + 120) / 1000, 256e3);
+  // A slow link is only used once the quick ones have their lead queued up; losses make
+  // the flow's round trip longer by that of a repair.
+  const double lead = most > least ? most - least : 0;
+  const double share = loss > kCopyLoss || jitter > kCopyJitterMs ? 1.2 : 0.5;
+  double wanted = std::max(rate * (lead + share * trip + 60) / 1000, 256e3);
   if (guessing) wanted = std::max(wanted, std::min(0.6 * rate, 2e6));
   // Lowered step by step: a flow that filled the queue must not lose it all at once.
   wanted = std::max(wanted, static_cast<double>(queue_.limit()) * 0.996);

@@ -175,6 +175,7 @@ class Sender {
   BufferPool& pool_;
   FlowQueue queue_;
   AckFilter acks_;
+
   std::vector<std::uint64_t> flow_numbers_;
   std::vector<std::uint16_t> flow_staged_;
   std::vector<std::unique_ptr<Link>> links_;
