@@ -43,8 +43,12 @@ class Report:
     def say(self, text):
         print(text, flush=True)
 
-    def figure(self, what, value, unit="", least=None, most=None, by_hand=None):
-        """A measured number and its bar. Returns whether the bar is met."""
+    def figure(self, what, value, unit="", least=None, most=None, by_hand=None, speed=False):
+        """A measured number and its bar. Returns whether the bar is met.
+
+        Rates and times are bars of speed, not judged on a busy machine; a time of None ("never")
+        is one only with `speed`, for moments that are themselves told by a rate.
+        """
         good = value is not None and (least is None or value >= least) and (most is None or value <= most)
         bar = f">= {least:g}" if least is not None else f"<= {most:g}" if most is not None else ""
         shown = "never" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
@@ -52,7 +56,7 @@ class Report:
         hand = f"  (by hand {by_hand})" if by_hand else ""
         print(f"  {what:<58} {shown:>8} {unit:<7} {bar:<10} {mark}{hand}", flush=True)
         self.figures.append({"what": what, "value": value, "unit": unit, "least": least, "most": most, "met": good,
-                             "speed": value is not None and unit in ("s", "ms", "Mbit/s")})
+                             "speed": speed or value is not None and unit in ("s", "ms", "Mbit/s")})
         return good
 
     def check(self, what, good, why=""):

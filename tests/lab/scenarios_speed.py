@@ -33,10 +33,11 @@ def silent_cut(report, lab, by_hand=False, direction="both"):
     report.figure("line cut silently: longest time without a byte", running.longest_silence(cut, mended), "s",
                   **({} if by_hand else {"most": report.option("silence", 0.6)}))
     report.figure("from the cut to the first second at 60 % of the other line", running.first_second_at(0.6 * other, cut, mended),
-                  "s", **({} if by_hand else {"most": 1.0}))
+                  "s", speed=True, **({} if by_hand else {"most": 1.0}))
     report.figure("rate from 3 s after the cut", running.mbit(cut + 3, mended), "Mbit/s")
     back = running.first_second_at(1.3 * other, mended, end)
-    report.figure("line back: carries again (1.3 of the other line) after", back, "s", **({} if by_hand else {"most": 5.0}))
+    report.figure("line back: carries again (1.3 of the other line) after", back, "s", speed=True,
+                  **({} if by_hand else {"most": 5.0}))
 
 
 def bar(report, full, quick):
