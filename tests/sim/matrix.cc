@@ -16,7 +16,7 @@ struct Arguments {
   Experiment experiment;
   BondOptions bond;
   std::uint64_t seed = 1;
-  bool seconds = false, list = false, help = false;
+  bool seconds = false, brief = false, list = false, help = false;
   std::vector<std::string> profiles;
   std::vector<std::string> lines;  // two of one's own
 };
@@ -38,6 +38,10 @@ Arguments parse(int argc, char** argv) {
     } else if (word == "--lines" && i + 2 < argc) {
       out.lines = {argv[i + 1], argv[i + 2]};
       i += 2;
+    } else if (word == "--short") {
+      out.brief = true;
+      out.experiment.warm_up = std::chrono::seconds(3);
+      out.experiment.measured = std::chrono::seconds(1);
     } else if (word == "--trace") {
       out.bond.trace = true;
     } else if (word == "--seconds") {
@@ -70,9 +74,11 @@ void list_profiles() {
 bool measure(const Arguments& args, const Profile& p) {
   const Outcome out = run(args.experiment, bond(spec_a(p), spec_b(p), args.seed, args.bond));
   const double better = std::max(p.alone_a, p.alone_b);
-  const bool good = out.mbit >= p.wanted;
+  // A second at the end of the ramp cannot meet the bars: it must not be slower than one line.
+  const double wanted = args.brief ? 0.85 * better : p.wanted;
+  const bool good = out.mbit >= wanted;
   std::printf("%-13s %6.1f %6.1f %7.1f %6.1f %s %5.2f %5.2f %6lu %6.1f %6.1f %6.1f\n", p.name.data(),
-              p.alone_a, p.alone_b, out.mbit, p.wanted, good ? "ok  " : "MISS", out.mbit / better,
+              p.alone_a, p.alone_b, out.mbit, wanted, good ? "ok  " : "MISS", out.mbit / better,
               out.mbit / p.limit, static_cast<unsigned long>(out.retransmissions), out.ping.percentile(0.5),
               out.ping.percentile(0.95), out.game.percentile(0.99));
   if (args.seconds) {
@@ -89,7 +95,8 @@ int main(int argc, char** argv) {
   const Arguments args = parse(argc, argv);
   if (args.help) {
     std::puts(
-        "sim_matrix [--up] [--quic] [--repair-off] [--upstream] [--seed N] [--flows N] [--seconds] [--trace] "
+        "sim_matrix [--up] [--quic] [--repair-off] [--upstream] [--seed N] [--flows N] [--seconds] [--short] "
+        "[--trace] "
         "[PROFILE… | --lines A B]\n"
         "sim_matrix --profiles    the line pairs as JSON");
     return 2;
