@@ -281,8 +281,8 @@ Result<> FakeKernel::check_route(const Route& route) {
   if (route.type != RouteType::kUnicast) return {};
   const Link* link = find_link(route.device);
   if (link == nullptr) return failure("Cannot find device " + route.device, ENODEV);
-  if (!link->up) return failure("Device for nexthop is not up", ENETDOWN);
   if (route.gateway && !reachable(route)) return failure("Nexthop has invalid gateway", ENETUNREACH);
+  if (!link->up) return failure("Device for nexthop is not up", ENETDOWN);
   const bool source_is_ours = !route.source || std::any_of(state_.addresses.begin(), state_.addresses.end(),
                                                            [&](const Address& address) {
                                                              return address.prefix.address == *route.source;

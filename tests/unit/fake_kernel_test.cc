@@ -44,7 +44,8 @@ TEST(FakeKernel, ARouteNeedsItsDeviceUpAndItsGatewayNear) {
   ASSERT_TRUE(kernel.add_link(bond()).has_value());
   const Address address{.device = "bond0", .prefix = parse_prefix("172.16.16.2/30").value()};
   ASSERT_TRUE(kernel.add_address(address).has_value());
-  EXPECT_EQ(kernel.add_route(default_via("172.16.16.1", "bond0")).error().code, ENETDOWN);
+  // Down, the device has no connected route that the gateway could be on.
+  EXPECT_EQ(kernel.add_route(default_via("172.16.16.1", "bond0")).error().code, ENETUNREACH);
   ASSERT_TRUE(kernel.set_link(bond()).has_value());
   EXPECT_TRUE(kernel.add_route(default_via("172.16.16.1", "bond0")).has_value());
 }
