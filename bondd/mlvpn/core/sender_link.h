@@ -1,0 +1,50 @@
+// One link as the sender keeps it, shared by the sender's two halves: sender.cc (what
+// leaves, and where) and sender_reports.cc (what becomes of it).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+
+#include "bondd/mlvpn/core/sender.h"
+
+namespace bondd::mlvpn {
+
+inline constexpr auto kPacerSlack = std::chrono::microseconds(400);  // a wake-up sends this much ahead
+inline constexpr auto kRepairFor = std::chrono::milliseconds(1500);  // then a packet is nobody's any more
+inline constexpr double kLossBefore = 0.005;                         // of a line that has not proved itself
+inline constexpr double kCopyLoss = 0.001;                           // from here on spare room carries copies
+inline constexpr double kCopyJitterMs = 3;
+
+struct Sender::Link {
+  LinkId id = 0;
+  std::uint32_t flow_id = 0;
+  bool blocked = false;
+  bool usable = false, fallback = false, silent = false;
+  RateControl rate;
+  std::deque<Outstanding> outstanding;  // by sequence number, gaps allowed
+  std::deque<Data> staged;
+  std::size_t staged_bytes = 0;
+  double in_flight = 0;  // bytes
+  double delivered = 0;
+  std::uint32_t newest_arrived_us = 0;
+  TimePoint newest_sent{};
+  std::uint64_t highest_reported = 0;
+  bool any_report = false;
+  TimePoint next_send{}, busy_since{};
+  TimePoint last_progress{};
+  TimePoint next_probe{};
+  bool probe_wanted = false;
+  bool was_full = false;      // the window, not the pacer, held this link back
+  double loss = kLossBefore;  // moving share
+  std::uint64_t repaired = 0;
+  double carried = 0, share_bytes = 0;  // DATA bytes since shares_at_, and before
+};
+
+inline double in_ms(Duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
+inline Duration from_ms(double value) {
+  return Duration(static_cast<std::int64_t>(value * 1e6));
+}
+
+}  // namespace bondd::mlvpn

@@ -1,0 +1,319 @@
+// The sender's second half: reports of the peer, what they say about rate, delay and
+// loss, and links that owe them. The first half, sender.cc, chooses what leaves where.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bondd/mlvpn/core/sender_link.h"
+
+namespace bondd::mlvpn {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kReorderLimit = 3;  // numbers reported above a missing one
+constexpr auto kFirstProbes = 100ms;        // until the first report
+constexpr auto kRefresh = 400ms;            // between measurements of a link without traffic
+
+}  // namespace
+
+bool Sender::advances(LinkId id, std::uint64_t highest) const {
+  const Link* const link = find(id);
+  return link != nullptr && !link->outstanding.empty() && highest <= link->outstanding.back().seq &&
+         (!link->any_report || highest > link->highest_reported);
+}
+
+void Sender::handle_report(TimePoint now, const Report& report) {
+  for (const LinkReport& entry : report.links) handle_link_report(now, report, entry);
+  update_queue_limit();
+}
+
+void Sender::confirm(Link& link, Outstanding& packet) {
+  packet.open = false;
+  link.in_flight -= packet.bytes;
+  link.delivered += packet.bytes;
+  // Down to nothing: numbers near the smallest cost the processor a hundred cycles each.
+  if (packet.bytes != 0) link.loss = link.loss < 1e-9 ? 0 : link.loss * (1 - 1.0 / 512);
+  if (packet.data) {
+    pool_.give(packet.payload.packet);
+    --kept_packets_;
+  }
+}
+
+void Sender::lose(TimePoint now, Link& link, Outstanding& packet, bool by_silence) {
+  packet.open = false;
+  link.in_flight -= packet.bytes;
+  if (packet.bytes != 0 && !by_silence) link.loss += (1 - link.loss) / 512;
+  if (!packet.data) return;
+  if ((config_.repair || by_silence) && now - packet.payload.first_sent < kRepairFor) {
+    repairs_.push_back(packet.payload);
+    ++link.repaired;
+  } else {
+    pool_.give(packet.payload.packet);
+    --kept_packets_;
+  }
+}
+
+void Sender::trim(Link& link) {
+  // Control packets at the front have nothing to tell any more.
+  while (!link.outstanding.empty() &&
+         (!link.outstanding.front().open || link.outstanding.front().bytes == 0)) {
+    link.outstanding.pop_front();
+  }
+}
+
+void Sender::handle_link_report(TimePoint now, const Report& report, const LinkReport& entry) {
+  Link* const link = find_flow(entry.flow_id);
+  if (link == nullptr || link->outstanding.empty()) return;
+  auto& packets = link->outstanding;
+  if (entry.highest < packets.front().seq || entry.highest > packets.back().seq) return;
+  const auto at = std::ranges::upper_bound(packets, entry.highest, {}, &Outstanding::seq);
+  std::ptrdiff_t i = at - packets.begin() - 1;  // the newest that can have come
+  if (i < 0 || packets[i].seq != entry.highest) return;
+  const Outstanding newest = packets[i];
+  const bool advanced = !link->any_report || entry.highest > link->highest_reported;
+
+  // What only ran ahead does not make the others lost: those had no time yet to come.
+  const Duration overdue = from_ms(
+      std::max(0.95 * link->rate.least_rtt_ms(), 0.9 * link->rate.rtt_ms() - 2 * link->rate.jitter_ms()));
+
+  // Walk down from the highest: received, missing, received, …
+  std::uint64_t upper = entry.highest + 1;
+  bool progress = false;
+  const auto walk = [&](std::uint64_t lowest, bool received) {
+    for (; i >= 0 && packets[i].seq >= lowest; --i) {
+      Outstanding& packet = packets[i];
+      if (!packet.open) continue;
+      if (received) {
+        progress = progress || packet.bytes != 0;
+        confirm(*link, packet);
+      } else if (entry.highest - packet.seq >= kReorderLimit && now - packet.sent >= overdue) {
+        lose(now, *link, packet, false);
+      }
+    }
+    upper = lowest;
+  };
+  for (const Gap& gap : entry.gaps) {
+    walk(upper - gap.received, true);
+    walk(upper - gap.missing, false);
+  }
+  const std::uint64_t lowest = entry.highest - std::min<std::uint64_t>(entry.highest, entry.span) + 1;
+  if (lowest < upper) walk(lowest, true);
+  if (progress || (advanced && newest.bytes != 0)) {
+    link->last_progress = now;
+    link->silent = false;
+  }
+  if (!advanced) {
+    trim(*link);
+    return;
+  }
+  link->any_report = true;
+  link->highest_reported = entry.highest;
+  RateControl::Ack ack;
+  ack.now = now;
+  ack.sent = newest.sent;
+  const std::int64_t way_us = static_cast<std::int32_t>(entry.arrived_us - report_clock(newest.sent));
+  if (!clock_origin_us_) clock_origin_us_ = way_us;
+  ack.one_way_ms = static_cast<double>(way_us - *clock_origin_us_) / 1000;
+  const double hold =
+      static_cast<double>(static_cast<std::int32_t>(report.clock_us - entry.arrived_us)) / 1000;
+  ack.rtt_ms = std::max(0.1, in_ms(now - newest.sent) - std::max(hold, 0.0));
+  ack.delivered = link->delivered;
+  ack.idle = newest.idle;
+  ack.light = newest.light;
+  if (newest.rate_valid && newest.bytes != 0) {
+    const double arrived =
+        static_cast<double>(static_cast<std::int32_t>(entry.arrived_us - newest.arrived_us)) / 1000;
+    const double span = std::max(arrived, in_ms(newest.sent - newest.newest_sent));
+    if (span > 1) ack.rate = (link->delivered - newest.delivered) * 1000 / span;
+  }
+  link->rate.set_loss(link->loss);
+  link->rate.on_ack(ack);
+  link->newest_arrived_us = entry.arrived_us;
+  link->newest_sent = newest.sent;
+  trim(*link);
+}
+
+TimePoint Sender::probe_deadline(const Link& link) const {
+  const RateControl& rate = link.rate;
+  return std::max(link.last_progress,
+                  link.outstanding.front().sent + from_ms(rate.rtt_ms() + 3 * rate.jitter_ms())) +
+         25ms;
+}
+
+TimePoint Sender::silence_deadline(const Link& link) const {
+  const RateControl& rate = link.rate;
+  const double trip = rate.measured() ? std::max(rate.rtt_ms(), rate.greatest_rtt_ms()) : 300;
+  return std::max(link.last_progress + 70ms, link.outstanding.front().sent + from_ms(trip) + 50ms) +
+         from_ms(4 * rate.jitter_ms());
+}
+
+// When an unused link is to be measured (again): at once at first, and now and then
+// while other links carry traffic.
+TimePoint Sender::refresh_deadline(const Link& link) const {
+  if (link.rate.samples() < 8) return link.next_probe;
+  if (last_data_ < link.last_progress) return TimePoint::max();
+  return std::max(link.last_progress + kRefresh, link.next_probe);
+}
+
+void Sender::fall_silent(TimePoint now, Link& link) {
+  link.silent = true;
+  link.next_probe = now;
+  for (Outstanding& packet : link.outstanding) {
+    if (packet.open) lose(now, link, packet, true);
+  }
+  trim(link);
+  restage(link);
+}
+
+void Sender::handle_timeout(TimePoint now) {
+  while (const auto due = acks_.take_due(now)) push(now, due->packet, due->bucket);
+  for (const auto& link : links_) {
+    if (!link->usable || link->silent) continue;
+    if (now >= refresh_deadline(*link)) {
+      link->probe_wanted = true;
+      link->next_probe = now + kFirstProbes;
+    }
+    if (link->in_flight <= 0 || link->outstanding.empty()) continue;
+    if (now >= silence_deadline(*link)) {
+      fall_silent(now, *link);
+    } else if (now >= probe_deadline(*link) && now >= link->next_probe) {
+      link->probe_wanted = true;  // the tail may be lost: a packet behind it will tell
+      link->next_probe = now + from_ms(std::max(20.0, link->rate.rtt_ms() / 2));
+    }
+  }
+}
+
+std::optional<TimePoint> Sender::next_timeout(TimePoint now) const {
+  std::optional<TimePoint> first;
+  const auto add = [&](TimePoint time) {
+    if (!first || time < *first) first = time;
+  };
+  if (const auto due = acks_.next_timeout()) add(*due);
+  const bool waiting = !queue_.empty() || !repairs_.empty();
+  for (const auto& link : links_) {
+    if (!link->usable) continue;
+    if (link->silent) {
+      add(link->next_probe);
+      continue;
+    }
+    if (link->blocked) continue;  // path_writable will wake us
+    if (link->probe_wanted) add(now);
+    if (const TimePoint refresh = refresh_deadline(*link); refresh != TimePoint::max()) add(refresh);
+    if (link->in_flight > 0 && !link->outstanding.empty()) {
+      add(silence_deadline(*link));
+      add(std::max(probe_deadline(*link), link->next_probe));
+    }
+    const bool open = link->in_flight < link->rate.window() || link->in_flight <= 0;
+    if (open && !link->blocked && (waiting || !link->staged.empty()) && link->next_send > now + kPacerSlack) {
+      add(link->next_send - kPacerSlack / 4);
+    }
+  }
+  return first;
+}
+
+// What a flow may keep here: enough to fill all links once more after it halved its
+// window. While a link is still being found out, more: a flow that grows must not be
+// stopped by a guess.
+void Sender::update_queue_limit() {
+  double rate = 0, trip = 0, loss = 0, jitter = 0, least = 1e9, most = -1e9;
+  bool guessing = false;
+  for (const auto& link : links_) {
+    if (!link->usable || link->silent || !link->rate.measured()) continue;
+    guessing = guessing || !link->rate.proven();
+    rate += link->rate.capacity();
+    trip = std::max(trip, link->rate.greatest_rtt_ms());
+    loss = std::max(loss, link->loss);
+    jitter = std::max(jitter, link->rate.calm_jitter_ms());
+    least = std::min(least, link->rate.one_way_ms());
+    most = std::max(most, link->rate.one_way_ms());
+  }
+  acks_.set_interval(from_ms(std::clamp(0.19 * trip, 2.5, 50.0)));
+  // A slow link is only used once the quick ones have their lead queued up; losses make
+  // the flow's round trip longer by that of a repair.
+  const double lead = most > least ? most - least : 0;
+  const double share = loss > kCopyLoss || jitter > kCopyJitterMs ? 1.2 : 0.5;
+  double wanted = std::max(rate * (lead + share * trip + 60) / 1000, 256e3);
+  if (guessing) wanted = std::max(wanted, std::min(0.6 * rate, 2e6));
+  // Lowered step by step: a flow that filled the queue must not lose it all at once.
+  wanted = std::max(wanted, static_cast<double>(queue_.limit()) * 0.996);
+  queue_.set_limit(std::min(static_cast<std::size_t>(wanted), config_.most_queued_bytes),
+                   from_ms(1.5 * trip + 30));
+}
+
+Duration Sender::patience() const {
+  double trip = 0, jitter = 0, least = 1e9, most = -1e9;
+  for (const auto& link : links_) {
+    if (!link->usable || !link->rate.measured()) continue;
+    trip = std::max(trip, std::min(link->rate.rtt_ms() + 4 * link->rate.jitter_ms(), 800.0));
+    jitter = std::max(jitter, link->rate.jitter_ms());
+    least = std::min(least, link->rate.one_way_ms());
+    most = std::max(most, link->rate.one_way_ms());
+  }
+  if (trip == 0) return 250ms;
+  const double wait = config_.repair ? 40 + 2.5 * trip + 4 * jitter : 40 + 4 * jitter + 0.5 * trip;
+  return from_ms(std::clamp(wait, 15.0, 1000.0));
+}
+
+Duration Sender::report_interval() const {
+  double trip = 1e9;
+  for (const auto& link : links_) {
+    if (link->usable && link->rate.measured()) trip = std::min(trip, link->rate.least_rtt_ms());
+  }
+  return from_ms(std::clamp(trip / 4, 5.0, 15.0));
+}
+
+std::vector<SenderLinkView> Sender::view(TimePoint) const {
+  std::vector<SenderLinkView> result;
+  double sum = 0;
+  for (const auto& link : links_) sum += link->carried;
+  for (const auto& link : links_) {
+    SenderLinkView v;
+    v.link = link->id;
+    v.usable = link->usable;
+    v.silent = link->silent;
+    v.phase = static_cast<int>(link->rate.phase());
+    if (link->rate.measured()) {
+      v.rtt_ms = link->rate.rtt_ms();
+      v.queue_ms = link->rate.queue_ms();
+      v.jitter_ms = link->rate.jitter_ms();
+      v.capacity = link->rate.capacity();
+    }
+    v.loss_percent = link->loss * 100;
+    v.share_percent = sum > 0 ? 100 * link->carried / sum : 0;
+    v.repaired = link->repaired;
+    result.push_back(v);
+  }
+  return result;
+}
+
+std::string Sender::explain(TimePoint now, LinkId id, const std::function<std::string(LinkId)>& name) const {
+  const Link* const link = find(id);
+  if (link == nullptr) return {};
+  if (!link->usable) return "carries nothing: not usable";
+  if (link->silent) return "carries nothing: it does not answer";
+  if (!link->rate.measured()) return "not measured yet";
+  double all = 0;
+  const Link* quickest = link;
+  bool others = false;
+  for (const auto& l : links_) {
+    all += l->carried;
+    if (l.get() == link || !l->usable || l->silent || !l->rate.measured()) continue;
+    others = true;
+    if (l->rate.one_way_ms() < quickest->rate.one_way_ms()) quickest = l.get();
+  }
+  const double share = all > 0 ? 100 * link->carried / all : 0;
+  std::string text = fmt::format("{:.0f} % of traffic", share);
+  if (!others) return text + "; no other link can be used";
+  if (link->fallback) return text + "; only used when no other link can be";
+  if (quickest != link) {
+    text += fmt::format("; {:.0f} ms slower than {}", link->rate.one_way_ms() - quickest->rate.one_way_ms(),
+                        name(quickest->id));
+  }
+  if (link->loss >= 0.002) text += fmt::format("; loses {:.1f} %", link->loss * 100);
+  if (link->rate.queue_ms() > 20) text += fmt::format("; {:.0f} ms of queue", link->rate.queue_ms());
+  (void)now;
+  return text;
+}
+
+}  // namespace bondd::mlvpn
