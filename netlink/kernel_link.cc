@@ -2,7 +2,7 @@
 //
 // Traps on the way, all met in practice:
 // * The alias cannot be given with RTM_NEWLINK's creation. A tap stays temporary until it has
-//   its alias; a bond that was left without one is known again by its MAC address.
+//   its alias; a bond is created in a group that stands for it, see is_half_made().
 // * Loading the bonding module makes a "bond0" of its own, so that the first creation of a bond of
 //   that name fails with EEXIST, and any other leaves a bond0 behind.
 // * A device must be down to be enslaved, and comes up with it; releasing sets it down.
@@ -46,9 +46,10 @@ tl::unexpected<Error> passed_on(const Result<T>& failed) {
   return tl::make_unexpected(failed.error());
 }
 
-// A bond that nobody has done anything with yet.
+// A bond as the module makes one, that nobody has done anything with yet.
 bool is_untouched_bond(const KernelLink& there) {
-  return there.link.kind == LinkKind::kBond && there.link.alias.empty() && !there.link.up;
+  return there.link.kind == LinkKind::kBond && there.link.alias.empty() && there.link.group == 0 &&
+         !there.link.up;
 }
 
 bool bonding_is_loaded() {
@@ -60,9 +61,8 @@ bool bonding_is_loaded() {
 // Success for a link of this kind and alias, and for a bond that we were making when killed.
 Result<> KernelRtnl::check_is_ours(const Link& wanted, const KernelLink& there) {
   if (there.link.kind == wanted.kind && there.link.alias == wanted.alias) return {};
-  const bool half_made = wanted.kind == LinkKind::kBond && is_untouched_bond(there) && wanted.mac &&
-                         there.link.mac == wanted.mac;
-  if (half_made) return change_properties(wanted, there);
+  if (wanted.kind == LinkKind::kBond && is_half_made(there.link, wanted.alias))
+    return change_properties(wanted, there);
   std::string text = "a device of this name is there already and not made by bondd";
   if (is_untouched_bond(there)) {
     text += fmt::format(
@@ -94,6 +94,7 @@ Result<> KernelRtnl::send_new_bond(const Link& link) {
   message.header<ifinfomsg>();
   message.put_name(IFLA_IFNAME, link.name);
   put_link_changes(message, link, nullptr);
+  message.put_u32(IFLA_GROUP, group_until_aliased(link.alias));
   put_bond(message, link.bond.value_or(BondOptions{}), nullptr);
   auto made = socket_.request(message);
   if (!made && (made.error().code == EOPNOTSUPP || made.error().code == ENODEV)) {

@@ -5,6 +5,9 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
+#include "bondd/base/text.h"
 #include "netlink/codec.h"
 
 namespace bondd::netlink {
@@ -80,6 +83,14 @@ void put_address_generation(Message& message, bool none) {
 
 }  // namespace
 
+std::uint32_t group_until_aliased(std::string_view alias) {
+  return std::max(fnv1a(alias) & 0x7fffffff, std::uint32_t{1});  // it is an int in the kernel
+}
+
+bool is_half_made(const Link& link, std::string_view alias) {
+  return link.kind == LinkKind::kBond && link.alias.empty() && link.group == group_until_aliased(alias);
+}
+
 std::optional<KernelLink> parse_link(const nlmsghdr* message) {
   if (message->nlmsg_type != RTM_NEWLINK) return std::nullopt;
   const auto* header = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
@@ -93,6 +104,7 @@ std::optional<KernelLink> parse_link(const nlmsghdr* message) {
   link.mtu = attributes.u32(IFLA_MTU);
   link.txqueuelen = attributes.u32(IFLA_TXQLEN);
   link.no_ipv6_address = parse_no_ipv6_address(attributes);
+  link.group = attributes.u32(IFLA_GROUP).value_or(0);
   parse_kind(attributes, link);
   result.master_index = static_cast<int>(attributes.u32(IFLA_MASTER).value_or(0));
   result.facts.index = header->ifi_index;
@@ -112,6 +124,10 @@ bool put_link_changes(Message& message, const Link& wanted, const Link* current)
   }
   if (current != nullptr && current->alias != wanted.alias) {
     message.put_text(IFLA_IFALIAS, wanted.alias);
+    changed = true;
+  }
+  if (current != nullptr && is_half_made(*current, wanted.alias)) {
+    message.put_u32(IFLA_GROUP, wanted.group);
     changed = true;
   }
   changed |= put_if_changed(message, IFLA_MTU, wanted.mtu, current ? current->mtu : std::nullopt);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bondd/base/ip.h"
@@ -40,9 +41,16 @@ struct Link {
   std::optional<std::uint32_t> owner_uid;  // taps and tuns: who may attach besides root
   std::optional<BondOptions> bond;         // LinkKind::kBond
   bool no_ipv6_address = false;            // IN6_ADDR_GEN_MODE_NONE: no link-local address, no MLD noise
+  std::uint32_t group = 0;                 // IFLA_GROUP; nothing but the tag of is_half_made() uses it
 
   auto operator<=>(const Link&) const = default;
 };
+
+// The kernel takes no alias with a bond's creation, but a group: until the bond has its alias, it bears
+// the number made of it, so that it can be told from others' at any moment. Never 0.
+std::uint32_t group_until_aliased(std::string_view alias);
+// A bond that whoever gives that alias has created and not yet given it.
+bool is_half_made(const Link& link, std::string_view alias);
 
 // Counters and carrier of a link, as far as the status shows them.
 struct LinkFacts {

@@ -6,6 +6,12 @@
 
 namespace bondd {
 
+std::uint32_t fnv1a(std::string_view text) {
+  std::uint32_t hash = 0x811c9dc5;
+  for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x01000193;
+  return hash;
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before, above(b.size() + 1), row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});

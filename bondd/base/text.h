@@ -1,6 +1,7 @@
 // Small text helpers that several modules need.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +15,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 // The candidate nearest to `word` if it is near enough to be a likely slip
 // (at most a third of its letters differ, at least one), else an empty view.
 std::string_view likely_meant(std::string_view word, std::span<const std::string_view> candidates);
+
+// A number made of a text, the same everywhere and for ever (FNV-1a, 32 bits).
+std::uint32_t fnv1a(std::string_view text);
 
 // Quotes `word` for a POSIX shell when it needs it, so that printed commands
 // can be pasted.

@@ -53,8 +53,9 @@ std::string value_before_us(const std::string& key, const std::string& now,
 model::Owned owned_network(const netlink::Snapshot& snapshot, const std::string& site, unsigned slot) {
   model::Owned owned;
   const std::string alias = model::link_alias(site);
-  std::copy_if(snapshot.links.begin(), snapshot.links.end(), std::back_inserter(owned.links),
-               [&](const netlink::Link& link) { return link.alias == alias; });
+  std::copy_if(
+      snapshot.links.begin(), snapshot.links.end(), std::back_inserter(owned.links),
+      [&](const netlink::Link& link) { return link.alias == alias || netlink::is_half_made(link, alias); });
   std::set<std::string> names;
   for (const netlink::Link& link : owned.links) names.insert(link.name);
   // Addresses have no tag: those on our own links are ours, but for the kernel's link-local ones.

@@ -150,7 +150,8 @@ void check_names(const plan::Plan& plan, const netlink::Snapshot& network, const
   for (const netlink::Link& wanted : plan.state.links) {
     const auto found = std::find_if(network.links.begin(), network.links.end(),
                                     [&](const netlink::Link& link) { return link.name == wanted.name; });
-    if (found == network.links.end() || found->alias == alias) continue;
+    if (found == network.links.end() || found->alias == alias || netlink::is_half_made(*found, alias))
+      continue;
     const bool other_site = found->alias.starts_with("bondd:");
     say(errors,
         fmt::format(

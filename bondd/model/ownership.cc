@@ -2,18 +2,14 @@
 
 #include <fmt/format.h>
 
+#include "bondd/base/text.h"
+
 namespace bondd::model {
 namespace {
 
 constexpr std::size_t kChainNameMax = 28;  // XT_EXTENSION_MAXNAMELEN - 1, linux/netfilter/x_tables.h
 constexpr std::size_t kIfNameMax = 15;     // IFNAMSIZ - 1
 constexpr std::size_t kSiteMax = kChainNameMax - std::string_view("BONDD-POST-").size();
-
-std::uint32_t fnv1a(std::string_view text) {
-  std::uint32_t hash = 0x811c9dc5;
-  for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x01000193;
-  return hash;
-}
 
 // `text` if it fits in `max` bytes, else its beginning and a hash of the whole.
 std::string fit(std::string_view text, std::size_t max, int digits) {

@@ -5,7 +5,8 @@
 //   rules              priority kRulePriority .. +99            see RulePriority
 //   tables             kTableBase + slot * 32 + n               5200: bond, 5201 …: WAN 1 …, 5231: replies
 //   marks              kMarkMask, slot * 32 + n                 0x00010000: tunnel of WAN 1
-//   links              alias "bondd:SITE"                       bondd:office
+//   links              alias "bondd:SITE"                       bondd:office; until a new bond has it: the
+//                                                               group made of it, netlink::is_half_made()
 //   taps               tapSLOT-WAN                              tap0-ovh, tap0-ovh-2
 //   chains             "BONDD-PART-SITE"                        BONDD-FWD-office
 //   sysctls            old value under /run/bondd/SITE/sysctl/

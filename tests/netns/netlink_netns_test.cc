@@ -1,5 +1,6 @@
 // Rtnl and Monitor against the running kernel. The bond's tests need the bonding driver.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
@@ -14,6 +15,7 @@
 #include "bondd/base/unique_fd.h"
 #include "netlink/rtnl.h"
 #include "tests/netns/own_netns.h"
+#include "tests/support/fake_host.h"
 #include "tests/support/print.h"
 
 namespace bondd::netlink {
@@ -503,6 +505,9 @@ TEST_F(BondNetns, ABondThatWasLeftHalfMadeIsTakenUpAgain) {
   admin("ip link add bond0 address " + mac +
         " mtu 1400 type bond mode balance-rr arp_interval 300 arp_ip_target "
         "172.16.16.1,172.16.16.5");
+  admin(fmt::format("ip link set bond0 group {}", netlink::group_until_aliased("bondd:office")));
+  EXPECT_TRUE(is_half_made(link("bond0"), "bondd:office"));
+  EXPECT_FALSE(is_half_made(link("bond0"), "bondd:vps"));
   ok(rtnl_->add_link(bond()));
   EXPECT_EQ(link("bond0"), bond());
   ok(rtnl_->delete_link("bond0"));
@@ -511,6 +516,22 @@ TEST_F(BondNetns, ABondThatWasLeftHalfMadeIsTakenUpAgain) {
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().code, EEXIST);
   EXPECT_NE(made.error().message.find("ip link delete bond0"), std::string::npos) << made.error().message;
+}
+
+// A kill may come right after the bond's creation: the kernel's notice of it must show whose it is.
+TEST_F(BondNetns, BearsATagFromItsFirstMomentOn) {
+  ok(rtnl_->delete_link("bond0"));
+  const std::string group = std::to_string(netlink::group_until_aliased("bondd:office"));
+  const bondd::testing::TemporaryDir dir;
+  const std::string file = (dir.path() / "notices").string();
+  admin("timeout 20 ip -o -d monitor link >" + file + " & echo $! >" + file + ".pid; sleep 0.3");
+  ok(rtnl_->add_link(bond()));
+  admin("for i in $(seq 50); do grep -q 'bond0:' " + file + " && exit; sleep 0.1; done; exit 1");
+  admin("kill $(cat " + file + ".pid)");
+  const std::string first = output_of("head -n 1 " + file);
+  EXPECT_NE(first.find(": bond0:"), std::string::npos) << first;
+  EXPECT_NE(first.find("group " + group), std::string::npos) << first;
+  EXPECT_EQ(link("bond0").group, 0U);
 }
 
 TEST_F(BondNetns, EnslavingToWhatIsNoBondSaysSo) {

@@ -36,6 +36,7 @@ inline void PrintTo(const Link& link, std::ostream* out) {
   if (link.txqueuelen) *out << " qlen " << *link.txqueuelen;
   if (link.owner_uid) *out << " owner " << *link.owner_uid;
   if (link.no_ipv6_address) *out << " no_ipv6_address";
+  if (link.group != 0) *out << " group " << link.group;
   if (link.bond) PrintTo(*link.bond, &(*out << " bond "));
 }
 

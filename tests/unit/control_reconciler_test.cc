@@ -87,6 +87,32 @@ TEST_F(ReconcilerTest, DownLeavesTheMachineAsItWas) {
   EXPECT_TRUE(again->steps.empty());
 }
 
+// Killed between the bond's creation and its alias.
+TEST_F(ReconcilerTest, DownRemovesAHalfMadeBondAndUpFinishesIt) {
+  const Look before = look(fake_);
+  const netlink::Link half_made{.name = "bond0",
+                                .kind = netlink::LinkKind::kBond,
+                                .bond = netlink::BondOptions{},
+                                .group = netlink::group_until_aliased("bondd:office")};
+  netlink::Link other = half_made;
+  other.name = "bond7";
+  other.group = netlink::group_until_aliased("bondd:vps");
+  auto& links = fake_.kernel.state().links;
+  links.push_back(half_made);
+  Reconciler down = make(std::nullopt);
+  ASSERT_TRUE(remove_everything(down).has_value());
+  EXPECT_EQ(look(fake_), before);
+
+  links.push_back(half_made);
+  links.push_back(other);
+  Reconciler up = make(office());
+  settle(up);
+  EXPECT_THAT(links, ::testing::Contains(other));
+  ASSERT_TRUE(remove_everything(up).has_value());
+  EXPECT_THAT(links, ::testing::Contains(other));
+  EXPECT_EQ(links.size(), before.links.size() + 1);
+}
+
 // bondd is killed at every one of its kernel changes in turn; a new one finishes the job,
 // or takes all down.
 TEST_F(ReconcilerTest, ConvergesFromEveryCrashPoint) {
