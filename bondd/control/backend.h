@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -25,6 +26,7 @@ struct Followed {
   const plan::Plan& plan;
   const netlink::Snapshot& network;  // as the pass found it
   const std::vector<IpAddress>& server_addresses;
+  const std::map<std::string, IpAddress>& server_of;  // by WAN; on an office, once the name is known
   unsigned slot;
 };
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <csignal>
 
+#include "bondd/control/name_servers.h"
+#include "bondd/model/ownership.h"
 #include "bondd/plan/tunnels.h"
 
 namespace bondd::control {
@@ -92,6 +94,14 @@ Result<> Daemon::make_backend() {
   return {};
 }
 
+// The reconciler and the backend learn of changed addresses, of their choice or of the WANs.
+void Daemon::use_servers() {
+  const bool client = options_.config.role == model::Role::kClient;
+  servers_.set(EventLoop::now(), options_.config.wans, client ? server_addresses_ : std::vector<IpAddress>{});
+  reconciler_->set_server_addresses(server_addresses_);
+  reconciler_->set_server_of(servers_.by_wan());
+}
+
 Result<> Daemon::start() {
   auto signals =
       loop_.watch_signals({SIGINT, SIGTERM, SIGHUP, SIGPIPE}, [this](int signal) { on_signal(signal); });
@@ -158,6 +168,7 @@ ipc::Reply Daemon::reload(const std::string& file) {
   const bool moved = config->server != options_.config.server;
   options_.config = std::move(*config);
   reconciler_->set_config(options_.config);
+  use_servers();
   backend_->reloaded();
   log_.info(fmt::format("{} was read again", options_.config.file.native()));
   if (moved) {
@@ -173,8 +184,17 @@ ipc::Reply Daemon::reload(const std::string& file) {
 void Daemon::resolve_server() {
   if (stopping_ || resolver_.busy()) return;
   if (options_.config.server.address.empty()) return on_resolved(std::vector<IpAddress>{});
-  resolver_.start(options_.config.server.address, kResolveLimit,
+  resolver_.start(options_.config.server.address, kResolveLimit, lookup_past_the_bond(),
                   [this](Result<std::vector<IpAddress>> addresses) { on_resolved(std::move(addresses)); });
+}
+
+// A bond that carries nothing takes the questions to the name server along, if they go into it.
+Resolver::Lookup Daemon::lookup_past_the_bond() const {
+  if (options_.config.role == model::Role::kServer) return {};
+  std::vector<std::uint32_t> marks;
+  for (unsigned n = 1; n <= options_.config.wans.size(); ++n)
+    marks.push_back(model::tunnel_mark(options_.slot, n));
+  return [marks](const std::string& name) { return ask_name_servers(name, marks, kResolveLimit); };
 }
 
 void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {
@@ -198,8 +218,20 @@ void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {
   }
   resolved_ = true;
   server_addresses_ = std::move(*addresses);
-  reconciler_->set_server_addresses(server_addresses_);
+  use_servers();
   run_pass(Depth::kAll, Cause::kOwn);
+}
+
+// A line that hears nothing at one address of the server tries another.
+void Daemon::try_other_addresses() {
+  const auto moves = servers_.handle_states(EventLoop::now(), backend_->wans({}));
+  if (moves.empty()) return;
+  for (const ServerChoice::Move& move : moves) {
+    log_.info(
+        fmt::format("{}: {} does not answer, trying {}", move.wan, to_string(move.from), to_string(move.to)));
+  }
+  reconciler_->set_server_of(servers_.by_wan());
+  run_pass(Depth::kNetwork, Cause::kOwn);
 }
 
 // --- passes ---
@@ -234,8 +266,8 @@ void Daemon::run_pass(Depth depth, Cause cause) {
       log_.info(fmt::format("{} is set up, waiting for the other end", options_.config.site));
       if (options_.on_set_up) options_.on_set_up();
     }
-    auto followed = backend_->follow(
-        {options_.config, reconciler_->plan(), reconciler_->network(), server_addresses_, options_.slot});
+    auto followed = backend_->follow({options_.config, reconciler_->plan(), reconciler_->network(),
+                                      server_addresses_, servers_.by_wan(), options_.slot});
     if (!followed) report_errors({followed.error()});
     if (pass->settled() && followed) retry_ = {};
   }
@@ -290,6 +322,7 @@ void Daemon::tick() {
   if (!resolved_) return;
   request_pass(Depth::kAll, kFullPassEvery);
   report_wans();
+  try_other_addresses();
   // A server that went elsewhere is found again by its name, once no WAN reaches it.
   const bool numeric = parse_ip(options_.config.server.address).has_value();
   const bool none = options_.config.role == model::Role::kClient && site_state(backend_->wans({})) == "down";

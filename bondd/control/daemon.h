@@ -23,6 +23,7 @@
 #include "bondd/control/peer_ping.h"
 #include "bondd/control/reconciler.h"
 #include "bondd/control/resolver.h"
+#include "bondd/control/server_choice.h"
 #include "bondd/model/status.h"
 
 namespace bondd::control {
@@ -66,7 +67,10 @@ class Daemon {
   ipc::Reply reload(const std::string& file);
 
   void resolve_server();
+  [[nodiscard]] Resolver::Lookup lookup_past_the_bond() const;
   void on_resolved(Result<std::vector<IpAddress>> addresses);
+  void use_servers();
+  void try_other_addresses();
   void on_backend_changed();
 
   void request_pass(Depth depth, Duration delay);
@@ -105,6 +109,7 @@ class Daemon {
   TimePoint repairs_since_;
   std::map<std::string, int> repairs_;  // by step, how often it was needed again
   std::vector<IpAddress> server_addresses_;
+  ServerChoice servers_;
 
   // The next pass of each depth; a full one does for both.
   struct Due {

@@ -152,8 +152,8 @@ class MlvpnBackend : public Backend {
         wanted.socket.port = wan.port;
       } else {
         wanted.socket.mark = model::tunnel_mark(now.slot, static_cast<unsigned>(i) + 1);
-        if (!now.server_addresses.empty()) {
-          wanted.link.remote = ipc::EngineEndpoint{remote_for(wan, now.server_addresses), wan.port};
+        if (const auto server = now.server_of.find(wan.name); server != now.server_of.end()) {
+          wanted.link.remote = ipc::EngineEndpoint{server->second, wan.port};
           wanted.socket.family = wanted.link.remote->address.family();
         }
       }
@@ -161,14 +161,6 @@ class MlvpnBackend : public Backend {
       links.push_back(std::move(wanted));
     }
     return links;
-  }
-
-  // A WAN that is bound to an address of one family reaches the server by that family.
-  static IpAddress remote_for(const model::Wan& wan, const std::vector<IpAddress>& addresses) {
-    for (const IpAddress& address : addresses) {
-      if (wan.bind && address.family() == wan.bind->family()) return address;
-    }
-    return addresses.front();
   }
 
   [[nodiscard]] ipc::EngineStart wanted_start() const {

@@ -7,6 +7,7 @@ namespace bondd::control {
 Result<plan::Plan> Reconciler::make_plan(model::Facts facts) const {
   if (!config_) return plan::Plan{};
   facts.server_addresses = server_addresses_;
+  facts.server_of = server_of_;
   facts.dead = dead_;
   return plan::plan(*config_, facts);
 }

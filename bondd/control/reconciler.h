@@ -3,6 +3,7 @@
 // Has no loop and no clock; the daemon decides when.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -36,6 +37,7 @@ class Reconciler {
   // Nothing: the site shall be gone.
   void set_config(std::optional<model::Config> config) { config_ = std::move(config); }
   void set_server_addresses(std::vector<IpAddress> addresses) { server_addresses_ = std::move(addresses); }
+  void set_server_of(std::map<std::string, IpAddress> by_wan) { server_of_ = std::move(by_wan); }
   // Taps that do not carry now.
   void set_dead(std::set<std::string> dead) { dead_ = std::move(dead); }
 
@@ -59,6 +61,7 @@ class Reconciler {
   Executor executor_;
   std::optional<model::Config> config_;
   std::vector<IpAddress> server_addresses_;
+  std::map<std::string, IpAddress> server_of_;
   std::set<std::string> dead_;
   plan::Plan plan_;
   netlink::Snapshot network_;

@@ -56,7 +56,8 @@ struct Resolver::Channel {
   Resolver* owner = nullptr;  // guarded by mutex; null when it is gone
 };
 
-Resolver::Resolver(EventLoop& loop) : loop_(loop), channel_(std::make_shared<Channel>()) {
+Resolver::Resolver(EventLoop& loop, Lookup system)
+    : loop_(loop), system_(std::move(system)), channel_(std::make_shared<Channel>()) {
   channel_->owner = this;
 }
 
@@ -65,28 +66,57 @@ Resolver::~Resolver() {
   channel_->owner = nullptr;
 }
 
-void Resolver::start(const std::string& name, Duration limit, Done done) {
-  const std::uint64_t generation = ++generation_;
+void Resolver::start(const std::string& name, Duration limit, Lookup other_way, Done done) {
+  ++generation_;
+  name_ = name;
+  other_way_ = std::move(other_way);
   done_ = std::move(done);
-  if (parse_ip(name)) return finish(generation, resolve(name));
-  limit_ = loop_.after(limit, [this, generation, name, limit] {
-    finish(generation, failure(fmt::format("{} does not resolve: no answer from the name server within {}",
-                                           name, format_duration(limit))));
+  system_answer_.reset();
+  other_asked_ = other_failed_ = false;
+  if (parse_ip(name)) return finish(resolve(name));
+  limit_ = loop_.after(limit, [this, limit] {
+    finish(failure(fmt::format("{} does not resolve: no answer from the name server within {}", name_,
+                               format_duration(limit))));
   });
-  std::thread([channel = channel_, generation, name] {
-    auto answer = resolve(name);
+  patience_ = loop_.after(kSystemPatience, [this] { ask_other_way(); });
+  look_up(system_, &Resolver::take_system);
+}
+
+// Hands what `lookup` finds to `take`, on the loop, unless there was a newer start() meanwhile.
+void Resolver::look_up(const Lookup& lookup, void (Resolver::*take)(Answer)) {
+  std::thread([channel = channel_, generation = generation_, name = name_, lookup, take] {
+    auto answer = lookup(name);
     const std::lock_guard lock(channel->mutex);
     if (channel->owner == nullptr) return;
-    channel->owner->loop_.post([channel, generation, answer = std::move(answer)] {
+    channel->owner->loop_.post([channel, generation, take, answer = std::move(answer)] {
       // On the loop's thread: the owner cannot go away meanwhile.
-      if (channel->owner != nullptr) channel->owner->finish(generation, answer);
+      Resolver* owner = channel->owner;
+      if (owner != nullptr && owner->generation_ == generation && owner->done_) (owner->*take)(answer);
     });
   }).detach();
 }
 
-void Resolver::finish(std::uint64_t generation, Result<std::vector<IpAddress>> answer) {
-  if (generation != generation_ || !done_) return;
+void Resolver::ask_other_way() {
+  if (!other_way_ || std::exchange(other_asked_, true)) return;
+  look_up(other_way_, &Resolver::take_other);
+}
+
+void Resolver::take_system(Answer answer) {
+  if (answer || !other_way_ || other_failed_) return finish(std::move(answer));
+  system_answer_ = std::move(answer);
+  ask_other_way();
+}
+
+void Resolver::take_other(Answer answer) {
+  if (answer) return finish(std::move(answer));
+  other_failed_ = true;
+  if (system_answer_) finish(std::move(*system_answer_));
+}
+
+void Resolver::finish(Answer answer) {
+  if (!done_) return;
   limit_.cancel();
+  patience_.cancel();
   const Done done = std::exchange(done_, nullptr);
   done(std::move(answer));
 }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,28 +17,44 @@ namespace bondd::control {
 // at once. Blocks, for a name as long as the system's resolver takes.
 Result<std::vector<IpAddress>> resolve(const std::string& name);
 
+// How long the system's resolver has the word alone.
+constexpr auto kSystemPatience = std::chrono::seconds(1);
+
 class Resolver {
  public:
-  using Done = std::function<void(Result<std::vector<IpAddress>>)>;
+  using Answer = Result<std::vector<IpAddress>>;
+  using Done = std::function<void(Answer)>;
+  using Lookup = std::function<Answer(const std::string& name)>;  // may block; runs in a thread of its own
 
-  // Calls `done` on `loop`: at once (within the call) for a numeric address, else when the answer is
-  // there or after `limit`. A newer start() makes an older one silent.
-  explicit Resolver(EventLoop& loop);
+  explicit Resolver(EventLoop& loop, Lookup system = resolve);
   ~Resolver();
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
-  void start(const std::string& name, Duration limit, Done done);
+
+  // Calls `done` on `loop`: at once (within the call) for a numeric address, else when the answer is
+  // there or after `limit`. `other_way` (may be empty) is asked, too, when the system's resolver has failed
+  // or is silent for kSystemPatience; the first answer counts, and of two failures the system's.
+  // A newer start() makes an older one silent.
+  void start(const std::string& name, Duration limit, Lookup other_way, Done done);
   [[nodiscard]] bool busy() const { return static_cast<bool>(done_); }
 
  private:
   struct Channel;
-  void finish(std::uint64_t generation, Result<std::vector<IpAddress>> answer);
+  void look_up(const Lookup& lookup, void (Resolver::*take)(Answer));
+  void take_system(Answer answer);
+  void take_other(Answer answer);
+  void ask_other_way();
+  void finish(Answer answer);
 
   EventLoop& loop_;
+  Lookup system_, other_way_;
   std::shared_ptr<Channel> channel_;
   std::uint64_t generation_ = 0;
+  std::string name_;
   Done done_;
-  Registration limit_;
+  std::optional<Answer> system_answer_;  // a failure, while the other way is still asked
+  bool other_asked_ = false, other_failed_ = false;
+  Registration limit_, patience_;
 };
 
 }  // namespace bondd::control

@@ -25,6 +25,7 @@ struct Facts {
   netlink::Snapshot network;                      // links, addresses, routes, rules as they are
   std::map<std::string, std::string> sysctls;     // current value by key: "net.ipv4.ip_forward"
   std::vector<IpAddress> server_addresses;        // server.address resolved, in order of preference
+  std::map<std::string, IpAddress> server_of;     // by WAN of an office; those not in it use the first
   std::optional<std::uint32_t> unprivileged_uid;  // openvpn's user, owner of the taps
   std::string unprivileged_user, unprivileged_group;
   int openvpn_minor = 6;          // 2.5, 2.6, 2.7: the number after "2."

@@ -27,8 +27,21 @@ openvpn::Version version(const Facts& facts) {
   return {2, facts.openvpn_minor, 0};
 }
 
-Family outer_family(const Facts& facts) {
-  return facts.server_addresses.empty() ? Family::kIpv4 : facts.server_addresses.front().family();
+// Where this WAN of an office finds the server.
+IpAddress server_of(const model::Wan& wan, const Facts& facts) {
+  const auto found = facts.server_of.find(wan.name);
+  return found == facts.server_of.end() ? facts.server_addresses.front() : found->second;
+}
+
+// IPv6 if any tunnel's is: its headers are the longer ones.
+Family outer_family(const Config& config, const Facts& facts) {
+  if (facts.server_addresses.empty()) return Family::kIpv4;
+  const bool all_ipv4 = config.role == Role::kServer
+                            ? facts.server_addresses.front().is_v4()
+                            : std::all_of(config.wans.begin(), config.wans.end(), [&](const model::Wan& wan) {
+                                return server_of(wan, facts).is_v4();
+                              });
+  return all_ipv4 ? Family::kIpv4 : Family::kIpv6;
 }
 
 std::uint32_t line_mtu(const model::Wan& wan, const Config& config, const Facts& facts) {
@@ -53,7 +66,7 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
   const model::Wan& wan = config.wans[tunnel.wan - 1];
   out.auth = auth(config);
   out.device = model::tap_name(facts.slot, wan.name, tunnel.instance);
-  out.family = outer_family(facts);
+  out.family = outer_family(config, facts);
   out.mtu = mtu;
   out.static_key = config.openvpn.static_key;
   out.private_key = config.openvpn.private_key;
@@ -68,7 +81,8 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
   } else {
     out.role = openvpn::Role::kClient;
     out.local = wan.bind;
-    out.remote = facts.server_addresses.front();
+    out.remote = server_of(wan, facts);
+    out.family = out.remote->family();
     out.remote_port = tunnel.port;
     out.fwmark = model::tunnel_mark(facts.slot, tunnel.wan);
   }
@@ -86,7 +100,7 @@ std::uint32_t bond_mtu(const Config& config, const Facts& facts) {
     line = first ? mtu : std::min(line, mtu);
     first = false;
   }
-  const Family outer = outer_family(facts);
+  const Family outer = outer_family(config, facts);
   return config.backend == model::Backend::kOpenVpnBond
              ? openvpn::tunnel_mtu(line, auth(config), outer, version(facts))
              : mlvpn_mtu(line, config, outer);

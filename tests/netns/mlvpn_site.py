@@ -5,7 +5,8 @@
           ---- dsl2 10.99.2.0/24 ----
 
 Shows that `bondd reload` of a WAN, a weight or the password loses no packet on the
-other WANs, that a killed engine comes back, and that down leaves nothing. Needs root.
+other WANs, that a killed engine comes back, and that down leaves nothing; and that a server
+known by name is found at any of its addresses, and again when it has moved. Needs root.
 Usage: mlvpn_site.py BONDD. Exit status 0 when all holds, 77 without root.
 """
 import json
@@ -22,13 +23,14 @@ import time
 BONDD = sys.argv[1]
 NAMES = {"office": f"bonddt{os.getpid()}o", "vps": f"bonddt{os.getpid()}v"}
 PEER = "172.16.16.1"
+SERVER, MOVED, NOBODY, NAME_SERVER = "203.0.113.10", "203.0.113.20", "203.0.113.99", "198.51.100.53"
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="bondd-netns-"))
 FAILED = []
 
 COMMON = """role = "{role}"
 backend = "mlvpn"
 [server]
-address = "203.0.113.10"
+address = "{server}"
 [bond]
 interface = "bond0"
 address = "{address}"
@@ -60,10 +62,10 @@ def check(what, good, why=""):
         FAILED.append(what)
 
 
-def write(wans, password="a password of the test", extra=None):
-    """Both sites' files. `extra`: lines to add to a WAN, by its name."""
+def write(wans, password="a password of the test", extra=None, servers=None):
+    """Both sites' files. `extra`: lines to add to a WAN, by its name; `servers`: server.address, by site."""
     for site, values in SITES.items():
-        text = COMMON.format(site=site, **values)
+        text = COMMON.format(site=site, server=(servers or {}).get(site, SERVER), **values)
         for name in wans:
             device, gateway, port = WANS[name]
             text += f'[[wan]]\nname = "{name}"\nport = {port}\n'
@@ -227,6 +229,51 @@ def play():
     check("the run directory is gone", not (FOLDER / "run").exists())
 
 
+# A name server: every question is answered with the addresses in a file, in its order.
+ANSWER = r"""
+import pathlib, socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], 53))
+while True:
+    question, asker = server.recvfrom(512)
+    end = question.index(0, 12) + 5
+    wanted = pathlib.Path(sys.argv[2]).read_text().split() if question[end - 4:end - 2] == bytes([0, 1]) else []
+    records = [bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4]) + socket.inet_aton(a) for a in wanted]
+    head = question[:2] + bytes([0x81, 0x80, 0, 1, 0, len(records), 0, 0, 0, 0])
+    server.sendto(head + question[12:end] + b"".join(records), asker)
+"""
+
+
+def names():
+    """The server by its name: one of its addresses is nobody's; then it moves, and only its name tells where."""
+    addresses = FOLDER / "addresses"
+    addresses.write_text(f"{NOBODY} {SERVER}")
+    sh(f"ip addr add {NAME_SERVER}/32 dev lo; ip route add unreachable {NOBODY}", ns="vps")
+    settings = pathlib.Path("/etc/netns", NAMES["office"])  # ip-netns(8) puts these files in their place
+    settings.mkdir(parents=True)
+    (settings / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\n")
+    server = subprocess.Popen(["ip", "netns", "exec", NAMES["vps"], sys.executable, "-c", ANSWER, NAME_SERVER, str(addresses)])
+    try:
+        write(WANS, servers={"office": "vps.example"})
+        both("up", "-d")
+        check("up -d though the name's first address is nobody's", True)
+        wait_for("both WANs up", lambda: states() == {"ovh": "up", "orange": "up"}, 30)
+
+        run("vps", "down", str(FOLDER / "vps.toml"))
+        addresses.write_text(MOVED)
+        sh(f"ip addr del {SERVER}/32 dev lo; ip addr add {MOVED}/32 dev lo", ns="vps")
+        write(WANS, servers={"office": "vps.example", "vps": MOVED})
+        # Everything of the office goes into the bond, which carries nothing: so would its questions for the name.
+        run("vps", "up", "-d", "--timeout", "50s", str(FOLDER / "vps.toml"))
+        check("the server has moved, and is found by its name", True)
+        wait_for("both WANs up", lambda: states() == {"ovh": "up", "orange": "up"}, 30)
+        both("down")
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(settings)
+
+
 def main():
     if os.geteuid() != 0:
         print("needs root")
@@ -234,12 +281,16 @@ def main():
     try:
         build()
         play()
+        names()
     except Exception as error:  # whatever happens, the namespaces go
         logs = "".join(p.read_text()[-3000:] for p in FOLDER.rglob("log"))
         check("no exception", False, f"{type(error).__name__}: {error}\n{logs}")
     finally:
         for site, name in NAMES.items():
-            subprocess.run([*bondd(site, "down", str(FOLDER / f"{site}.toml"))], capture_output=True, timeout=60)
+            try:
+                subprocess.run([*bondd(site, "down", str(FOLDER / f"{site}.toml"))], capture_output=True, timeout=60)
+            except subprocess.TimeoutExpired as late:
+                check("bondd down ends", False, late)
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
         shutil.rmtree(FOLDER, ignore_errors=True)
     return 1 if FAILED else 0

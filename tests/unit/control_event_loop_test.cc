@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <future>
 #include <thread>
 
 #include "bondd/control/control_server.h"
@@ -74,7 +75,8 @@ TEST(Resolver, ANumericAddressIsItselfAtOnce) {
   auto loop = EventLoop::create().value();
   Resolver resolver(*loop);
   std::vector<IpAddress> got;
-  resolver.start("203.0.113.10", 1s, [&](Result<std::vector<IpAddress>> answer) { got = answer.value(); });
+  resolver.start("203.0.113.10", 1s, {},
+                 [&](Result<std::vector<IpAddress>> answer) { got = answer.value(); });
   ASSERT_EQ(got.size(), 1U);
   EXPECT_EQ(to_string(got.front()), "203.0.113.10");
 }
@@ -83,12 +85,67 @@ TEST(Resolver, ANameThatDoesNotResolveIsNamed) {
   auto loop = EventLoop::create().value();
   Resolver resolver(*loop);
   std::string message;
-  resolver.start("vps.example.invalid", 5s, [&](Result<std::vector<IpAddress>> answer) {
+  resolver.start("vps.example.invalid", 5s, {}, [&](Result<std::vector<IpAddress>> answer) {
     message = answer ? "resolved" : answer.error().message;
     loop->quit();
   });
   loop->run();
   EXPECT_THAT(message, ::testing::HasSubstr("vps.example.invalid does not resolve"));
+}
+
+// What a resolver with these two lookups says.
+std::string ask(const Resolver::Lookup& system, const Resolver::Lookup& other_way, Duration limit = 10min) {
+  auto loop = EventLoop::create().value();
+  Resolver resolver(*loop, system);
+  std::string said;
+  resolver.start("vps.example", limit, other_way, [&](const Resolver::Answer& answer) {
+    said = answer ? to_string(answer->front()) : answer.error().message;
+    loop->quit();
+  });
+  loop->run();
+  return said;
+}
+Resolver::Lookup finds(const char* address) {
+  return [=](const std::string&) { return std::vector{parse_ip(address).value()}; };
+}
+Resolver::Lookup fails(const char* why) {
+  return [=](const std::string&) -> Resolver::Answer { return failure(why); };
+}
+
+// A lookup that ends when this goes.
+class Hang {
+ public:
+  ~Hang() { release_.set_value(); }
+  [[nodiscard]] Resolver::Lookup lookup() const {
+    return [released = released_](const std::string&) -> Resolver::Answer {
+      released.wait();
+      return failure("too late");
+    };
+  }
+
+ private:
+  std::promise<void> release_;
+  std::shared_future<void> released_ = release_.get_future().share();
+};
+
+TEST(Resolver, TheSystemHasTheFirstWord) {
+  EXPECT_EQ(ask(finds("203.0.113.10"), finds("203.0.113.20")), "203.0.113.10");
+  EXPECT_EQ(ask(fails("no such name"), {}), "no such name");
+}
+
+TEST(Resolver, AsksTheOtherWayWhenTheSystemFails) {
+  EXPECT_EQ(ask(fails("no such name"), finds("203.0.113.20")), "203.0.113.20");
+  EXPECT_EQ(ask(fails("no such name"), fails("nor here")), "no such name");
+}
+
+TEST(Resolver, AsksTheOtherWayWhenTheSystemIsSilent) {
+  const Hang hang;
+  EXPECT_EQ(ask(hang.lookup(), finds("203.0.113.20")), "203.0.113.20");
+}
+
+TEST(Resolver, GivesUpInTimeWhenAllAreSilent) {
+  const Hang hang;
+  EXPECT_THAT(ask(hang.lookup(), hang.lookup(), 1500ms), ::testing::HasSubstr("within 1500ms"));
 }
 
 TEST(ControlSocket, AnswersRequestsAndDropsNonsense) {

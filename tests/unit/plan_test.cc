@@ -183,6 +183,17 @@ TEST(Plan, ForwardingOfOtherDevicesIsWrittenDownBeforeItIsSwitched) {
   EXPECT_NE(std::find(first, down.end(), "sysctl -w net.ipv4.conf.eth1.forwarding=1"), down.end());
 }
 
+TEST(Plan, EachWanUsesItsOwnAddressOfTheServer) {
+  model::Facts facts = office_facts();
+  facts.server_addresses = {ip("203.0.113.10"), ip("203.0.113.11")};
+  facts.server_of = {{"orange", ip("203.0.113.11")}};
+  const auto made = plan(office(), facts);
+  ASSERT_TRUE(made);
+  ASSERT_EQ(made->state.processes.size(), 2U);
+  EXPECT_THAT(made->state.processes[0].files[0].content, ::testing::HasSubstr("remote 203.0.113.10"));
+  EXPECT_THAT(made->state.processes[1].files[0].content, ::testing::HasSubstr("remote 203.0.113.11"));
+}
+
 TEST(Plan, SecretsAndPasswordsAreNotOnCommandLines) {
   const model::DesiredState state = plan(office(), office_facts()).value().state;
   for (const auto& process : state.processes) {

@@ -1,0 +1,131 @@
+#include "bondd/control/name_servers.h"
+
+#include <arpa/nameser.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <resolv.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "bondd/base/unique_fd.h"
+
+namespace bondd::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kAskAgain = 1s;  // a question or its answer may be lost
+using Bytes = std::span<const std::uint8_t>;
+
+// /etc/resolv.conf as the system reads it.
+class ResolverState {
+ public:
+  ResolverState() { ready_ = res_ninit(&state_) == 0; }
+  ~ResolverState() {
+    if (ready_) res_nclose(&state_);
+  }
+  ResolverState(const ResolverState&) = delete;
+  ResolverState& operator=(const ResolverState&) = delete;
+
+  [[nodiscard]] std::span<const sockaddr_in> servers() const {
+    return ready_ ? std::span<const sockaddr_in>(state_.nsaddr_list, static_cast<std::size_t>(state_.nscount))
+                  : std::span<const sockaddr_in>();
+  }
+  std::vector<std::uint8_t> question(const std::string& name) {
+    std::vector<std::uint8_t> bytes(NS_PACKETSZ);
+    const int size = res_nmkquery(&state_, ns_o_query, name.c_str(), ns_c_in, ns_t_a, nullptr, 0, nullptr,
+                                  bytes.data(), static_cast<int>(bytes.size()));
+    bytes.resize(static_cast<std::size_t>(std::max(size, 0)));
+    return bytes;
+  }
+
+ private:
+  struct __res_state state_ {};
+  bool ready_ = false;
+};
+
+std::optional<IpAddress> address_of(ns_rr& record) {
+  if (ns_rr_type(record) != ns_t_a || ns_rr_rdlen(record) != 4) return std::nullopt;
+  std::array<std::uint8_t, 4> bytes{};
+  std::memcpy(bytes.data(), ns_rr_rdata(record), bytes.size());
+  return IpAddress::v4(bytes);
+}
+
+// The addresses in an answer to `question`; none for an answer to another, or one that is no help.
+std::vector<IpAddress> parse_answer(Bytes answer, Bytes question) {
+  std::vector<IpAddress> addresses;
+  ns_msg message;
+  const bool ours =
+      answer.size() >= NS_HFIXEDSZ && std::equal(answer.begin(), answer.begin() + 2, question.begin());
+  if (!ours || ns_initparse(answer.data(), static_cast<int>(answer.size()), &message) != 0) return addresses;
+  if (ns_msg_getflag(message, ns_f_qr) == 0 || ns_msg_getflag(message, ns_f_rcode) != ns_r_noerror)
+    return addresses;
+  for (int i = 0; i < ns_msg_count(message, ns_s_an); ++i) {
+    ns_rr record;
+    if (ns_parserr(&message, ns_s_an, i, &record) != 0) break;
+    if (const auto address = address_of(record)) addresses.push_back(*address);
+  }
+  return addresses;
+}
+
+UniqueFd open_marked(const sockaddr_in& server, std::uint32_t mark) {
+  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) return {};
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&server), sizeof server) != 0) return {};
+  return fd;
+}
+
+// What has come on any of the sockets until `until`.
+std::vector<IpAddress> wait_for_answer(const std::vector<UniqueFd>& sockets, Bytes question,
+                                       TimePoint until) {
+  std::vector<pollfd> polled;
+  for (const UniqueFd& socket : sockets) polled.push_back({socket.get(), POLLIN, 0});
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    if (left <= 0ms || ::poll(polled.data(), polled.size(), static_cast<int>(left.count())) <= 0) return {};
+    for (pollfd& one : polled) {
+      if (one.revents == 0) continue;
+      std::array<std::uint8_t, 4096> buffer{};
+      const ssize_t size = ::recv(one.fd, buffer.data(), buffer.size(), 0);
+      if (size < 0) one.fd = -1;  // a box that refuses has nothing more to say
+      if (size <= 0) continue;
+      auto found = parse_answer(Bytes(buffer.data(), static_cast<std::size_t>(size)), question);
+      if (!found.empty()) return found;
+    }
+  }
+}
+
+}  // namespace
+
+Result<std::vector<IpAddress>> ask_name_servers(const std::string& name,
+                                                const std::vector<std::uint32_t>& marks, Duration limit) {
+  ResolverState state;
+  const std::vector<std::uint8_t> question = state.question(name);
+  if (question.empty()) return failure(fmt::format("{} is no name to ask for", name));
+  std::vector<UniqueFd> sockets;
+  for (const sockaddr_in& server : state.servers()) {
+    for (const std::uint32_t mark : marks) {
+      if (UniqueFd socket = open_marked(server, mark)) sockets.push_back(std::move(socket));
+    }
+  }
+  const TimePoint deadline = std::chrono::steady_clock::now() + limit;
+  while (!sockets.empty() && std::chrono::steady_clock::now() < deadline) {
+    for (const UniqueFd& socket : sockets) {
+      [[maybe_unused]] const auto sent = ::send(socket.get(), question.data(), question.size(), MSG_NOSIGNAL);
+    }
+    auto found = wait_for_answer(sockets, question,
+                                 std::min<TimePoint>(deadline, std::chrono::steady_clock::now() + kAskAgain));
+    if (!found.empty()) return found;
+  }
+  return failure(fmt::format("{} does not resolve: no name server answers by any WAN", name));
+}
+
+}  // namespace bondd::control
