@@ -261,14 +261,12 @@ void Liveness::handle_counters(TimePoint now, const std::string& tap, std::uint6
   path->tx_packets = tx_packets;
 }
 
-// Our openvpn does not read its tap: it is kept from running, so it cannot hear either.
-bool Liveness::is_stuck(TimePoint now, const Path& path) const {
-  return path.unread_since && now - *path.unread_since > interval_ / 2;
-}
-
+// Whose openvpn does not read its tap: it is kept from running, so it cannot hear either.
+// Only right after the counters were read: until then a probe that was taken looks unread.
 void Liveness::note_stuck(TimePoint now) {
   for (Path& path : paths_) {
-    if (is_stuck(now, path)) path.last_stuck = now;
+    path.stuck = path.unread_since && now - *path.unread_since > interval_ / 2;
+    if (path.stuck) path.last_stuck = now;
   }
 }
 
@@ -353,6 +351,7 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   path->rx_packets.reset();
   path->own_unread = 0;
   path->unread_since.reset();
+  path->stuck = false;
   path->rtt.reset();
   path->transit.reset();
   if (path->state == TunnelState::kUp) change(now, *path, TunnelState::kDown, reason);
@@ -421,15 +420,15 @@ std::uint64_t Liveness::ready_bits() const {
   return bits;
 }
 
-std::uint64_t Liveness::stuck_bits(TimePoint now) const {
+std::uint64_t Liveness::stuck_bits() const {
   std::uint64_t bits = 0;
-  for (const Path& path : paths_) bits |= static_cast<std::uint64_t>(is_stuck(now, path)) << path.number;
+  for (const Path& path : paths_) bits |= static_cast<std::uint64_t>(path.stuck) << path.number;
   return bits;
 }
 
 // The peer waits for news: they go out at once and on all tunnels, not with the next round.
 void Liveness::announce(TimePoint now) {
-  const Announced latest{hears_bits(now), ready_bits(), stuck_bits(now)};
+  const Announced latest{hears_bits(now), ready_bits(), stuck_bits()};
   if (latest == announced_) return;
   announced_ = latest;
   loud_rounds_ = kLoudRounds;
@@ -457,7 +456,7 @@ std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
   }
   probe.hears = hears_bits(now);
   probe.ready = ready_bits();
-  probe.stuck = stuck_bits(now);
+  probe.stuck = stuck_bits();
   for (const Path& each : paths_) {
     probe.fresh |= static_cast<std::uint64_t>(!each.heard_ever) << each.number;
   }

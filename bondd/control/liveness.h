@@ -152,6 +152,7 @@ class Liveness {
     std::optional<std::uint64_t> tx_packets;
     std::uint64_t own_unread = 0;           // probes that openvpn has not taken off the tap yet
     std::optional<TimePoint> unread_since;  // and it took nothing since then
+    bool stuck = false;                     // as of the last reading of the counters
     TimePoint last_stuck;                   // at either end
     std::uint64_t data_packets = 0;         // others that went into it in this round
     bool queued = false;                    // a probe is to be sent
@@ -202,8 +203,7 @@ class Liveness {
   void choose_dead();
   [[nodiscard]] std::uint64_t hears_bits(TimePoint now) const;
   [[nodiscard]] std::uint64_t ready_bits() const;
-  [[nodiscard]] std::uint64_t stuck_bits(TimePoint now) const;
-  [[nodiscard]] bool is_stuck(TimePoint now, const Path& path) const;
+  [[nodiscard]] std::uint64_t stuck_bits() const;
   void note_stuck(TimePoint now);
   [[nodiscard]] bool lost_session(TimePoint now, const Path& path) const;
 

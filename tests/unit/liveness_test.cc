@@ -440,6 +440,20 @@ TEST(Liveness, DataTakesThePlaceOfProbes) {
   EXPECT_THAT(busy.end(0).changes, testing::SizeIs(2));
 }
 
+// The peer's probes come at any moment between two readings of the counters: until the next
+// one, nobody knows whether openvpn has taken what was put into its tap.
+TEST(Liveness, AProbeBetweenTwoReadingsOfTheCountersMakesNoNews) {
+  for (Duration delay = 5ms; delay < 75ms; delay += 10ms) {
+    World world;
+    world.data_every = 5ms;
+    for (const int end : {0, 1}) {
+      for (const char* const tap : {"tap1", "tap2"}) world.line(end, tap).delay = delay;
+    }
+    world.run(60s);
+    EXPECT_NEAR(world.end(0).probes, 2 * 60 / 0.6, 40) << delay / 1ms << " ms";
+  }
+}
+
 TEST(Liveness, ARestartedOpenVpnLeavesTheBondUntilItIsHeard) {
   World world;
   world.run(5s);
