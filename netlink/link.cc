@@ -103,6 +103,7 @@ std::optional<KernelLink> parse_link(const nlmsghdr* message) {
   link.mac = parse_mac(attributes);
   link.mtu = attributes.u32(IFLA_MTU);
   link.txqueuelen = attributes.u32(IFLA_TXQLEN);
+  link.gso_max_segs = attributes.u32(IFLA_GSO_MAX_SEGS);
   link.no_ipv6_address = parse_no_ipv6_address(attributes);
   link.group = attributes.u32(IFLA_GROUP).value_or(0);
   parse_kind(attributes, link);
@@ -133,6 +134,8 @@ bool put_link_changes(Message& message, const Link& wanted, const Link* current)
   changed |= put_if_changed(message, IFLA_MTU, wanted.mtu, current ? current->mtu : std::nullopt);
   changed |=
       put_if_changed(message, IFLA_TXQLEN, wanted.txqueuelen, current ? current->txqueuelen : std::nullopt);
+  changed |= put_if_changed(message, IFLA_GSO_MAX_SEGS, wanted.gso_max_segs,
+                            current ? current->gso_max_segs : std::nullopt);
   if (current != nullptr && current->no_ipv6_address != wanted.no_ipv6_address) {
     put_address_generation(message, wanted.no_ipv6_address);
     changed = true;

@@ -35,14 +35,14 @@ class Rtnl {
   virtual Result<Snapshot> snapshot() = 0;
 
   // Creates a bond (down, without slaves) or a persistent tap or tun owned by
-  // link.owner_uid, with alias, MAC, MTU, queue length as given. Does not set it up
+  // link.owner_uid, with alias, MAC, MTU, queue length, GSO limit as given. Does not set it up
   // and does not enslave it: see set_link. All or nothing. A device of that name is
   // success if it has this kind and alias, else EEXIST: it is somebody else's.
   // A bond with a MAC keeps that whatever slaves come; when the last one leaves, the
   // kernel gives it a random one, and set_link puts it back.
   virtual Result<> add_link(const Link& link) = 0;
-  // Changes an existing link of that name to `link`: alias, MAC, MTU, queue length,
-  // master, up or down. Does the kernel's dance (a slave is down while it is
+  // Changes an existing link of that name to `link`: alias, MAC, MTU, queue length, GSO
+  // limit, master, up or down. Does the kernel's dance (a slave is down while it is
   // enslaved, and up again after). Bond options only while the bond is down or
   // where the kernel allows it. An empty optional leaves the property as it is.
   virtual Result<> set_link(const Link& link) = 0;

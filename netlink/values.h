@@ -38,6 +38,8 @@ struct Link {
   std::optional<MacAddress> mac;
   std::optional<std::uint32_t> mtu;
   std::optional<std::uint32_t> txqueuelen;
+  std::optional<std::uint32_t>
+      gso_max_segs;                        // packets that TCP or GRO may hand over as one, 1: none together
   std::optional<std::uint32_t> owner_uid;  // taps and tuns: who may attach besides root
   std::optional<BondOptions> bond;         // LinkKind::kBond
   bool no_ipv6_address = false;            // IN6_ADDR_GEN_MODE_NONE: no link-local address, no MLD noise

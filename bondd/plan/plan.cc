@@ -86,6 +86,9 @@ std::vector<Link> plan_bond(const Config& config, const Facts& facts, const std:
       config.bond.hash_policy,
       static_cast<std::uint32_t>(config.bond.arp_interval / std::chrono::milliseconds(1)),
       {config.bond.peer}};
+  // balance-rr deals out what it is given. A train of packets handed over as one (TSO, GRO) would go by
+  // one line as a whole, and the packets of a flow arrive out of order by its length.
+  if (config.bond.mode == netlink::BondMode::kBalanceRr) bond.gso_max_segs = 1;
   std::vector<Link> out{bond};
   // With no tunnel alive there is nothing better: then all stay in the bond.
   const bool all_dead = std::all_of(tunnels.begin(), tunnels.end(), [&](const Tunnel& tunnel) {

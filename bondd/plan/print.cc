@@ -114,6 +114,7 @@ Lines lines(const SetLink& step) {
   std::string sizes;
   if (link.mtu) sizes += fmt::format(" mtu {}", *link.mtu);
   if (link.txqueuelen) sizes += fmt::format(" txqueuelen {}", *link.txqueuelen);
+  if (link.gso_max_segs) sizes += fmt::format(" gso_max_segs {}", *link.gso_max_segs);
   if (!sizes.empty()) out.push_back(fmt::format("ip link set {}{}", link.name, sizes));
   if (link.kind == LinkKind::kTap) {
     out.push_back(link.master.empty() ? fmt::format("ip link set {} nomaster", link.name)

@@ -70,6 +70,7 @@ class NetlinkNetns : public bondd::testing::OwnNetns {
             .alias = "bondd:office",
             .mtu = 1400,
             .txqueuelen = 1000,
+            .gso_max_segs = 65535,  // GSO_MAX_SEGS, linux/netdevice.h: the kernel's own
             .owner_uid = 65534,
             .no_ipv6_address = true};
   }
@@ -418,6 +419,7 @@ class BondNetns : public NetlinkNetns {
         .mac = mac_from_seed("office/client"),
         .mtu = 1400,
         .txqueuelen = 1000,
+        .gso_max_segs = 1,
         .bond = BondOptions{.arp_interval_ms = 300, .arp_targets = {ip("172.16.16.1"), ip("172.16.16.5")}},
         .no_ipv6_address = true};
   }

@@ -17,9 +17,10 @@ using netlink::Route;
 using netlink::RouteType;
 using netlink::Rule;
 
-constexpr std::uint8_t kProtocolKernel = 2;  // RTPROT_KERNEL
-constexpr std::uint8_t kScopeLink = 253;     // RT_SCOPE_LINK
-constexpr std::uint32_t kIpv6Metric = 256;   // of connected routes
+constexpr std::uint8_t kProtocolKernel = 2;       // RTPROT_KERNEL
+constexpr std::uint8_t kScopeLink = 253;          // RT_SCOPE_LINK
+constexpr std::uint32_t kIpv6Metric = 256;        // of connected routes
+constexpr std::uint32_t kGsoMaxSegments = 65535;  // linux/netdevice.h: GSO_MAX_SEGS
 
 std::string describe(const Route& route) {
   std::string text = fmt::format("{} table {}", to_string(route.destination), route.table);
@@ -53,13 +54,18 @@ bool is_connected(const Route& route) {
 }  // namespace
 
 FakeKernel::FakeKernel() {
-  state_.links.push_back({.name = "lo", .up = true, .mtu = 65536, .txqueuelen = 1000});
+  state_.links.push_back(
+      {.name = "lo", .up = true, .mtu = 65536, .txqueuelen = 1000, .gso_max_segs = kGsoMaxSegments});
   state_.facts["lo"] = {.index = next_index_++, .carrier = true};
 }
 
 void FakeKernel::add_device(const std::string& name, const std::vector<std::string>& addresses) {
-  state_.links.push_back(
-      {.name = name, .up = true, .mac = mac_from_seed("device " + name), .mtu = 1500, .txqueuelen = 1000});
+  state_.links.push_back({.name = name,
+                          .up = true,
+                          .mac = mac_from_seed("device " + name),
+                          .mtu = 1500,
+                          .txqueuelen = 1000,
+                          .gso_max_segs = kGsoMaxSegments});
   state_.facts[name] = {.index = next_index_++, .carrier = true};
   for (const std::string& text : addresses) {
     const Address address{.device = name, .prefix = parse_prefix(text).value()};
@@ -115,6 +121,7 @@ Result<> FakeKernel::add_link(const Link& link) {
   if (!made.mac && made.kind != LinkKind::kTun) made.mac = mac_from_seed("link " + link.name);
   if (!made.mtu) made.mtu = 1500;
   if (!made.txqueuelen) made.txqueuelen = made.kind == LinkKind::kTun ? 500 : 1000;
+  if (!made.gso_max_segs) made.gso_max_segs = kGsoMaxSegments;
   if (made.kind == LinkKind::kBond && !made.bond) made.bond.emplace();
   if (made.kind != LinkKind::kBond) made.bond.reset();
   state_.links.push_back(made);
@@ -190,6 +197,7 @@ Result<> FakeKernel::set_link(const Link& wanted) {
   }
   if (wanted.mtu) link->mtu = wanted.mtu;
   if (wanted.txqueuelen) link->txqueuelen = wanted.txqueuelen;
+  if (wanted.gso_max_segs) link->gso_max_segs = wanted.gso_max_segs;
   if (wanted.owner_uid) link->owner_uid = wanted.owner_uid;
   link->no_ipv6_address = wanted.no_ipv6_address;
   change_up(*link, wanted.up);

@@ -34,6 +34,7 @@ inline void PrintTo(const Link& link, std::ostream* out) {
   if (link.mac) *out << " mac " << to_string(*link.mac);
   if (link.mtu) *out << " mtu " << *link.mtu;
   if (link.txqueuelen) *out << " qlen " << *link.txqueuelen;
+  if (link.gso_max_segs) *out << " gso_max_segs " << *link.gso_max_segs;
   if (link.owner_uid) *out << " owner " << *link.owner_uid;
   if (link.no_ipv6_address) *out << " no_ipv6_address";
   if (link.group != 0) *out << " group " << link.group;

@@ -112,6 +112,13 @@ TEST(Plan, DeadTunnelLeavesTheBondButNeverTheLast) {
   EXPECT_EQ(plan(office(), facts).value().state.links, before.links);
 }
 
+TEST(Plan, OnlyBalanceRrTakesPacketTrainsApart) {
+  model::Config config = office();
+  EXPECT_EQ(plan(config, office_facts()).value().state.links.front().gso_max_segs, 1U);
+  config.bond.mode = netlink::BondMode::kBalanceXor;
+  EXPECT_EQ(plan(config, office_facts()).value().state.links.front().gso_max_segs, std::nullopt);
+}
+
 TEST(Plan, ForeignChangesAreRepairedAlone) {
   const model::DesiredState state = plan(office(), office_facts()).value().state;
   Owned owned = all_of(state, office_facts());
