@@ -33,6 +33,9 @@ constexpr int kJitters = 4;
 constexpr int kMostIntervals = 20;
 constexpr std::uint64_t kUnreadMax = 4;  // a probe that the tap's queue dropped must not count for ever
 
+constexpr auto kTransitWindow = seconds(2);
+constexpr unsigned kTransitsForSure = 8;  // the first ones wait for what starts beside them
+
 constexpr auto kStartGrace = seconds(1);     // for the others, once one carries
 constexpr auto kNoProbesAfter = seconds(2);  // frames come, but no probe: no bondd there
 constexpr auto kProbesStopped = seconds(5);
@@ -105,8 +108,8 @@ std::array<std::uint8_t, kProbeSize> render_probe(const Probe& probe) {
   w.put(probe.tunnel);
   w.put(std::uint8_t{0});
   w.put(std::uint16_t{0});
-  for (const std::uint32_t value :
-       {probe.instance, probe.sequence, probe.tunnel_sequence, probe.sent_us, probe.echo_us, probe.held_us}) {
+  for (const std::uint32_t value : {probe.instance, probe.sequence, probe.tunnel_sequence, probe.sent_us,
+                                    probe.echo_us, probe.held_us, probe.transit_us}) {
     w.put(value);
   }
   w.put(probe.hears);
@@ -126,7 +129,7 @@ std::optional<Probe> parse_probe(std::span<const std::uint8_t> payload) {
   r.get<std::uint8_t>();
   r.get<std::uint16_t>();
   for (std::uint32_t* const value : {&probe.instance, &probe.sequence, &probe.tunnel_sequence, &probe.sent_us,
-                                     &probe.echo_us, &probe.held_us}) {
+                                     &probe.echo_us, &probe.held_us, &probe.transit_us}) {
     *value = r.get<std::uint32_t>();
   }
   probe.hears = r.get<std::uint64_t>();
@@ -292,12 +295,43 @@ void Liveness::measure(TimePoint now, Path& path, const Probe& probe) {
   }
   path.transit = transit;
   path.peer_sent_us = probe.sent_us;
+  path.transit_us = micros(now) - probe.sent_us;
   path.last_probe = now;
 
   if (probe.echo_us == 0) return;
   const auto rtt = Duration(microseconds(micros(now) - probe.echo_us - probe.held_us));
   if (rtt > seconds(60)) return;
   path.rtt = path.rtt ? *path.rtt + (rtt - *path.rtt) / 8 : rtt;
+  note_transit_there(now, path, probe.transit_us);
+}
+
+// Of the line without a queue: not while we fill it, and the least of a window.
+void Liveness::note_transit_there(TimePoint now, Path& path, std::uint32_t transit_us) {
+  if (path.busy) return;
+  ++path.transits_seen;
+  if (now - path.least_since > kTransitWindow) {
+    path.least_before = path.least_there;
+    path.least_there.reset();
+    path.least_since = now;
+  }
+  if (!path.least_there || newer(*path.least_there, transit_us)) path.least_there = transit_us;
+}
+
+std::optional<std::uint32_t> Liveness::transit_there(const Path& path) const {
+  if (path.transits_seen < kTransitsForSure) return std::nullopt;
+  if (!path.least_there || !path.least_before) return path.least_there;
+  return newer(*path.least_there, *path.least_before) ? path.least_before : path.least_there;
+}
+
+std::optional<Duration> Liveness::behind(const Path& path) const {
+  const auto own = transit_there(path);
+  if (!own) return std::nullopt;
+  std::uint32_t soonest = *own;
+  for (const Path& other : paths_) {
+    const auto there = transit_there(other);
+    if (there && other.state == TunnelState::kUp && newer(soonest, *there)) soonest = *there;
+  }
+  return microseconds(*own - soonest);
 }
 
 void Liveness::handle_probe(TimePoint now, const std::string& tap, std::span<const std::uint8_t> payload) {
@@ -353,6 +387,9 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   path->unread_since.reset();
   path->stuck = false;
   path->rtt.reset();
+  path->least_there.reset();
+  path->least_before.reset();
+  path->transits_seen = 0;
   path->transit.reset();
   if (path->state == TunnelState::kUp) change(now, *path, TunnelState::kDown, reason);
   if (path->state == TunnelState::kDown) path->reason = reason;
@@ -398,9 +435,9 @@ void Liveness::queue_round() {
   ++round_;
   for (Path& path : paths_) {
     const bool its_turn = (round_ + path.number) % kBusyRounds == 0;
-    const bool busy = path.data_packets >= kBusyPackets;
+    path.busy = path.data_packets >= kBusyPackets;
     path.data_packets = 0;
-    path.queued |= path.state != TunnelState::kUp || !busy || loud_rounds_ > 0 || its_turn;
+    path.queued |= path.state != TunnelState::kUp || !path.busy || loud_rounds_ > 0 || its_turn;
   }
   if (loud_rounds_ > 0) --loud_rounds_;
 }
@@ -452,6 +489,7 @@ std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
   probe.sent_us = micros(now);
   if (path->probes_seen > 0 && now - path->last_probe < seconds(60)) {
     probe.echo_us = path->peer_sent_us;
+    probe.transit_us = path->transit_us;
     probe.held_us = static_cast<std::uint32_t>(duration_cast<microseconds>(now - path->last_probe).count());
   }
   probe.hears = hears_bits(now);
@@ -623,6 +661,7 @@ TunnelView Liveness::view(TimePoint now, const std::string& tap) const {
   if (path->state == TunnelState::kStarting) out.reason = "no answer from the peer yet";
   if (path->state == TunnelState::kDown) out.reason = path->reason;
   if (path->rtt && out.heard) out.rtt_ms = to_ms(*path->rtt);
+  out.behind = behind(*path);
   if (path->probes_seen > 0 && out.heard) out.loss_percent = path->loss < 0.0005 ? 0.0 : path->loss * 100;
   return out;
 }

@@ -30,7 +30,7 @@ namespace bondd::control {
 
 constexpr std::uint16_t kProbeEtherType = 0x88b5;  // IEEE 802 local experimental 1
 constexpr std::size_t kMaxTunnels = 64;            // bits of the bitmaps in a probe
-constexpr std::size_t kProbeSize = 72;
+constexpr std::size_t kProbeSize = 76;
 
 // A probe as it stands in a frame after the Ethernet header, big-endian.
 struct Probe {
@@ -42,6 +42,7 @@ struct Probe {
   std::uint32_t sent_us = 0;          // the sender's clock, wraps after 71 minutes
   std::uint32_t echo_us = 0;          // sent_us of the last probe it got on this tunnel, 0: none
   std::uint32_t held_us = 0;          // since it got that one
+  std::uint32_t transit_us = 0;       // of that one, by two clocks: only differences mean something
   std::uint64_t hears = 0;            // bit n: the sender hears us on its tunnel n
   std::uint64_t ready = 0;            // bit n: and has done so for long enough to use it
   std::uint64_t fresh = 0;            // bit n: its openvpn has not heard us since it was started
@@ -76,7 +77,10 @@ struct TunnelView {
   std::string reason;  // for the admin, empty when up: "nothing heard for 0.4 s"
   bool heard = false, heard_by_peer = false;
   std::optional<double> rtt_ms, loss_percent;  // loss of what the peer sends
-  TimePoint since;                             // of the state
+  // How much later than by the soonest tunnel that carries arrives what we send, while no queue of ours
+  // stands before it: the least of two to four seconds without much traffic.
+  std::optional<Duration> behind;
+  TimePoint since;  // of the state
 };
 
 // A change of state, for the log.
@@ -143,6 +147,10 @@ class Liveness {
     std::optional<unsigned> peer_number;
     std::uint32_t peer_sent_us = 0, next_sequence = 0;
     std::optional<Duration> rtt, transit;
+    std::uint32_t transit_us = 0;                            // what the peer sends, as in Probe
+    std::optional<std::uint32_t> least_there, least_before;  // what we send, in this window and the last
+    TimePoint least_since;
+    unsigned transits_seen = 0;  // of them all
     Duration jitter{};
     double loss = 0;
     unsigned probes_seen = 0;
@@ -155,6 +163,7 @@ class Liveness {
     bool stuck = false;                     // as of the last reading of the counters
     TimePoint last_stuck;                   // at either end
     std::uint64_t data_packets = 0;         // others that went into it in this round
+    bool busy = false;                      // many of them, in the last round
     bool queued = false;                    // a probe is to be sent
 
     // Coming back.
@@ -188,6 +197,9 @@ class Liveness {
   [[nodiscard]] bool silent(TimePoint now, const Path& path, bool alive) const;
   [[nodiscard]] bool peer_bit(std::uint64_t bits, const Path& path) const;
   void measure(TimePoint now, Path& path, const Probe& probe);
+  void note_transit_there(TimePoint now, Path& path, std::uint32_t transit_us);
+  [[nodiscard]] std::optional<std::uint32_t> transit_there(const Path& path) const;
+  [[nodiscard]] std::optional<Duration> behind(const Path& path) const;
   void note_frame(TimePoint now, Path& path);
   [[nodiscard]] bool of_the_last(TimePoint now, const Path& path) const;
   void forgive_our_own_delay(TimePoint now);

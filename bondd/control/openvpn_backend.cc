@@ -2,6 +2,7 @@
 //
 //   Supervisor: starts, restarts and stops the processes that the plan names
 //   TapPort:    probes in and out of each tap  ->  Liveness  ->  dead taps, states, reasons
+//   DelayMatch: by which line packets arrive when ->  how long a tap holds its packets back
 //   the processes' output                      ->  why a tunnel that is down may be so
 //   ManagementClient: held open, so that no openvpn outlives this process
 #include <fcntl.h>
@@ -15,6 +16,7 @@
 #include <map>
 
 #include "bondd/control/backend.h"
+#include "bondd/control/delay_match.h"
 #include "bondd/control/liveness.h"
 #include "bondd/control/management_client.h"
 #include "bondd/control/openvpn_words.h"
@@ -22,6 +24,7 @@
 #include "bondd/control/tap_port.h"
 #include "bondd/supervise/lines.h"
 #include "bondd/supervise/supervisor.h"
+#include "netlink/qdisc.h"
 
 namespace bondd::control {
 namespace {
@@ -267,9 +270,11 @@ class OpenVpnBackend : public Backend {
   void follow_ports(const std::vector<Tunnel>& tunnels, const netlink::Snapshot& network) {
     std::erase_if(ports_, [&](const auto& entry) {
       const auto facts = network.facts.find(entry.first);
-      return facts == network.facts.end() || facts->second.index != entry.second.port.index() ||
-             std::none_of(tunnels.begin(), tunnels.end(),
-                          [&](const Tunnel& t) { return t.tap == entry.first; });
+      const bool gone =
+          facts == network.facts.end() || facts->second.index != entry.second.port.index() ||
+          std::none_of(tunnels.begin(), tunnels.end(), [&](const Tunnel& t) { return t.tap == entry.first; });
+      if (gone) delay_match_.forget(entry.first);
+      return gone;
     });
     for (const Tunnel& tunnel : tunnels) {
       if (ports_.contains(tunnel.tap)) continue;
@@ -308,6 +313,7 @@ class OpenVpnBackend : public Backend {
       hand_in_counters(tap, port);
     }
     liveness_.handle_timeout(EventLoop::now());
+    match_delays();
     while (const auto tap = liveness_.poll_restart(EventLoop::now())) restart_openvpn_of(*tap);
     connect_management();
     after_liveness();
@@ -360,6 +366,30 @@ class OpenVpnBackend : public Backend {
       told_dead_ = liveness_.dead();
       context_.changed();
     }
+  }
+
+  // --- delays of unlike lines ---
+
+  void match_delays() {
+    if (cannot_hold_back_) return;
+    const TimePoint now = EventLoop::now();
+    const bool in_turns = config_.bond.mode == netlink::BondMode::kBalanceRr;
+    std::vector<DelayMatch::Line> lines;
+    for (const auto& [tap, port] : ports_) {
+      const TunnelView view = liveness_.view(now, tap);
+      lines.push_back({tap, in_turns && view.state == TunnelState::kUp, view.behind});
+    }
+    for (const DelayMatch::Change& change : delay_match_.update(now, lines)) hold_back(change);
+  }
+
+  void hold_back(const DelayMatch::Change& change) {
+    const auto set = netlink::set_hold_back(change.tap, change.delay);
+    const double ms = std::chrono::duration<double, std::milli>(change.delay).count();
+    context_.log->detail(fmt::format("{}: packets are held back for {:.1f} ms{}", change.tap, ms,
+                                     set ? "" : ": " + set.error().message));
+    if (set) return;
+    delay_match_.forget(change.tap);
+    cannot_hold_back_ = set.error().code == ENOENT;
   }
 
   void arm_liveness() {
@@ -420,6 +450,8 @@ class OpenVpnBackend : public Backend {
   BackendContext context_;
   model::Config config_;
   Liveness liveness_;
+  DelayMatch delay_match_;
+  bool cannot_hold_back_ = false;  // no sch_netem: unlike lines bring packets out of order, as without bondd
   std::unique_ptr<supervise::Supervisor> supervisor_;
   std::map<std::string, Port> ports_;  // by tap
   bool management_missing_ = true;

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "bondd/base/unique_fd.h"
+#include "netlink/qdisc.h"
 #include "netlink/rtnl.h"
 #include "tests/netns/own_netns.h"
 #include "tests/support/fake_host.h"
@@ -399,6 +400,22 @@ TEST_F(NetlinkNetns, DumpsUnderChangeAreWhole) {
         std::count_if(now.routes.begin(), now.routes.end(), [](const Route& r) { return r.table == 7777; }),
         250);
   }
+}
+
+TEST_F(NetlinkNetns, HoldsPacketsBackOnOneDeviceOnly) {
+  ok(rtnl_->add_link(tap("tap0-ovh")));
+  const auto held = set_hold_back("tap0-ovh", std::chrono::milliseconds(13));
+  if (!held && held.error().code == ENOENT) GTEST_SKIP() << "no sch_netem: " << held.error().message;
+  ok(held);
+  const auto delays = [](const std::string& words) {
+    return output_of("tc qdisc show dev tap0-ovh root").find(words) != std::string::npos;
+  };
+  EXPECT_TRUE(delays("delay 13ms"));
+  ok(set_hold_back("tap0-ovh", std::chrono::milliseconds(20)));
+  EXPECT_TRUE(delays("delay 20ms"));
+  ok(set_hold_back("tap0-ovh", Duration{}));
+  EXPECT_FALSE(delays("delay"));
+  EXPECT_EQ(set_hold_back("tap9-none", Duration{}).error().code, ENODEV);
 }
 
 class BondNetns : public NetlinkNetns {

@@ -164,6 +164,7 @@ TEST(Probe, IsTheSameAfterRenderAndParse) {
   probe.sent_us = 1;
   probe.echo_us = 2;
   probe.held_us = 3;
+  probe.transit_us = 0x80000001;
   probe.hears = 0x8000000000000001;
   probe.ready = 2;
   probe.fresh = 1ULL << 39U;
@@ -428,6 +429,28 @@ TEST(Liveness, WrappedClocksAndNumbersAreNoEvent) {
   world.run(10s);
   EXPECT_THAT(world.end(0).changes, testing::SizeIs(2));
   EXPECT_NEAR(*world.end(0).live->view(world.now(), "tap1").rtt_ms, 40, 3);
+}
+
+TEST(Liveness, KnowsWhichTunnelBringsPacketsSooner) {
+  World world;
+  for (const int end : {0, 1}) world.line(end, "tap1").delay = 25ms;
+  world.line(0, "tap2").delay = 12ms;
+  world.line(1, "tap2").delay = 40ms;
+  world.run(5s);
+  const auto behind = [&](int end, const std::string& tap) {
+    return world.end(end).live->view(world.now(), tap).behind;
+  };
+  EXPECT_EQ(behind(0, "tap1"), 13ms);
+  EXPECT_EQ(behind(0, "tap2"), 0ms);
+  EXPECT_EQ(behind(1, "tap1"), 0ms);
+  EXPECT_EQ(behind(1, "tap2"), 15ms);
+
+  world.line(0, "tap1").delay = 30ms;
+  world.run(5s);
+  EXPECT_EQ(behind(0, "tap1"), 18ms) << "what was before is forgotten";
+  world.cut("tap2", true);
+  world.run(5s);
+  EXPECT_EQ(behind(0, "tap1"), 0ms) << "the others do not count dead ones";
 }
 
 TEST(Liveness, DataTakesThePlaceOfProbes) {
