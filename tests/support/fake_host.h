@@ -13,6 +13,7 @@
 #include "bondd/control/observer.h"
 #include "tests/support/fake_iptables.h"
 #include "tests/support/fake_kernel.h"
+#include "tests/support/sysctls.h"
 
 namespace bondd::testing {
 
@@ -77,14 +78,7 @@ class FakeHost {
  public:
   FakeHost() {
     kernel.add_device("eth0", {"192.168.1.252/24"});
-    sysctls.values = {{"net.ipv4.ip_forward", "0"},
-                      {"net.ipv4.conf.all.accept_redirects", "1"},
-                      {"net.ipv4.conf.all.send_redirects", "1"},
-                      {"net.ipv4.conf.all.rp_filter", "0"},
-                      {"net.ipv4.conf.eth0.accept_redirects", "1"},
-                      {"net.ipv4.conf.eth0.send_redirects", "1"},
-                      {"net.ipv4.conf.eth0.rp_filter", "1"},
-                      {"net.ipv4.conf.eth0.forwarding", "0"}};
+    sysctls.values = fresh_sysctls();
   }
 
   control::Machine machine(control::RunDir& run_dir) {

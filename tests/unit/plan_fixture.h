@@ -4,6 +4,7 @@
 #include "bondd/model/config.h"
 #include "bondd/model/ownership.h"
 #include "bondd/model/state.h"
+#include "tests/support/sysctls.h"
 
 namespace bondd::plan::testing {
 
@@ -93,14 +94,7 @@ inline model::Facts common_facts(const std::string& site) {
   f.unprivileged_group = "nogroup";
   f.run_dir = "/run/bondd/" + site;
   f.openvpn = "/usr/sbin/openvpn";
-  f.sysctls = {{"net.ipv4.ip_forward", "0"},
-               {"net.ipv4.conf.all.accept_redirects", "1"},
-               {"net.ipv4.conf.all.send_redirects", "1"},
-               {"net.ipv4.conf.all.rp_filter", "0"},
-               {"net.ipv4.conf.eth0.accept_redirects", "1"},
-               {"net.ipv4.conf.eth0.send_redirects", "1"},
-               {"net.ipv4.conf.eth0.rp_filter", "1"},
-               {"net.ipv4.conf.eth0.forwarding", "0"}};
+  f.sysctls = bondd::testing::fresh_sysctls();
   return f;
 }
 
