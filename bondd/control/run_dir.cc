@@ -48,7 +48,7 @@ Result<> write_all(int fd, std::string_view content) {
 }  // namespace
 
 Result<> write_durably(const fs::path& path, std::string_view content, mode_t mode) {
-  const fs::path temporary = path.parent_path() / ("." + path.filename().string() + ".new");
+  const fs::path temporary = path.parent_path() / fmt::format(".{}.new", path.filename().native());
   const UniqueFd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode));
   if (!fd) return errno_failure(fmt::format("cannot write {}", temporary.native()));
   if (auto done = write_all(fd.get(), content); !done)

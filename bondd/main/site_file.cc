@@ -45,7 +45,7 @@ Result<model::Config> reload_site_file(const std::filesystem::path& path) {
   if (loaded.config) return std::move(*loaded.config);
   std::string all;
   for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
-    all += (all.empty() ? "" : "\n") + config::to_string(diagnostic);
+    all += fmt::format("{}{}", all.empty() ? "" : "\n", config::to_string(diagnostic));
   }
   return failure(all);
 }

@@ -25,7 +25,7 @@ std::string link_alias(std::string_view site) {
 }
 
 std::string chain_suffix(std::string_view site) {
-  return "-" + fit(site, kSiteMax, 8);
+  return fmt::format("-{}", fit(site, kSiteMax, 8));
 }
 
 std::string tap_name(unsigned slot, std::string_view wan, unsigned k) {

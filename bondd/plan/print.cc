@@ -59,7 +59,7 @@ std::string bond_words(const netlink::BondOptions& bond) {
     out += fmt::format(" arp_interval {}", bond.arp_interval_ms);
     std::string targets;
     for (const IpAddress& target : bond.arp_targets)
-      targets += (targets.empty() ? "" : ",") + to_string(target);
+      targets += fmt::format("{}{}", targets.empty() ? "" : ",", to_string(target));
     if (!targets.empty()) out += " arp_ip_target " + targets;
   }
   return out;
