@@ -87,6 +87,7 @@ UniqueFd open_marked(const sockaddr_in& server, std::uint32_t mark) {
 std::vector<IpAddress> wait_for_answer(const std::vector<UniqueFd>& sockets, Bytes question,
                                        TimePoint until) {
   std::vector<pollfd> polled;
+  polled.reserve(sockets.size());
   for (const UniqueFd& socket : sockets) polled.push_back({socket.get(), POLLIN, 0});
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
