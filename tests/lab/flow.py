@@ -21,10 +21,10 @@ class Flow:
 
         def listener():
             s = socket.create_server(("", port), backlog=16)
-            s.settimeout(10)
+            s.settimeout(30)
             return s
         with in_ns(ends[listens], listener) as server:
-            client = in_ns(ends[connects], lambda: socket.create_connection((address, port), timeout=10))
+            client = in_ns(ends[connects], lambda: socket.create_connection((address, port), timeout=30))
             accepted, self.seen_from = server.accept()
         self.out, self.into = (accepted, client) if listens == "sender" else (client, accepted)
         self.out.settimeout(None)
