@@ -141,10 +141,14 @@ std::optional<Probe> parse_probe(std::span<const std::uint8_t> payload) {
 }
 
 Liveness::Liveness(const LivenessOptions& options, TimePoint now)
-    : options_(options),
-      interval_(std::clamp<Duration>(options.arp_interval / 4, kMinInterval, kMaxInterval)),
-      next_tick_(now),
-      next_round_(now) {}
+    : options_(options), next_tick_(now), next_round_(now) {
+  set_arp_interval(options.arp_interval);
+}
+
+void Liveness::set_arp_interval(Duration arp_interval) {
+  options_.arp_interval = arp_interval;
+  interval_ = std::clamp<Duration>(arp_interval / 4, kMinInterval, kMaxInterval);
+}
 
 Liveness::Path* Liveness::find(const std::string& tap) {
   const auto found =

@@ -94,6 +94,8 @@ class Liveness {
  public:
   Liveness(const LivenessOptions& options, TimePoint now);
 
+  // Of bond.arp_interval as it is now: how often probes go, and how long a silence may be.
+  void set_arp_interval(Duration arp_interval);
   // The tunnels in the plan's order; who was there before keeps its state. More than
   // kMaxTunnels: the rest is not watched and never dead.
   void set_tunnels(TimePoint now, const std::vector<Tunnel>& tunnels);
@@ -220,7 +222,7 @@ class Liveness {
   [[nodiscard]] bool lost_session(TimePoint now, const Path& path) const;
 
   LivenessOptions options_;
-  Duration interval_;
+  Duration interval_{};  // between two rounds of probes
   std::vector<Tunnel> tunnels_;
   std::vector<Path> paths_;  // of tunnels_, in their order
   Peer peer_;

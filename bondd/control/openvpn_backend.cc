@@ -114,6 +114,7 @@ class OpenVpnBackend : public Backend {
 
   Result<> follow(const Followed& now) override {
     config_ = now.config;
+    liveness_.set_arp_interval(config_.bond.arp_interval);
     std::vector<Tunnel> tunnels;
     for (const netlink::Link& link : now.plan.state.links) {
       if (link.kind != netlink::LinkKind::kTap) continue;

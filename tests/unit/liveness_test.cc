@@ -557,6 +557,17 @@ TEST(Liveness, AClientAsksForNewSessionsWhenAllIsSilent) {
   EXPECT_FALSE(world.end(0).live->poll_restart(world.now()));
 }
 
+TEST(Liveness, AChangedArpIntervalChangesTheProbes) {
+  World world;
+  world.run(5s);
+  for (const int end : {0, 1}) world.end(end).live->set_arp_interval(1200ms);
+  const unsigned before = world.end(0).probes;
+  world.run(60s);
+  EXPECT_NEAR(world.end(0).probes - before, 2 * 60 / 0.3, 20);
+  EXPECT_GE(world.end(0).live->silence_limit("tap1"), 1200ms);
+  EXPECT_THAT(world.end(0).changes, testing::SizeIs(2));
+}
+
 TEST(Liveness, ManyTunnelsAreWatchedAndTooManySurvive) {
   World world(80);
   world.run(3s);
