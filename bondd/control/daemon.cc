@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "bondd/control/line_advice.h"
 #include "bondd/control/name_servers.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/tunnels.h"
@@ -352,6 +353,7 @@ model::SiteStatus Daemon::status() const {
   site.wans = backend_->wans(network);
   site.state = site_state(site.wans);
   site.warnings = options_.warnings;
+  for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
   for (const plan::Note& note : reconciler_->plan().notes) {
     site.warnings.push_back(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
   }

@@ -4,11 +4,13 @@
 
 #include <cstdio>
 
+#include "bondd/control/line_advice.h"
 #include "bondd/control/observer.h"
 #include "bondd/control/preflight.h"
 #include "bondd/control/resolver.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/control/sysctls.h"
+#include "bondd/ipc/control_client.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/site_file.h"
 #include "bondd/plan/plan.h"
@@ -18,6 +20,8 @@
 
 namespace bondd {
 namespace {
+
+constexpr auto kAskLimit = std::chrono::seconds(2);
 
 // Processes of a running site: those that the plan names and that live count as there.
 std::vector<model::Process> living_processes(const model::DesiredState& desired,
@@ -65,12 +69,25 @@ Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
   return plan::diff(planned->state, seen->owned);
 }
 
+// What a running site has measured of its lines.
+void say_line_advice(const std::filesystem::path& run_root, const std::string& site) {
+  const control::RunDirView view(run_root, site);
+  if (!view.running()) return;
+  const auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
+  if (!reply) return;  // coming up, or not ours to ask
+  const auto status = ipc::parse_status(reply->status);
+  if (!status) return;
+  for (const std::string& advice : control::line_advice(*status))
+    say(fmt::format("measured now: {}", advice));
+}
+
 }  // namespace
 
 int check_command(const CommonOptions& options) {
   const auto file = find_site_file(options.file);
   if (!file || !load_site_file(file->path, config::Purpose::kCheck)) return kFailed;
   say(fmt::format("{}: no mistakes", file->path.native()));
+  say_line_advice(options.run_root, file->site);
   return kDone;
 }
 

@@ -1,0 +1,53 @@
+#include "bondd/control/line_advice.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "bondd/control/delay_match.h"
+
+namespace bondd::control {
+namespace {
+
+// One loss among the last hundred probes is chance as often as not.
+constexpr double kLossyPercent = 1.5;
+
+std::vector<const model::WanStatus*> carrying(const model::SiteStatus& site) {
+  std::vector<const model::WanStatus*> wans;
+  for (const model::WanStatus& wan : site.wans) {
+    if (wan.state == "up") wans.push_back(&wan);
+  }
+  return wans;
+}
+
+}  // namespace
+
+std::vector<std::string> line_advice(const model::SiteStatus& site) {
+  const auto wans = carrying(site);
+  if (site.backend != "openvpn-bond" || wans.size() < 2) return {};
+
+  std::vector<std::string> advice;
+  const model::WanStatus *nearest = nullptr, *farthest = nullptr;
+  for (const model::WanStatus* const wan : wans) {
+    if (wan->loss_percent.value_or(0) >= kLossyPercent) {
+      advice.push_back(
+          fmt::format("{} loses {:.1f} % of its packets: every connection through this bond slows "
+                      "down to what such a line allows; backend = \"mlvpn\" repairs losses",
+                      wan->name, *wan->loss_percent));
+    }
+    if (!wan->rtt_ms) continue;
+    if (nearest == nullptr || *wan->rtt_ms < *nearest->rtt_ms) nearest = wan;
+    if (farthest == nullptr || *wan->rtt_ms > *farthest->rtt_ms) farthest = wan;
+  }
+  if (nearest == nullptr) return advice;
+  const double apart_ms = (*farthest->rtt_ms - *nearest->rtt_ms) / 2;
+  if (apart_ms > std::chrono::duration<double, std::milli>(DelayMatch::kMost).count()) {
+    advice.push_back(
+        fmt::format("{} brings packets {:.0f} ms later than {}, too late to be put in order here: one "
+                    "connection may be slower than over {} alone; backend = \"mlvpn\" is made for such lines",
+                    farthest->name, apart_ms, nearest->name, nearest->name));
+  }
+  return advice;
+}
+
+}  // namespace bondd::control
