@@ -3,7 +3,8 @@
 #include <array>
 #include <cstdio>
 #include <cstring>
-#include <map>
+
+#include "tests/sim/upstream.h"
 
 namespace bondd::sim {
 namespace {
@@ -21,7 +22,7 @@ Endpoint endpoint(std::size_t line, bool server, std::uint16_t port) {
 }
 
 // One end of the bond: an engine and the loop around it.
-class End final : public PacketSink, public Actor {
+class End final : public BondEnd, public Actor {
  public:
   End(EventQueue& events, bool server, const BondOptions& options, std::uint64_t seed, PacketSink& host)
       : events_(events),
@@ -32,15 +33,13 @@ class End final : public PacketSink, public Actor {
       mlvpn::LinkConfig link;
       link.name.assign(1, static_cast<char>('A' + i));
       link.upload = i == 0 ? options.rate_a : options.rate_b;
-      // An upstream program at the office's end sends its packets in turn.
-      if (!server && !options.bondd_peer) link.weight = 1;
       if (!server) link.remote = endpoint(i, true, static_cast<std::uint16_t>(5080 + i));
       engine_.add_link(events.now(), link);
     }
     timer_.set(events.now());
   }
 
-  void connect(PacketSink& a, PacketSink& b) { lines_ = {&a, &b}; }
+  void connect(PacketSink& a, PacketSink& b) override { lines_ = {&a, &b}; }
   mlvpn::Engine& engine() { return engine_; }
 
   // From the host.
@@ -55,7 +54,7 @@ class End final : public PacketSink, public Actor {
   }
 
   // From a line.
-  void receive_datagram(TimePoint now, LinkId line, Packet& datagram, const Endpoint& from) {
+  void receive_datagram(TimePoint now, LinkId line, Packet& datagram, const Endpoint& from) override {
     const mlvpn::ReceivedRun run{from, datagram, static_cast<std::uint32_t>(datagram.size())};
     engine_.handle_datagrams(now, line, std::span(&run, 1));
     deliver(now);
@@ -71,8 +70,9 @@ class End final : public PacketSink, public Actor {
 
  private:
   static mlvpn::SecretKey key() {
-    const std::array<std::uint8_t, 32> bytes{1, 2, 3};
-    return mlvpn::SecretKey::from_bytes(bytes);
+    const std::string_view password = mlvpn::test::kPassword;
+    return mlvpn::SecretKey::from_password(
+        {reinterpret_cast<const std::uint8_t*>(password.data()), password.size()});
   }
 
   static mlvpn::EngineConfig config(bool server, const BondOptions& options, std::uint64_t seed) {
@@ -80,7 +80,6 @@ class End final : public PacketSink, public Actor {
     config.role = server ? mlvpn::Role::kServer : mlvpn::Role::kClient;
     config.wall_clock_us = 1'700'000'000'000'000;
     config.repair = options.repair;
-    config.announce = options.bondd_peer;
     config.seed.fill(static_cast<std::uint8_t>(seed * 2 + server));
     return config;
   }
@@ -121,14 +120,14 @@ class End final : public PacketSink, public Actor {
 
 class LineEnd final : public PacketSink {
  public:
-  LineEnd(End& end, std::size_t line, Endpoint from)
+  LineEnd(BondEnd& end, std::size_t line, Endpoint from)
       : end_(end), line_(static_cast<LinkId>(line)), from_(from) {}
   void receive(TimePoint now, Packet packet) override { end_.receive_datagram(now, line_, packet, from_); }
   void set_from(const Endpoint& from) { from_ = from; }
   const Endpoint& from() const { return from_; }
 
  private:
-  End& end_;
+  BondEnd& end_;
   LinkId line_;
   Endpoint from_;
 };
@@ -137,23 +136,23 @@ class EngineBond final : public Bond, public Actor {
  public:
   EngineBond(EventQueue& events, const LineSpec& a, const LineSpec& b, std::uint64_t seed,
              const BondOptions& options, PacketSink& office, PacketSink& server)
-      : events_(events),
-        client_(events, false, options, seed, office),
-        server_(events, true, options, seed, server) {
+      : events_(events) {
+    make_end(0, options, seed, office);
+    make_end(1, options, seed, server);
     const LineSpec* specs[] = {&a, &b};
     for (std::size_t i = 0; i < 2; ++i) {
       const auto port = static_cast<std::uint16_t>(5080 + i);
-      up_ends_[i] = std::make_unique<LineEnd>(server_, i, endpoint(i, false, 40000));
-      down_ends_[i] = std::make_unique<LineEnd>(client_, i, endpoint(i, true, port));
+      up_ends_[i] = std::make_unique<LineEnd>(*ends_[1], i, endpoint(i, false, 40000));
+      down_ends_[i] = std::make_unique<LineEnd>(*ends_[0], i, endpoint(i, true, port));
       up_[i] = std::make_unique<Line>(events, *specs[i], seed * 8 + i, 42, *up_ends_[i]);
       down_[i] = std::make_unique<Line>(events, *specs[i], seed * 8 + i + 4, 42, *down_ends_[i]);
     }
-    client_.connect(*up_[0], *up_[1]);
-    server_.connect(*down_[0], *down_[1]);
+    ends_[0]->connect(*up_[0], *up_[1]);
+    ends_[1]->connect(*down_[0], *down_[1]);
     if (options.trace) events.post(events.now() + 100ms, *this);
   }
-  PacketSink& from_office() override { return client_; }
-  PacketSink& from_server() override { return server_; }
+  PacketSink& from_office() override { return *ends_[0]; }
+  PacketSink& from_server() override { return *ends_[1]; }
   std::uint32_t mtu() const override { return kInnerMtu; }
   void set_line(std::size_t index, const LineSpec& spec) override {
     up_[index]->queue().set_spec(spec);
@@ -168,10 +167,12 @@ class EngineBond final : public Bond, public Actor {
     ++from.port;
     up_ends_[index]->set_from(from);
   }
-  mlvpn::Engine& engine(std::size_t end) override { return end == 0 ? client_.engine() : server_.engine(); }
+  mlvpn::Engine& engine(std::size_t end) override { return engines_[end]->engine(); }
 
   void on_event(TimePoint now, std::uint64_t) override {
-    for (std::size_t end = 0; end < 2; ++end) print(now, end);
+    for (std::size_t end = 0; end < 2; ++end) {
+      if (engines_[end] != nullptr) print(now, end);
+    }
     events_.post(now + 100ms, *this);
   }
 
@@ -192,8 +193,20 @@ class EngineBond final : public Bond, public Actor {
     std::fprintf(stderr, "\n");
   }
 
+  void make_end(std::size_t end, const BondOptions& options, std::uint64_t seed, PacketSink& host) {
+    const Peer upstream = end == 0 ? Peer::kUpstreamOffice : Peer::kUpstreamServer;
+    if (options.peer == upstream) {
+      ends_[end] = std::make_unique<UpstreamEnd>(events_, end == 1, options.reorder, seed, host);
+      return;
+    }
+    auto engine = std::make_unique<End>(events_, end == 1, options, seed, host);
+    engines_[end] = engine.get();
+    ends_[end] = std::move(engine);
+  }
+
   EventQueue& events_;
-  End client_, server_;
+  std::array<std::unique_ptr<BondEnd>, 2> ends_;  // the office's, the server's
+  std::array<End*, 2> engines_{};                 // null where the original program is
   std::array<std::unique_ptr<Line>, 2> up_, down_;
   std::array<std::unique_ptr<LineEnd>, 2> up_ends_, down_ends_;
 };

@@ -7,11 +7,15 @@
 
 namespace bondd::sim {
 
+// Who is at the ends: bondd at both, or the original program at one.
+enum class Peer : std::uint8_t { kBondd, kUpstreamOffice, kUpstreamServer };
+
 struct BondOptions {
   bool repair = true;
   Rate rate_a{}, rate_b{};  // given in the configuration; 0: not given
-  bool bondd_peer = true;   // false: both ends treat the other as an upstream program
-  bool trace = false;       // prints the brain's view on stderr, ten times a second
+  Peer peer = Peer::kBondd;
+  std::size_t reorder = 64;  // reorder_buffer_size of an upstream program
+  bool trace = false;        // prints the brain's view on stderr, ten times a second
 };
 
 // What an experiment may do to a bond under way.
@@ -22,7 +26,7 @@ class Bond : public Path {
   // The client's packets of this line come from another port from now on (a NAT that
   // forgot its entry).
   virtual void change_address(std::size_t index) = 0;
-  // 0: the office's engine, 1: the server's.
+  // 0: the office's engine, 1: the server's. Must not be an upstream program's end.
   virtual mlvpn::Engine& engine(std::size_t end) = 0;
 };
 

@@ -128,7 +128,7 @@ Outcome run(const Experiment& experiment, const PathFactory& factory) {
   EventQueue events;
   Host office, server;
   const auto path = factory(events, office, server);
-  events.run_until(events.now() + 2s);  // time for the links to come up
+  events.run_until(events.now() + experiment.idle);
 
   const TimePoint start = events.now();
   const TimePoint from = start + experiment.warm_up;

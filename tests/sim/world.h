@@ -51,6 +51,7 @@ struct Experiment {
   Bulk bulk = Bulk::kTcp;
   bool download = true;  // towards the office
   int flows = 1;
+  Duration idle = std::chrono::seconds(2);  // before the flows: the links come up
   Duration warm_up = std::chrono::seconds(2);
   Duration measured = std::chrono::seconds(10);
   std::uint64_t tcp_window = 3 << 20;

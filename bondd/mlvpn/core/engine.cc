@@ -21,9 +21,9 @@ Engine::Impl::Impl(TimePoint now, const EngineConfig& configuration, SecretKey k
       context(configuration.seed),
       keys(std::move(key)),
       pool(configuration.pool_buffers + kControlReserve),
-      ingress(configuration.ingress_packets),
       ready(std::max<std::size_t>(configuration.reorder_packets * 2, 8192)),
       reorder(configuration.reorder_packets, configuration.max_reorder_wait, pool, ready),
+      scheduler(configuration.device, configuration.ingress_packets, pool),
       seq_base(configuration.wall_clock_us << 8),
       started(now),
       last_now(now),
@@ -201,6 +201,7 @@ void Engine::handle_timeout(TimePoint now) {
     e.update_spread_hint();
   }
   e.reorder.settle(now);
+  while (const auto due = e.peer_acks.take_due(now)) e.push_ready(due->packet);
   e.brain_timeout(now);
   e.sync(now);
 }
@@ -225,6 +226,7 @@ std::optional<TimePoint> Engine::poll_timeout() const {
   };
   for (const LinkId id : e.ids) consider(e.places[id].link->deadline());
   consider(e.reorder.deadline());
+  consider(e.peer_acks.next_timeout());
   consider(e.keys.deadline());
   if (e.keys.offering()) consider(e.next_key_offer);
   consider(e.brain_deadline());
@@ -240,6 +242,7 @@ void Engine::Impl::update_spread_hint() {
   for (const LinkId id : ids) {
     const Link& link = *places[id].link;
     if (!link.in_session()) continue;
+    scheduler.set_loss(id, link.estimator().rx_loss().value_or(0));
     if (!link.estimator().has_rtt()) {
       unknown = true;
       continue;
@@ -250,6 +253,8 @@ void Engine::Impl::update_spread_hint() {
   }
   const Duration known = most > least ? (most - least) / 2 + 2 * wobble : 2 * wobble;
   reorder.set_spread_hint(unknown ? std::max<Duration>(known, 100ms) : known);
+  peer_acks.set_interval(brain ? Duration::zero()
+                               : std::clamp<Duration>(scheduler.trip() * 19 / 100, 2500us, 50ms));
 }
 
 // ------------------------------------------------------------------- facts
@@ -280,6 +285,8 @@ std::vector<LinkStats> Engine::link_stats(TimePoint now) const {
     if (const Rate measured = impl_->scheduler.capacity(id); measured.bits_per_second != 0)
       stats.capacity = measured;
     stats.share_percent = impl_->scheduler.share(id);
+    stats.share_reason =
+        impl_->scheduler.explain(id, [this](LinkId other) { return impl_->find(other)->config().name; });
     impl_->fill_brain(now, stats);
     out.push_back(std::move(stats));
   }
@@ -297,9 +304,9 @@ EngineStats Engine::stats() const {
   s.late += o.late;
   s.duplicates += o.duplicates;
   s.holes_lost += o.holes_lost;
-  s.dropped_queue_full += impl_->sender->queue_drops();
+  s.dropped_queue_full += impl_->sender->queue_drops() + impl_->scheduler.dropped();
   s.reorder_held = impl_->reorder.held() + impl_->order->held();
-  s.ingress_queued = impl_->ingress.size() + impl_->scheduler.staged() + impl_->sender->queued();
+  s.ingress_queued = impl_->scheduler.queued() + impl_->sender->queued();
   return s;
 }
 

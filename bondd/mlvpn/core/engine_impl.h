@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "bondd/mlvpn/core/bare_ack.h"
 #include "bondd/mlvpn/core/engine.h"
 #include "bondd/mlvpn/core/feedback.h"
 #include "bondd/mlvpn/core/flow_order.h"
@@ -64,6 +65,8 @@ struct Engine::Impl {
   bool admit(LinkId path, const Endpoint& from, std::uint8_t* data, std::size_t size);
   void dispatch(TimePoint now, const Inbound& in, bool opened);
   void deliver_data(TimePoint now, const Inbound& in);
+  void deliver_ack(TimePoint now, const PacketRef& packet, const BareAck& ack);
+  void push_ready(const PacketRef& packet);
   Link* attribute(LinkId path, std::uint32_t flow_id);
   [[nodiscard]] bool is_own_flow(std::uint32_t flow_id) const;
 
@@ -71,6 +74,7 @@ struct Engine::Impl {
   bool transmit_parting(Transmit& out);
   bool transmit_control(TimePoint now, Transmit& out);
   bool transmit_data(TimePoint now, Transmit& out);
+  bool transmit_train(TimePoint now, Transmit& out);
   std::optional<PacketRef> build_control(TimePoint now, Link& link, const ControlPacket& packet);
 
   // engine_brain.cc
@@ -92,10 +96,11 @@ struct Engine::Impl {
   LinkContext context;
   KeyRing keys;
   BufferPool pool;
-  Ring<PacketRef> ingress;
   Ring<PacketRef> ready;  // for tun
   ReorderBuffer reorder;
-  Scheduler scheduler{ingress};
+  Scheduler scheduler;
+  NewestAcks newest_acks;  // of an upstream peer's
+  AckFilter peer_acks;     // and thinned, as a bondd peer does before it sends them
   std::unique_ptr<Sender> sender;
   std::unique_ptr<FlowOrder> order;
   Reporter reporter;

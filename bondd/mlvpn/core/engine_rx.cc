@@ -120,15 +120,43 @@ void Engine::Impl::deliver_data(TimePoint now, const Inbound& in) {
   Place& slot = places[in.link->id()];
   if (slot.epoch != epoch && now - epoch_since > kStragglers) slot.epoch = epoch;
   if (slot.epoch == epoch && deliver_by_flow(now, in, packet)) return;
-  if (config.reorder && in.header.reorder && in.header.version != 0 && slot.epoch == epoch) {
+  const bool ordered = config.reorder && in.header.reorder && in.header.version != 0 && slot.epoch == epoch;
+  if (const auto ack = config.device == DeviceKind::kTun ? bare_ack(packet.bytes()) : std::nullopt) {
+    if (!ordered || reorder.pass(now, in.link->id(), in.header.data_seq)) deliver_ack(now, packet, *ack);
+  } else if (ordered) {
     reorder.insert(now, in.link->id(), in.header.data_seq, packet);
-    return;
+  } else {
+    push_ready(packet);
   }
+}
+
+void Engine::Impl::push_ready(const PacketRef& packet) {
   if (ready.full()) {
     ++counters.dropped_no_buffer;
+    pool.give(packet);
+  } else {
+    ready.push(packet);
+  }
+}
+
+// Of an upstream peer: one that says nothing new is dropped, the others wait until there
+// are few, see AckFilter.
+void Engine::Impl::deliver_ack(TimePoint now, const PacketRef& packet, const BareAck& ack) {
+  if (newest_acks.outdated(ack)) return;
+  PacketRef own = packet;
+  if (auto copy = packet.borrowed() ? pool.take() : std::nullopt) {
+    std::memcpy(copy->data, packet.data, packet.size);
+    copy->size = packet.size;
+    own = *copy;
+  } else if (packet.borrowed()) {
+    push_ready(packet);
     return;
   }
-  ready.push(packet);
+  const auto bucket = static_cast<FlowBucket>(ack.flow % kFlowBuckets);
+  const AckFilter::Verdict verdict = peer_acks.handle(now, own, bucket);
+  if (verdict.first) push_ready(*verdict.first);
+  if (verdict.second) push_ready(*verdict.second);
+  if (verdict.dropped) pool.give(*verdict.dropped);
 }
 
 std::size_t Engine::poll_deliver(std::span<PacketRef> out) {

@@ -5,6 +5,11 @@
 #include "bondd/mlvpn/core/engine_impl.h"
 
 namespace bondd::mlvpn {
+namespace {
+constexpr std::size_t kTrainLength = 32, kTrainPacket = 1400;
+constexpr Duration kTrainQuiet = std::chrono::milliseconds(1400);
+constexpr std::size_t kOutside = 42;  // Ethernet, IPv4, UDP
+}  // namespace
 
 void Engine::handle_packets(TimePoint now, std::span<const PacketRef> packets) {
   Impl& e = *impl_;
@@ -16,14 +21,12 @@ void Engine::handle_packets(TimePoint now, std::span<const PacketRef> packets) {
       dropped = &e.counters.dropped_no_link;
     } else if (packet.size == 0 || packet.size > kMaxPayload || packet.borrowed()) {
       dropped = &e.counters.dropped_oversize;
-    } else if (!e.brain && e.ingress.full()) {
-      dropped = &e.counters.dropped_queue_full;
     }
     if (dropped == nullptr) {
       if (e.brain) {
         e.sender->enqueue(now, packet);
       } else {
-        e.ingress.push(packet);
+        e.scheduler.enqueue(now, packet);
       }
     } else {
       ++*dropped;
@@ -36,9 +39,7 @@ std::size_t Engine::packet_budget() const {
   const Impl& e = *impl_;
   if (e.brain) return e.sender->budget();
   // With no link up packets are read and dropped: they would be stale later.
-  const std::size_t limit = e.scheduler.usable() ? e.scheduler.queue_limit() : e.ingress.capacity();
-  const std::size_t waiting = e.ingress.size() + e.scheduler.staged();
-  const std::size_t room = limit > waiting ? limit - waiting : 0;
+  const std::size_t room = e.scheduler.usable() ? e.scheduler.room() : e.config.ingress_packets;
   const std::size_t free = e.pool.free_buffers();
   // What waits behind holes may take the rest of the pool.
   return std::min(room, free > kControlReserve ? free - kControlReserve : 0);
@@ -48,7 +49,30 @@ bool Engine::poll_transmit(TimePoint now, Transmit& out) {
   Impl& e = *impl_;
   e.last_now = std::max(e.last_now, now);
   return e.transmit_parting(out) || e.transmit_report(now, out) || e.transmit_control(now, out) ||
-         (e.brain ? e.transmit_brain(now, out) : e.transmit_data(now, out));
+         (e.brain ? e.transmit_brain(now, out) : e.transmit_data(now, out) || e.transmit_train(now, out));
+}
+
+// Datagrams that the peer ignores (an upstream one: a bondd is asked otherwise), as long
+// as any, sent at once.
+bool Engine::Impl::transmit_train(TimePoint now, Transmit& out) {
+  const auto wanted = scheduler.train_wanted(now);
+  if (!wanted || pool.free_buffers() < kControlReserve + kTrainLength) return false;
+  Link& link = *find(*wanted);
+  const auto to = link.destination();
+  if (!to || link.peer()) return false;
+  static constexpr std::array<std::uint8_t, kTrainPacket> kNothing{};
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < kTrainLength; ++i) {
+    const bool last = i + 1 == kTrainLength;  // asks for an answer
+    const auto sealed = seal_extension(now, link, last ? PacketType::kKeepalive : PacketType::kPadding,
+                                       std::span(kNothing).first(last ? 0 : kTrainPacket));
+    burst[i] = *sealed;
+    bytes += sealed->size + kOutside;
+  }
+  link.keep_quiet(now, kTrainQuiet);
+  scheduler.train_sent(now, link.id(), bytes);
+  out = {link.id(), link.id(), *to, std::span(burst).first(kTrainLength)};
+  return true;
 }
 
 bool Engine::Impl::transmit_parting(Transmit& out) {
@@ -115,6 +139,7 @@ bool Engine::Impl::transmit_data(TimePoint now, Transmit& out) {
     if (pick->link != first->link || length > size || bytes + length + front > kMaxBurstBytes) break;
     Header header = link.next_header(now, PacketType::kData, length + front - kHeaderSize);
     header.data_seq = pick->data_seq;
+    header.reorder = pick->reorder;
     std::uint8_t* datagram = pick->packet.data - front;
     render_header(header, datagram);
     jobs[n] = {datagram + kHeaderSize, length, header.flow_id, header.seq, false};

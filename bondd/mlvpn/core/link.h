@@ -98,6 +98,11 @@ class Link {
   // Since when probes are unanswered, when an answer is overdue but that is not
   // yet taken for silence.
   [[nodiscard]] std::optional<TimePoint> suspect_since(TimePoint now) const;
+  // The next keepalive is not due before `duration`: another packet has just told as much,
+  // or more is learned from silence.
+  void keep_quiet(TimePoint now, Duration duration) {
+    next_keepalive_ = std::max(next_keepalive_, now + duration);
+  }
   // Asks the peer to answer, though nothing suggests that it would not.
   void probe_idle(TimePoint now);
 

@@ -41,6 +41,7 @@ void ReorderBuffer::mark(std::uint64_t seq, bool delivered) {
 }
 
 void ReorderBuffer::deliver(const PacketRef& packet) {
+  if (packet.size == 0) return;  // has passed already
   if (out_.full()) {
     ++counters_.no_buffer;
     pool_.give(packet);
@@ -92,10 +93,16 @@ void ReorderBuffer::insert(TimePoint now, LinkId link, std::uint64_t seq, const 
   }
   if (seq == next_) learn_spread(now, now - slot(first_held_).arrived);
   s = {packet, now, true};
-  if (packet.borrowed()) borrowed_.push_back(seq);
+  if (packet.borrowed() && packet.size != 0) borrowed_.push_back(seq);
   if (held_ == 0 || seq < first_held_) first_held_ = seq;
   ++held_;
   if (seq == next_) release_run();
+}
+
+bool ReorderBuffer::pass(TimePoint now, LinkId link, std::uint64_t seq) {
+  const std::uint64_t before = counters_.duplicates;
+  insert(now, link, seq, PacketRef{});  // of no bytes: a place, see deliver
+  return counters_.duplicates == before;
 }
 
 // Whether `seq` is out of all proportion. It is then delivered as it comes and
@@ -271,7 +278,7 @@ void ReorderBuffer::forget_link(LinkId link) {
 void ReorderBuffer::own_all() {
   for (const std::uint64_t seq : borrowed_) {
     Slot& s = slot(seq);
-    if (!s.present || !s.packet.borrowed()) continue;
+    if (!s.present || !s.packet.borrowed() || s.packet.size == 0) continue;
     if (auto copy = pool_.take()) {
       std::memcpy(copy->data, s.packet.data, s.packet.size);
       copy->size = s.packet.size;

@@ -36,6 +36,9 @@ class ReorderBuffer {
 
   // A DATA packet from `link`. Takes it.
   void insert(TimePoint now, LinkId link, std::uint64_t seq, const PacketRef& packet);
+  // A DATA packet from `link` that needs no order came: the caller keeps it, the others
+  // do not wait for it. False when it came before.
+  bool pass(TimePoint now, LinkId link, std::uint64_t seq);
   // After a batch of inserts, or at the deadline: gives up what cannot come.
   void settle(TimePoint now);
   [[nodiscard]] std::optional<TimePoint> deadline() const { return deadline_; }

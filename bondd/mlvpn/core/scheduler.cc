@@ -13,7 +13,7 @@ constexpr double kBurstMs = 0.2;         // advantage of the link used last
 constexpr double kOutside = 42;          // Ethernet, IPv4, UDP around each datagram
 constexpr Duration kStep = 10ms;         // the wire counts whole milliseconds: shorter spans say nothing
 constexpr double kShortMs = 3, kShortQueueMs = 8, kShortLeeway = 50;
-constexpr double kJitterMs = 10;
+constexpr double kJitterMs = 2.5, kMostLeeway = 3, kQueueOfJitter = 4;
 constexpr double kMostUnknown = 200'000;  // bytes towards a line that is not known yet
 constexpr double kTypical = 1500;
 constexpr double kBurstTime = 0.003;   // s of a link's rate in one burst, by weight
@@ -21,11 +21,35 @@ constexpr double kMaxBurst = 64000;    // one UDP_SEGMENT message
 constexpr double kRecent = 8'000'000;  // bytes after which the past counts half
 constexpr std::size_t kMaxMarks = 4096;
 constexpr std::size_t kMostStaged = 256;  // on one link
+constexpr double kOverLimit = 1.25;       // what waits for one of several groups may exceed its limit so
 // An upstream peer that has nothing to send echoes once a second, so the window
 // counts by time: what is older than a round trip and a little is not on the way.
 constexpr double kFlightTrips = 1.2;
 constexpr double kFlightMs = 15;
 constexpr Duration kMarkLife = 2s;  // longer than any round trip that an echo can give
+
+// Links that share flows: how much they may differ, and how much when they do already.
+struct Alike {
+  double delay_ms, jitter_ms, ratio, loss;
+};
+constexpr Alike kToJoin{30, 3, 2.2, 0.2}, kToStay{36, 4.5, 2.6, 0.4};
+constexpr unsigned kCalmSamples = 3;
+constexpr double kCalmBytes = 4000;  // on the way, at most
+constexpr Duration kEchoHold = 1s;
+constexpr Duration kTrainPause = 4s;     // between two tries
+constexpr Duration kTrainEcho = 1300ms;  // upstream sends something each second
+constexpr unsigned kTrainTries = 3;
+constexpr double kTrainLeastMs = 1;  // the clock tells no less
+constexpr Duration kLook = 250ms;    // how often links and flows are compared
+constexpr double kLossMs = 60;       // a percent of loss keeps flows away like so much delay
+constexpr double kMostLossMs = 300;
+constexpr double kHomeMs = 5;         // a flow that pauses does not move for less
+constexpr double kBulkBytes = 64000;  // what a flow that sends much is judged by
+constexpr unsigned kYoung = 3;        // packets of a flow that may come in any order
+constexpr double kStandingMs = 30, kFreeMs = 5;
+constexpr int kCrowded = 3;          // looks in a row with a standing queue
+constexpr Duration kSettled = 5s;    // a flow that was moved stays for this long
+constexpr double kLeastFlow = 8000;  // bytes between two looks, below which a flow does not count
 
 double ms(Duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
@@ -35,6 +59,9 @@ Duration from_ms(double value) {
 }
 
 }  // namespace
+
+Scheduler::Scheduler(DeviceKind device, std::size_t most_queued, BufferPool& pool)
+    : device_(device), most_queued_(most_queued), pool_(pool), homes_(kFlowBuckets) {}
 
 Scheduler::Lane* Scheduler::find(LinkId link) const {
   for (std::size_t i = 0; i < count_; ++i) {
@@ -48,7 +75,7 @@ void Scheduler::set(TimePoint now, LinkId link, Tier tier, double weight, Rate r
   if (lane == nullptr) {
     lanes_[count_] = std::make_unique<Lane>();
     lane = lanes_[count_++].get();
-    lane->id = link;
+    lane->id = lane->leader = link;
     lane->next_send = now;
   }
   // Who comes back does not catch up on what it missed.
@@ -60,19 +87,29 @@ void Scheduler::set(TimePoint now, LinkId link, Tier tier, double weight, Rate r
     lane->delivered = lane->landed = lane->total;
     lane->newest = lane->step = lane->older = {};
     lane->control = RateControl();
+    lane->calm = {};
+    lane->train = {};
   }
   lane->tier = tier;
   lane->weight = weight;
   lane->bound = rate;
   lane->control.set_bound(static_cast<double>(rate.bits_per_second) / 8);
+  regroup(now);
+}
+
+void Scheduler::set_loss(LinkId link, double percent) {
+  if (Lane* lane = find(link)) lane->loss = percent;
 }
 
 void Scheduler::remove(LinkId link) {
   for (std::size_t i = 0; i < count_; ++i) {
     if (lanes_[i]->id != link) continue;
     restage(*lanes_[i]);
-    std::swap(lanes_[i], lanes_[--count_]);
-    lanes_[count_].reset();
+    const std::unique_ptr<Lane> gone = std::move(lanes_[i]);
+    std::move(lanes_.begin() + i + 1, lanes_.begin() + count_, lanes_.begin() + i);
+    --count_;
+    regroup(last_at_);
+    drain(last_at_, *gone);
     return;
   }
 }
@@ -98,14 +135,18 @@ bool Scheduler::by_weight(Tier tier) const {
 }
 
 // How much more than RateControl says: a line that jitters shows queues where none
-// are, and round trips are all that there is to see. So it may have twice as much on
-// the way, which bounds its queue by about a round trip.
+// are, and round trips are all that there is to see. So it may have more on the way, as
+// long as what looks like a queue is not out of proportion to its jitter.
 double Scheduler::leeway(const Lane& lane) const {
   // Nor does a clock of milliseconds measure a very short line: as long as no queue
   // shows on it, it is hardly held back.
   const RateControl& control = lane.control;
   if (control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs) return kShortLeeway;
-  return std::clamp(lane.control.jitter_ms() / kJitterMs, 1.0, 2.0);
+  const double jitter = lane.calm.samples > 0 ? lane.calm.jitter_ms : control.jitter_ms();
+  const double most = std::clamp(jitter / kJitterMs, 1.0, kMostLeeway);
+  const double standing = lane.calm.samples > 0 ? control.rtt_ms() - lane.calm.mean_ms : control.queue_ms();
+  const double room = std::clamp((kQueueOfJitter - standing / std::max(jitter, 1.0)) / 2, 0.0, 1.0);
+  return 1 + (most - 1) * room;
 }
 
 double Scheduler::pace(const Lane& lane) const {
@@ -136,8 +177,8 @@ void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
   Lane* const lane = find(link);
   if (lane == nullptr) return;
   const TimePoint sent = now - rtt;
+  on_calm_echo(*lane, now, ms(rtt));
   if (lane->marks.empty() || lane->marks.front().sent > sent) {
-    if (!lane->control.measured()) lane->control.seed_rtt(std::max(ms(rtt), 0.5));
     return;
   }
   Mark newest = lane->marks.front();
@@ -165,7 +206,62 @@ void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
   }
 }
 
-// ---------------------------------------------------------------- choosing
+void Scheduler::on_calm_echo(Lane& lane, TimePoint now, double rtt) const {
+  Train& train = lane.train;
+  Calm& calm = lane.calm;
+  if (train.bytes > 0 && now - train.sent < kTrainEcho) {
+    // Nothing else is sent meanwhile. An echo of its middle is shorter than that of its end.
+    train.longest_ms = std::max(train.longest_ms, rtt);
+    return;
+  }
+  settle_train(lane, now);
+  // Which packet's echo it is nobody knows: the peer may have held it for a second.
+  if (now - lane.loaded_at < kEchoHold + from_ms(rtt)) return;
+  if (calm.samples++ == 0) {
+    calm.least_ms = calm.mean_ms = rtt;
+  } else {
+    const double weight = calm.samples < 8 ? calm.samples : 8;
+    calm.jitter_ms += (std::abs(rtt - calm.last_ms) - calm.jitter_ms) / weight;
+    calm.mean_ms += (rtt - calm.mean_ms) / weight;
+    calm.least_ms = std::min(calm.least_ms, rtt);
+  }
+  calm.last_ms = rtt;
+  RateControl::Ack ack;
+  ack.now = now;
+  ack.sent = now - from_ms(rtt);
+  ack.one_way_ms = ack.rtt_ms = std::max(rtt, 0.5);
+  ack.delivered = lane.delivered;
+  ack.idle = ack.light = true;
+  lane.control.on_ack(ack);
+}
+
+void Scheduler::settle_train(Lane& lane, TimePoint now) const {
+  Train& train = lane.train;
+  if (train.bytes <= 0 || now - train.sent < kTrainEcho) return;
+  const double longer = train.longest_ms - lane.calm.least_ms;
+  // None that is longer may also mean that the echo got lost.
+  if (longer > kTrainLeastMs || (train.longest_ms > 0 && train.tries > 1))
+    train.rate = train.bytes * 1000 / std::max(longer, kTrainLeastMs);
+  train.bytes = 0;
+}
+
+std::optional<LinkId> Scheduler::train_wanted(TimePoint now) const {
+  if (count_ < 2 || queued() != 0) return std::nullopt;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Lane& lane = *lanes_[i];
+    if (lane.tier >= Tier::kSilent || lane.blocked || lane.in_flight() > kCalmBytes) continue;
+    if (known_rate(lane) || lane.calm.samples < 2 || lane.train.tries >= kTrainTries) continue;
+    if (lane.train.tries == 0 || now - lane.train.sent > kTrainPause) return lane.id;
+  }
+  return std::nullopt;
+}
+
+void Scheduler::train_sent(TimePoint now, LinkId link, std::size_t bytes) {
+  Lane* const lane = find(link);
+  lane->train = {now, static_cast<double>(bytes), 0, lane->train.tries + 1, 0};
+}
+
+// ------------------------------------------------------------------ windows
 
 // Bytes that may be on the way. While the line is not known a flow in its slow start
 // limits itself, and what delays it then ends its start too early.
@@ -192,12 +288,277 @@ double Scheduler::arrival_ms(const Lane& lane, TimePoint now) const {
   return wait + kTypical / rate + lane.control.rtt_ms() / 2;
 }
 
-Scheduler::Lane* Scheduler::soonest(Tier tier, TimePoint now) const {
+// ------------------------------------------------------------------ groups
+
+// Bytes/s, from the first source that there is: the configuration, traffic, a train.
+std::optional<double> Scheduler::known_rate(const Lane& lane) const {
+  const double bound = static_cast<double>(lane.bound.bits_per_second) / 8;
+  if (lane.control.phase() != RateControl::Phase::kStartup)
+    return bound > 0 ? std::min(bound, lane.control.capacity()) : lane.control.capacity();
+  const double seen = lane.total > 0 ? lane.control.capacity() : 0;
+  if (bound > 0) return bound;
+  if (lane.train.rate > 0) return std::max(lane.train.rate, seen);
+  return std::nullopt;
+}
+
+bool Scheduler::alike(const Lane& a, const Lane& b) const {
+  const Alike& most = a.leader == b.leader ? kToStay : kToJoin;
+  if (std::min(a.calm.samples, b.calm.samples) < kCalmSamples) return false;
+  if (std::max(a.loss, b.loss) > most.loss) return false;
+  if (std::max(a.calm.jitter_ms, b.calm.jitter_ms) > most.jitter_ms) return false;
+  if (std::abs(a.calm.least_ms - b.calm.least_ms) / 2 > most.delay_ms) return false;
+  const auto rate_a = known_rate(a), rate_b = known_rate(b);
+  return rate_a && rate_b && std::max(*rate_a, *rate_b) <= most.ratio * std::min(*rate_a, *rate_b);
+}
+
+void Scheduler::regroup(TimePoint now) {
+  const Tier tier = best_tier();
+  const bool weights = by_weight(tier);
+  std::array<LinkId, kMaxLinks> leaders{};
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Lane& lane = *lanes_[i];
+    leaders[i] = lane.id;
+    for (std::size_t k = 0; k < i && lane.tier == tier; ++k) {
+      if (lanes_[k]->tier != tier || leaders[k] != lanes_[k]->id) continue;
+      if (!weights && !alike(*lanes_[k], lane)) continue;
+      leaders[i] = leaders[k];
+      break;
+    }
+  }
+  std::array<bool, 256> changed{};
+  for (std::size_t i = 0; i < count_; ++i) {
+    changed[lanes_[i]->id] = lanes_[i]->leader != leaders[i];
+    lanes_[i]->leader = leaders[i];
+  }
+  for (Home& home : homes_) home.chosen = home.chosen && !changed[home.link];
+  set_limits();
+  for (std::size_t i = 0; i < count_; ++i) {
+    Lane& lane = *lanes_[i];
+    const bool serves = lane.leader == lane.id && lane.tier == tier;
+    if (!serves && tier != Tier::kUnusable) drain(now, lane);
+  }
+}
+
+// What waits for a link that does not lead a group any more goes to others.
+void Scheduler::drain(TimePoint now, Lane& lane) {
+  while (const auto item = lane.queue.pop()) queue_up(now, item->packet, item->bucket);
+}
+
+double Scheduler::group_rate(const Lane& leader) const {
+  double rate = 0;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Lane& lane = *lanes_[i];
+    if (lane.leader == leader.id && lane.tier == leader.tier)
+      rate += known_rate(lane).value_or(lane.control.capacity());
+  }
+  return rate;
+}
+
+std::size_t Scheduler::group_size(const Lane& leader) const {
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < count_; ++i) {
+    size += static_cast<std::size_t>(lanes_[i]->leader == leader.id && lanes_[i]->tier == leader.tier);
+  }
+  return size;
+}
+
+std::string Scheduler::explain(LinkId link, const std::function<std::string(LinkId)>& name) const {
+  const Lane* const lane = find(link);
+  if (lane == nullptr || lane->tier == Tier::kUnusable) return {};
+  if (lane->tier != best_tier()) return "spared: others are better";
+  std::string mates;
+  std::size_t others = 0;
+  for (std::size_t i = 0; i < count_; ++i) {
+    if (lanes_[i]->tier != lane->tier || lanes_[i].get() == lane) continue;
+    ++others;
+    if (lanes_[i]->leader == lane->leader) mates += (mates.empty() ? "" : ", ") + name(lanes_[i]->id);
+  }
+  if (others == 0) return {};
+  if (!mates.empty()) return "shares each flow with " + mates;
+  return "flows of its own: its delay, rate, jitter or loss is unlike the others'";
+}
+
+Duration Scheduler::trip() const {
+  const Tier tier = best_tier();
+  const Lane* busiest = nullptr;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Lane* const lane = lanes_[i].get();
+    if (lane->tier == tier && (busiest == nullptr || lane->recent > busiest->recent)) busiest = lane;
+  }
+  if (busiest == nullptr) return Duration::zero();
+  double most = 0;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Lane& lane = *lanes_[i];
+    if (lane.tier == tier && lane.leader == busiest->leader) most = std::max(most, lane.control.rtt_ms());
+  }
+  return from_ms(most);
+}
+
+// What may wait for a group: what its links carry in a round trip and a little more.
+void Scheduler::set_limits() {
+  for (std::size_t i = 0; i < count_; ++i) {
+    Lane& leader = *lanes_[i];
+    double rate = 0, trip = 0;
+    bool measured = true;
+    for (std::size_t k = 0; k < count_; ++k) {
+      const Lane& lane = *lanes_[k];
+      if (lane.leader != leader.id || lane.tier != leader.tier) continue;
+      measured = measured && lane.total > 0;
+      rate += lane.control.capacity();
+      trip = std::max(trip, lane.control.rtt_ms());
+    }
+    const double most = static_cast<double>(most_queued_) * kTypical;
+    const double bytes = measured ? std::clamp(rate * (trip + 60) / 1000, 64 * kTypical, most) : most;
+    // What waits already is not dropped for a lower limit.
+    const double limit = std::max(bytes * kOverLimit, static_cast<double>(leader.queue.bytes()) + kTypical);
+    leader.queue.set_limit(static_cast<std::size_t>(limit), from_ms(trip));
+  }
+}
+
+// Of several flows that fill a group, one moves to a group with more room; a single one
+// only to a group that is known to carry much more.
+void Scheduler::balance(TimePoint now) {
+  const Tier tier = best_tier();
+  std::array<double, 256> bulk_flows{};  // by leader
+  const auto leader_of = [&](const Home& home) -> Lane* {
+    const Lane* const lane = home.chosen ? find(home.link) : nullptr;
+    return lane != nullptr ? find(lane->leader) : nullptr;
+  };
+  for (Home& home : homes_) {
+    if (const Lane* const leader = leader_of(home); leader != nullptr && home.bytes > kLeastFlow)
+      ++bulk_flows[leader->id];
+  }
+  for (std::size_t i = 0; i < count_; ++i) {
+    Lane& from = *lanes_[i];
+    if (from.leader != from.id || from.tier != tier) continue;
+    const double rate = group_rate(from);
+    const bool standing = static_cast<double>(from.queue.bytes()) > kStandingMs / 1000 * rate;
+    from.crowded = standing ? from.crowded + 1 : 0;
+    const double flows = bulk_flows[from.id];
+    if (from.crowded < kCrowded || flows < 1) continue;
+    for (std::size_t k = 0; k < count_; ++k) {
+      Lane& to = *lanes_[k];
+      const double there = group_rate(to);
+      if (k == i || to.leader != to.id || to.tier != tier || to.blocked || from.crowded == 0) continue;
+      if (static_cast<double>(to.queue.bytes()) > kFreeMs / 1000 * there) continue;
+      const bool known = known_rate(to).has_value();
+      const double gain = there / (bulk_flows[to.id] + 1) / (rate / flows);
+      if (flows < 2 ? !known || gain < 1.5 : known && gain < 1.2) continue;
+      Home* smallest = nullptr;
+      for (Home& home : homes_) {
+        if (leader_of(home) != &from || home.bytes <= kLeastFlow || now - home.moved < kSettled) continue;
+        if (smallest == nullptr || home.bytes < smallest->bytes) smallest = &home;
+      }
+      if (smallest == nullptr) continue;
+      smallest->link = to.id;
+      smallest->moved = now;
+      from.crowded = 0;
+    }
+  }
+  for (Home& home : homes_) home.bytes = 0;
+}
+
+// ------------------------------------------------------------------- flows
+
+// The group where `home`'s next packet would arrive first; for a flow that sends much,
+// a good deal of it.
+LinkId Scheduler::choose_home(TimePoint now, const Home& home) const {
+  const Tier tier = best_tier();
+  const bool bulk = home.bytes > kLeastFlow;
+  const Lane* best = nullptr;
+  double best_score = 0;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Lane& leader = *lanes_[i];
+    if (leader.tier != tier || leader.leader != leader.id) continue;
+    double arrival = 1e9;
+    for (std::size_t k = 0; k < count_; ++k) {
+      if (lanes_[k]->leader == leader.id && lanes_[k]->tier == tier && !lanes_[k]->blocked)
+        arrival = std::min(arrival, arrival_ms(*lanes_[k], now) + lanes_[k]->control.jitter_ms());
+    }
+    const double waiting = static_cast<double>(leader.queue.bytes()) + (bulk ? kBulkBytes : 0);
+    double score =
+        arrival + waiting * 1000 / group_rate(leader) + std::min(leader.loss * kLossMs, kMostLossMs);
+    if (home.link == leader.id && home.packets != 0) score -= kHomeMs;
+    if (best == nullptr || score < best_score) {
+      best = &leader;
+      best_score = score;
+    }
+  }
+  return best != nullptr ? best->id : home.link;
+}
+
+void Scheduler::enqueue(TimePoint now, const PacketRef& packet) {
+  if (now >= next_look_) {
+    next_look_ = now + kLook;
+    for (std::size_t i = 0; i < count_; ++i) settle_train(*lanes_[i], now);
+    regroup(now);
+    balance(now);
+  }
+  queue_up(now, packet, flow_bucket(packet.bytes(), device_, 0));
+}
+
+void Scheduler::queue_up(TimePoint now, const PacketRef& packet, FlowBucket bucket) {
+  Home& home = homes_[bucket];
+  const Lane* lane = home.chosen ? find(home.link) : nullptr;
+  if (lane != nullptr) {
+    // After a pause longer than a round trip nothing of the flow is on the way that a
+    // packet on another link could overtake.
+    const double idle = ms(now - home.last);
+    const double trip = std::max(lane->control.rtt_ms(), lane->control.greatest_rtt_ms());
+    const bool paused = idle > std::max(1.5 * trip, 60.0) || (home.packets < kYoung && idle > 10);
+    if (lane->tier != best_tier() || paused) lane = nullptr;
+  }
+  if (lane == nullptr) {
+    const LinkId chosen = choose_home(now, home);
+    if (!home.chosen || chosen != home.link) home.packets = 0;
+    home.link = chosen;
+    home.chosen = true;
+    lane = find(chosen);
+  }
+  ++home.packets;
+  home.bytes += packet.size;
+  home.last = now;
+  Lane* const leader = lane != nullptr ? find(lane->leader) : nullptr;
+  if (leader == nullptr) {
+    ++dropped_;
+    pool_.give(packet);
+    return;
+  }
+  leader->queue.push(now, packet, bucket, [this](const PacketRef& dropped) {
+    ++dropped_;
+    pool_.give(dropped);
+  });
+}
+
+std::size_t Scheduler::queued() const {
+  std::size_t packets = staged_packets_;
+  for (std::size_t i = 0; i < count_; ++i) packets += lanes_[i]->queue.packets();
+  return packets;
+}
+
+std::size_t Scheduler::room() const {
+  const Tier tier = best_tier();
+  double bytes = 0;
+  std::size_t waiting = staged_packets_;
+  for (std::size_t i = 0; i < count_; ++i) {
+    const Lane& lane = *lanes_[i];
+    waiting += lane.queue.packets();
+    if (lane.tier == tier && lane.leader == lane.id)
+      bytes += static_cast<double>(lane.queue.limit()) / kOverLimit;
+  }
+  const auto limit = std::min(static_cast<std::size_t>(bytes / kTypical), most_queued_);
+  return limit > waiting ? limit - waiting : 0;
+}
+
+// ---------------------------------------------------------------- choosing
+
+Scheduler::Lane* Scheduler::soonest(const Lane& leader, TimePoint now) const {
   Lane* best = nullptr;
   double best_arrival = 0;
   for (std::size_t i = 0; i < count_; ++i) {
     Lane* const lane = lanes_[i].get();
-    if (lane->tier != tier || lane->blocked || lane->staged.size() >= kMostStaged) continue;
+    if (lane->leader != leader.id || lane->tier != leader.tier || lane->blocked) continue;
+    if (lane->staged.size() >= kMostStaged) continue;
     double arrival = arrival_ms(*lane, now);
     if (lane->id == last_link_) arrival -= kBurstMs;
     if (best == nullptr || arrival < best_arrival) {
@@ -208,14 +569,18 @@ Scheduler::Lane* Scheduler::soonest(Tier tier, TimePoint now) const {
   return best;
 }
 
-Scheduler::Staged Scheduler::number() {
+// The next packet of the group, numbered if it takes part in the order.
+std::optional<Scheduler::Staged> Scheduler::number(Lane& leader) {
   if (!returned_.empty()) {
     const Staged first = returned_.front();
     returned_.pop_front();
     --staged_packets_;
     return first;
   }
-  return {ingress_.pop(), data_seq_++};
+  const auto item = leader.queue.pop();
+  if (!item) return std::nullopt;
+  const bool shared = group_size(leader) > 1;
+  return Staged{item->packet, shared ? data_seq_++ : data_seq_, shared};
 }
 
 std::optional<Scheduler::Pick> Scheduler::from_stage(Lane& lane) {
@@ -223,13 +588,13 @@ std::optional<Scheduler::Pick> Scheduler::from_stage(Lane& lane) {
   lane.staged.pop_front();
   lane.staged_bytes -= first.packet.size;
   --staged_packets_;
-  return Pick{lane.id, first.packet, first.data_seq};
+  return Pick{lane.id, first.packet, first.data_seq, first.reorder};
 }
 
 std::optional<Scheduler::Pick> Scheduler::next(TimePoint now) {
   if (pick_) return pick_;
   const Tier tier = best_tier();
-  if (tier == Tier::kUnusable || (ingress_.empty() && staged_packets_ == 0)) return std::nullopt;
+  if (tier == Tier::kUnusable || queued() == 0) return std::nullopt;
   for (std::size_t i = 0; i < count_; ++i) expire(*lanes_[i], now);
   pick_ = by_weight(tier) ? next_by_weight(tier, now) : next_by_arrival(tier, now);
   return pick_;
@@ -254,14 +619,15 @@ std::optional<Scheduler::Pick> Scheduler::next_by_weight(Tier tier, TimePoint no
   }
   if (best == nullptr) return std::nullopt;
   if (!best->staged.empty()) return from_stage(*best);
-  if (ingress_.empty() && returned_.empty()) {
+  Lane& leader = *find(best->leader);
+  if (leader.queue.empty() && returned_.empty()) {
     // What is staged elsewhere comes from before the weights were given.
     for (std::size_t i = 0; i < count_; ++i) restage(*lanes_[i]);
-    if (returned_.empty()) return std::nullopt;
   }
+  const auto first = number(leader);
+  if (!first) return std::nullopt;
   vclock_ = std::max(vclock_, *furthest_behind);
-  const Staged first = number();
-  return Pick{best->id, first.packet, first.data_seq};
+  return Pick{best->id, first->packet, first->data_seq, first->reorder};
 }
 
 std::optional<Scheduler::Pick> Scheduler::next_by_arrival(Tier tier, TimePoint now) {
@@ -270,28 +636,40 @@ std::optional<Scheduler::Pick> Scheduler::next_by_arrival(Tier tier, TimePoint n
     if (lane.tier == tier && !lane.staged.empty() && ready(lane, now)) return from_stage(lane);
   }
   for (std::size_t i = 0; i < count_; ++i) {
+    Lane& leader = *lanes_[i];
+    if (leader.tier != tier || leader.leader != leader.id) continue;
+    if (auto pick = next_of_group(leader, now)) return pick;
+  }
+  return std::nullopt;
+}
+
+std::optional<Scheduler::Pick> Scheduler::next_of_group(Lane& leader, TimePoint now) {
+  for (std::size_t i = 0; i < count_; ++i) {
     Lane& lane = *lanes_[i];
-    if (lane.tier != tier || !lane.staged.empty() || !ready(lane, now)) continue;
-    if (ingress_.empty() && returned_.empty()) return std::nullopt;
-    const Lane* const first = soonest(tier, now);
+    if (lane.leader != leader.id || lane.tier != leader.tier) continue;
+    if (!lane.staged.empty() || !ready(lane, now)) continue;
+    if (leader.queue.empty() && returned_.empty()) return std::nullopt;
+    const Lane* const first = soonest(leader, now);
     if (first != &lane) {
       // Worth it only if the faster links cannot carry all that waits until then.
       const double mine = arrival_ms(lane, now);
       double elsewhere = 0;
       for (std::size_t k = 0; k < count_; ++k) {
-        if (k == i || lanes_[k]->tier != tier || lanes_[k]->blocked) continue;
-        const double head_start = mine - arrival_ms(*lanes_[k], now);
-        if (head_start > 0) elsewhere += head_start * pace(*lanes_[k]) / 1000;
+        const Lane& other = *lanes_[k];
+        if (k == i || other.leader != leader.id || other.tier != leader.tier || other.blocked) continue;
+        const double head_start = mine - arrival_ms(other, now);
+        if (head_start > 0) elsewhere += head_start * pace(other) / 1000;
       }
-      if (static_cast<double>(ingress_.size() + returned_.size()) * kTypical < elsewhere) continue;
+      if (static_cast<double>(leader.queue.bytes()) + static_cast<double>(returned_.size()) * kTypical <
+          elsewhere)
+        continue;
     }
-    while (!ingress_.empty() || !returned_.empty()) {
-      Lane* const to = soonest(tier, now);
-      if (to == nullptr) break;
-      const Staged packet = number();
-      if (to == &lane) return Pick{lane.id, packet.packet, packet.data_seq};
-      to->staged.push_back(packet);
-      to->staged_bytes += packet.packet.size;
+    while (Lane* const to = soonest(leader, now)) {
+      const auto packet = number(leader);
+      if (!packet) break;
+      if (to == &lane) return Pick{lane.id, packet->packet, packet->data_seq, packet->reorder};
+      to->staged.push_back(*packet);
+      to->staged_bytes += packet->packet.size;
       ++staged_packets_;
     }
   }
@@ -302,7 +680,8 @@ void Scheduler::take(TimePoint now, std::size_t bytes) {
   Lane& lane = *find(pick_->link);
   pick_.reset();
   const double cost = static_cast<double>(bytes) + kOutside;
-  const bool waiting = !ingress_.empty() || staged_packets_ != 0;
+  const Lane* const leader = find(lane.leader);
+  const bool waiting = staged_packets_ != 0 || (leader != nullptr && !leader->queue.empty());
   const bool idle = !waiting || (now - lane.next_send > 2ms && !lane.was_full);
   if (idle) lane.busy_since = now;
   if (const double rate = rate_of(lane); rate > 0) {
@@ -313,6 +692,8 @@ void Scheduler::take(TimePoint now, std::size_t bytes) {
     lane.flight.emplace_back(now, 0);
   }
   lane.total += cost;
+  if (lane.in_flight() > kCalmBytes) lane.loaded_at = now;
+  if (now - lane.train.sent < kTrainEcho) lane.train.bytes = 0;  // not alone any more
   lane.marks.back().total = lane.total;
   if (!lane.flight.empty()) lane.flight.back().second = lane.total;
   lane.was_full = !window_open(lane);
@@ -331,7 +712,7 @@ void Scheduler::take(TimePoint now, std::size_t bytes) {
 // The link carries nothing now: what waits for it goes to the others, in order.
 void Scheduler::restage(Lane& lane) {
   if (pick_ && pick_->link == lane.id) {
-    lane.staged.push_front({pick_->packet, pick_->data_seq});
+    lane.staged.push_front({pick_->packet, pick_->data_seq, pick_->reorder});
     ++staged_packets_;
     pick_.reset();
   }
@@ -343,21 +724,25 @@ void Scheduler::restage(Lane& lane) {
 
 std::optional<PacketRef> Scheduler::surrender() {
   for (std::size_t i = 0; i < count_; ++i) restage(*lanes_[i]);
-  if (returned_.empty() && ingress_.empty()) return std::nullopt;
-  return number().packet;
+  for (std::size_t i = 0; i < count_; ++i) {
+    if (const auto first = number(*lanes_[i])) return first->packet;
+  }
+  return std::nullopt;
 }
 
 // ------------------------------------------------------------------- facts
 
 std::optional<TimePoint> Scheduler::next_time(TimePoint now) const {
-  if (ingress_.empty() && staged_packets_ == 0 && !pick_) return std::nullopt;
+  if (queued() == 0 && !pick_) return std::nullopt;
   const Tier tier = best_tier();
   if (tier == Tier::kUnusable) return std::nullopt;
   if (pick_) return now;
   std::optional<TimePoint> earliest;
   for (std::size_t i = 0; i < count_; ++i) {
     const Lane& lane = *lanes_[i];
-    if (lane.tier != tier || lane.blocked) continue;
+    const Lane* const leader = find(lane.leader);
+    if (lane.tier != tier || lane.blocked || leader == nullptr) continue;
+    if (leader->queue.empty() && staged_packets_ == 0) continue;
     // A full window opens with an echo, at the latest when it expires.
     TimePoint at = std::max(now + 100us, lane.next_send - kPacerSlack / 4);
     if (!by_weight(tier) && !window_open(lane)) at = std::max(at, now + 5ms);
@@ -368,19 +753,6 @@ std::optional<TimePoint> Scheduler::next_time(TimePoint now) const {
   return earliest;
 }
 
-std::size_t Scheduler::queue_limit() const {
-  double rate = 0, trip = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane& lane = *lanes_[i];
-    if (lane.tier >= Tier::kSilent) continue;
-    if (!lane.control.measured()) return ingress_.capacity();
-    rate += lane.control.capacity();
-    trip = std::max(trip, lane.control.rtt_ms());
-  }
-  const double bytes = rate * (trip + 60) / 1000;
-  return std::clamp<std::size_t>(static_cast<std::size_t>(bytes / kTypical), 64, ingress_.capacity());
-}
-
 double Scheduler::share(LinkId link) const {
   const Lane* const lane = find(link);
   return lane != nullptr && recent_total_ > 0 ? 100.0 * lane->recent / recent_total_ : 0.0;
@@ -388,8 +760,8 @@ double Scheduler::share(LinkId link) const {
 
 Rate Scheduler::capacity(LinkId link) const {
   const Lane* const lane = find(link);
-  if (lane == nullptr || !lane->control.measured()) return {};
-  return Rate{static_cast<std::uint64_t>(lane->control.capacity() * 8)};
+  const auto rate = lane != nullptr ? known_rate(*lane) : std::nullopt;
+  return Rate{static_cast<std::uint64_t>(rate.value_or(0) * 8)};
 }
 
 }  // namespace bondd::mlvpn

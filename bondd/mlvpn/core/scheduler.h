@@ -1,7 +1,9 @@
 // Which packet leaves next, by which link and when, towards a peer that reports
 // nothing (upstream). Between two bondd, Sender does this and more.
 //
-//   ingress --number--> stage of a link --pacer--> wire
+//                     flow's home
+//   tun --> queue by flows of a group --> stage of a link --pacer--> wire
+//                                    (more links than one)
 //
 // What there is to go by are the timestamp echoes: one says that everything sent
 // up to a round trip ago has left the line, and how long it queued there. So:
@@ -9,9 +11,18 @@
 // * Each link is paced at what it delivers (RateControl), an echo being taken for
 //   the confirmation of all that was sent a round trip before it. A given rate is
 //   an upper bound.
-// * A packet goes where it arrives first. A slow link gets a packet only when the
-//   faster ones cannot carry all that waits before that packet would be there;
-//   they get their share numbered first, so that packets arrive nearly in order.
+// * How fast an idle line is tells a train of padding: how much later than a packet of
+//   its own its last one arrives.
+// * Links that are alike (delay, rate, little jitter, no loss) make a group and share
+//   each flow: a packet goes where it arrives first, so that packets arrive nearly in
+//   order. A slow link gets a packet only when the faster ones cannot carry all that
+//   waits before that packet would be there.
+// * A link that is like no other is a group of its own, and a flow stays in the group
+//   where it is at home: upstream's reordering cannot hide the difference, and it is off
+//   unless configured. New flows go where they arrive first; of several that fill a
+//   group, one moves to a group with more room. Such packets are marked as not to be
+//   reordered (the wire's bit, which upstream heeds): they are in order as they are,
+//   and its buffer would only hold them up.
 // * With a weight given for every link that can be used, their bytes follow the
 //   weights instead, in bursts that last about as long on every link.
 //
@@ -23,13 +34,16 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "bondd/mlvpn/core/flow_queue.h"
 #include "bondd/mlvpn/core/packet.h"
 #include "bondd/mlvpn/core/rate_control.h"
-#include "bondd/mlvpn/core/ring.h"
 #include "bondd/mlvpn/core/types.h"
 
 namespace bondd::mlvpn {
@@ -43,19 +57,31 @@ class Scheduler {
     LinkId link = 0;
     PacketRef packet;
     std::uint64_t data_seq = 0;
+    bool reorder = true;  // its flow is shared between links
   };
 
-  // Takes packets from `ingress`, which the engine fills.
-  explicit Scheduler(Ring<PacketRef>& ingress) : ingress_(ingress) {}
+  // `most_queued`: packets that may wait altogether. Drops go back to `pool`.
+  Scheduler(DeviceKind device, std::size_t most_queued, BufferPool& pool);
 
   // The link's standing. `weight` 0: by capacity. `rate` 0: not known. Call when
   // something changed.
   void set(TimePoint now, LinkId link, Tier tier, double weight, Rate rate);
+  // Percent of what the peer sent on the link that got lost: a hint for our direction.
+  void set_loss(LinkId link, double percent);
   void remove(LinkId link);
   void set_blocked(LinkId link, bool blocked);
   // A timestamp echo came over the link: its round trip.
   void on_echo(TimePoint now, LinkId link, Duration rtt);
 
+  // A link whose rate a train would tell now: nothing is known of it, and it is idle.
+  [[nodiscard]] std::optional<LinkId> train_wanted(TimePoint now) const;
+  // One of `bytes` left at once.
+  void train_sent(TimePoint now, LinkId link, std::size_t bytes);
+
+  // A packet from tun. Takes it.
+  void enqueue(TimePoint now, const PacketRef& packet);
+  // How many packets are welcome now.
+  [[nodiscard]] std::size_t room() const;
   // The packet that is to leave now, nothing when none may. The same until it is
   // taken; `bytes` is what it costs on the wire.
   std::optional<Pick> next(TimePoint now);
@@ -66,11 +92,13 @@ class Scheduler {
 
   // Whether any link has a session, so that packets are worth keeping.
   [[nodiscard]] bool usable() const { return best_tier() != Tier::kUnusable; }
-  // Packets that are numbered and wait for their link.
-  [[nodiscard]] std::size_t staged() const { return staged_packets_; }
-  // How many packets should wait altogether: what the links carry in a round trip
-  // and a little more.
-  [[nodiscard]] std::size_t queue_limit() const;
+  // Packets that wait.
+  [[nodiscard]] std::size_t queued() const;
+  [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
+  // For a person: why the link carries what it carries.
+  [[nodiscard]] std::string explain(LinkId link, const std::function<std::string(LinkId)>& name) const;
+  // The round trip of the flows of the busiest group.
+  [[nodiscard]] Duration trip() const;
   // Percent of the sent bytes of the recent past.
   [[nodiscard]] double share(LinkId link) const;
   // What the link is believed to carry; 0 before anything is known.
@@ -92,15 +120,30 @@ class Scheduler {
   struct Staged {
     PacketRef packet;
     std::uint64_t data_seq = 0;
+    bool reorder = true;
+  };
+  struct Calm {  // round trips while hardly anything was on the way
+    unsigned samples = 0;
+    double least_ms = 0, mean_ms = 0, last_ms = 0, jitter_ms = 0;
+  };
+  struct Train {
+    TimePoint sent;
+    double bytes = 0, longest_ms = 0;  // of its last one, the echo
+    unsigned tries = 0;
+    double rate = 0;  // bytes/s that it told; 0: nothing yet
   };
   struct Lane {
     LinkId id = 0;
+    LinkId leader = 0;  // of its group; itself when it is alone or the leader
     bool blocked = false;
     bool was_full = false;  // the window, not the pacer, held it back
     Tier tier = Tier::kUnusable;
     double weight = 0;
+    double loss = 0;  // percent
     Rate bound;
     RateControl control;
+    Calm calm;
+    Train train;
     std::deque<Mark> marks;
     std::deque<std::pair<TimePoint, double>> flight;  // when, and the total then
     double total = 0;                                 // bytes sent
@@ -108,13 +151,24 @@ class Scheduler {
     double landed = 0;                                // not on the way any more
     Confirmed newest, step, older;                    // the last two at least kStep apart
     TimePoint busy_since;
+    TimePoint loaded_at;  // when more was on the way than a packet or two
     TimePoint next_send;
+    FlowQueue queue;  // of the group that it leads
     std::deque<Staged> staged;
     double staged_bytes = 0;
     double vtime = 0;
     double recent = 0;  // bytes sent, halved now and then
+    int crowded = 0;    // in a row, how often its group was found with a standing queue
 
     [[nodiscard]] double in_flight() const { return total - landed; }
+  };
+  // Where a flow's packets go.
+  struct Home {
+    LinkId link = 0;
+    bool chosen = false;
+    unsigned packets = 0;  // since it was chosen
+    double bytes = 0;      // since the last look
+    TimePoint last, moved;
   };
 
   [[nodiscard]] Lane* find(LinkId link) const;
@@ -127,21 +181,41 @@ class Scheduler {
   [[nodiscard]] bool window_open(const Lane& lane) const;
   [[nodiscard]] bool ready(const Lane& lane, TimePoint now) const;
   [[nodiscard]] double arrival_ms(const Lane& lane, TimePoint now) const;
-  Lane* soonest(Tier tier, TimePoint now) const;
+
+  void on_calm_echo(Lane& lane, TimePoint now, double rtt) const;
+  void settle_train(Lane& lane, TimePoint now) const;
+  [[nodiscard]] std::optional<double> known_rate(const Lane& lane) const;
+  [[nodiscard]] bool alike(const Lane& a, const Lane& b) const;
+  void regroup(TimePoint now);
+  void balance(TimePoint now);
+  void set_limits();
+  [[nodiscard]] double group_rate(const Lane& leader) const;
+  [[nodiscard]] std::size_t group_size(const Lane& leader) const;
+  LinkId choose_home(TimePoint now, const Home& home) const;
+  void queue_up(TimePoint now, const PacketRef& packet, FlowBucket bucket);
+  void drain(TimePoint now, Lane& lane);
+
+  Lane* soonest(const Lane& leader, TimePoint now) const;
   std::optional<Pick> next_by_weight(Tier tier, TimePoint now);
   std::optional<Pick> next_by_arrival(Tier tier, TimePoint now);
+  std::optional<Pick> next_of_group(Lane& leader, TimePoint now);
   std::optional<Pick> from_stage(Lane& lane);
-  Staged number();
+  std::optional<Staged> number(Lane& leader);
   void restage(Lane& lane);
   void expire(Lane& lane, TimePoint now) const;
 
-  Ring<PacketRef>& ingress_;
+  DeviceKind device_;
+  std::size_t most_queued_;
+  BufferPool& pool_;
+  std::vector<Home> homes_;
   std::deque<Staged> returned_;  // numbered, their link is gone: next of all
   std::array<std::unique_ptr<Lane>, kMaxLinks> lanes_;
   std::size_t count_ = 0;
   std::size_t staged_packets_ = 0;
   std::uint64_t data_seq_ = 0;
+  std::uint64_t dropped_ = 0;
   std::optional<Pick> pick_;
+  TimePoint next_look_;
   double vclock_ = 0;  // virtual time of the last choice by weight
   double recent_total_ = 0;
   LinkId last_link_ = 0;

@@ -38,6 +38,7 @@ enum class PacketType : std::uint8_t {
   kProbeReply = 6,  // bondd: the 8 bytes of the probe
   kFeedback = 7,    // bondd: what arrived, per link
   kNudge = 8,       // bondd: empty; asks for FEEDBACK
+  kPadding = 9,     // bondd: to nobody; its passing through the line tells the line's rate
 };
 inline constexpr std::uint8_t kMaxType = 63;
 
