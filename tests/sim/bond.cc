@@ -1,10 +1,13 @@
 #include "tests/sim/bond.h"
 
 #include <array>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 
 #include "tests/sim/upstream.h"
+
+#include "tests/sim/random.h"
 
 namespace bondd::sim {
 namespace {
@@ -28,6 +31,7 @@ class End final : public BondEnd, public Actor {
       : events_(events),
         host_(host),
         timer_(events, *this, 1),
+        random_(seed * 2 + server),
         engine_(events.now(), config(server, options, seed), key()) {
     for (std::size_t i = 0; i < 2; ++i) {
       mlvpn::LinkConfig link;
@@ -64,6 +68,7 @@ class End final : public BondEnd, public Actor {
 
   void on_event(TimePoint now, std::uint64_t token) override {
     if (!timer_.due(now, token)) return;
+    lateness_ = sample_lateness();
     engine_.handle_timeout(now);
     turn(now);
   }
@@ -82,6 +87,13 @@ class End final : public BondEnd, public Actor {
     config.repair = options.repair;
     config.seed.fill(static_cast<std::uint8_t>(seed * 2 + server));
     return config;
+  }
+
+  // No host wakes in time: some 50 us late as a rule, now and then much more.
+  Duration sample_lateness() {
+    const double usual = -std::log(1.0 - random_.uniform()) * 50;
+    return std::chrono::nanoseconds(
+        static_cast<std::int64_t>((random_.happens(0.01) ? 10 : 1) * usual * 1e3));
   }
 
   void deliver(TimePoint now) {
@@ -103,7 +115,7 @@ class End final : public BondEnd, public Actor {
     }
     while (engine_.poll_event()) {
     }
-    if (const auto next = engine_.poll_timeout()) timer_.set(std::max(*next, now + 20us));
+    if (const auto next = engine_.poll_timeout()) timer_.set(std::max(*next + lateness_, now + 20us));
     // The host may answer at once, which enters this engine again: only now.
     std::vector<Packet> packets;
     packets.swap(delivered_);
@@ -113,6 +125,8 @@ class End final : public BondEnd, public Actor {
   EventQueue& events_;
   PacketSink& host_;
   Timer timer_;
+  Random random_;
+  Duration lateness_{0};
   mlvpn::Engine engine_;
   std::array<PacketSink*, 2> lines_{};
   std::vector<Packet> delivered_;
