@@ -4,6 +4,7 @@
 #include "bondd/mlvpn/core/flow_order.h"
 #include "bondd/mlvpn/core/flow_queue.h"
 #include "bondd/mlvpn/core/rate_control.h"
+#include "bondd/mlvpn/core/sender.h"
 
 namespace bondd::mlvpn {
 namespace {
@@ -241,6 +242,63 @@ TEST(AckFilter, NeverSwallowsADuplicate) {
 TEST(AckFilter, LeavesOtherPacketsAlone) {
   Filter f;
   for (std::size_t n = 0; n < 70; ++n) EXPECT_TRUE(f.put(kStart, std::vector<std::uint8_t>(n, 0x45)).first);
+}
+
+// A sender with one link whose packets arrive, or not, as a test says.
+struct OneLink {
+  BufferPool pool{2048};
+  Sender sender{{}, pool};
+  ArrivalLog log;
+  std::uint64_t seq = 0;
+  TimePoint now = kStart;
+
+  OneLink() {
+    sender.add_link(0, 7, 0, false);
+    sender.set_usable(now, 0, true);
+    sender.handle_timeout(now);
+  }
+  void enqueue(std::uint8_t id) {
+    auto packet = *pool.take();
+    packet.size = 250;
+    std::fill_n(packet.data, packet.size, id);
+    packet.data[0] = 0x45;
+    sender.enqueue(now, packet);
+  }
+  // Sends what can be sent; `arrives` decides by number. Returns how many packets of data.
+  int send(const std::function<bool(std::uint64_t)>& arrives) {
+    int data = 0;
+    while (const auto departure = sender.next(now)) {
+      if (departure->kind == Departure::Kind::kData) ++data;
+      sender.sent(now, ++seq, departure->packet.size + 44);
+      if (arrives(seq)) log.on_packet(now + 10ms, seq, 250);
+    }
+    return data;
+  }
+  void report() {
+    Report report{0, report_clock(now - 10ms), {log.report(7)}};
+    sender.handle_report(now, report);
+  }
+};
+
+TEST(Sender, RepairsMoreHolesThanAReportNames) {
+  OneLink link;
+  const auto all = [](std::uint64_t) { return true; };
+  for (int i = 0; i < 50; ++i) {  // the link is measured
+    link.enqueue(1);
+    link.send(all);
+    link.now += 20ms;
+    link.report();
+  }
+  for (int i = 0; i < 120; ++i) link.enqueue(2);
+  int sent = 0;
+  for (int i = 0; i < 20; ++i, link.now += 1ms) sent += link.send([](std::uint64_t n) { return n % 2 == 0; });
+  ASSERT_EQ(sent, 120);
+  int repaired = 0;
+  for (int i = 0; i < 20; ++i, link.now += 5ms) {
+    link.report();
+    repaired += link.send(all);
+  }
+  EXPECT_GE(repaired, 60);  // and what an unnamed number of others may be
 }
 
 TEST(WindowedBest, ForgetsWhatIsOld) {

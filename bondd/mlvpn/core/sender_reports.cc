@@ -99,6 +99,8 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   }
   const std::uint64_t lowest = entry.highest - std::min<std::uint64_t>(entry.highest, entry.span) + 1;
   if (lowest < upper) walk(lowest, true);
+  // A report names only the newest holes: nothing more will be said of what lies below.
+  walk(0, false);
   if (progress || (advanced && newest.bytes != 0)) {
     link->last_progress = now;
     link->silent = false;
