@@ -219,6 +219,17 @@ TEST(AckFilter, SendsTheFirstAndThenTheNewestOfEachInterval) {
   EXPECT_FALSE(f.filter.next_timeout());
 }
 
+TEST(AckFilter, HoldsLongerWhatSaysLittleMore) {
+  Filter f;
+  for (int i = 1; i <= 20; ++i)
+    EXPECT_TRUE(f.put(kStart + i * 10ms, tcp_ack(static_cast<std::uint8_t>(i * 10))).first);
+  EXPECT_FALSE(f.put(kStart + 211ms, tcp_ack(201)).first);
+  EXPECT_EQ(f.filter.next_timeout(), kStart + 230ms);
+  EXPECT_TRUE(f.put(kStart + 215ms, tcp_ack(210)).dropped);  // as much as usual
+  EXPECT_TRUE(f.filter.take_due(kStart + 215ms));
+  EXPECT_TRUE(f.put(kStart + 245ms, tcp_ack(211)).first);  // after a pause, at once
+}
+
 TEST(AckFilter, PassesWhatSaysMoreThanAPlainAcknowledgement) {
   Filter f;
   f.put(kStart, tcp_ack(1));

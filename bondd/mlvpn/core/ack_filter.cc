@@ -54,6 +54,19 @@ bool says_more(std::span<const std::uint8_t> newer, std::span<const std::uint8_t
 
 AckFilter::AckFilter() : flows_(kFlowBuckets) {}
 
+TimePoint AckFilter::due(const Flow& flow, std::span<const std::uint8_t> packet, std::size_t tcp) const {
+  const std::uint32_t advance = load_be<std::uint32_t>(&packet[tcp + 8]) - flow.number;
+  return flow.last + (advance < flow.usual / 4 ? 3 * interval_ : interval_);
+}
+
+void AckFilter::note_sent(TimePoint now, Flow& flow, std::span<const std::uint8_t> packet, std::size_t tcp) {
+  const auto number = load_be<std::uint32_t>(&packet[tcp + 8]);
+  const std::uint32_t advance = number - flow.number;
+  flow.usual = advance < 1U << 30 ? flow.usual + (advance - flow.usual) / 4 : 0;
+  flow.number = number;
+  flow.last = now;
+}
+
 AckFilter::Verdict AckFilter::handle(TimePoint now, const PacketRef& packet, FlowBucket bucket) {
   Verdict verdict;
   Flow& flow = flows_[bucket];
@@ -63,6 +76,7 @@ AckFilter::Verdict AckFilter::handle(TimePoint now, const PacketRef& packet, Flo
         says_more(packet.bytes(), flow.held->bytes(), *tcp)) {
       verdict.dropped = flow.held;
       flow.held = packet;
+      flow.due = due(flow, packet.bytes(), *tcp);
       ++thinned_;
       return verdict;
     }
@@ -72,13 +86,13 @@ AckFilter::Verdict AckFilter::handle(TimePoint now, const PacketRef& packet, Flo
     std::erase(holding_, bucket);
     return verdict;
   }
-  if (tcp && now < flow.last + interval_) {
+  if (tcp && now < due(flow, packet.bytes(), *tcp)) {
     flow.held = packet;
-    flow.due = flow.last + interval_;
+    flow.due = due(flow, packet.bytes(), *tcp);
     holding_.push_back(bucket);
     return verdict;
   }
-  if (tcp) flow.last = now;
+  if (tcp) note_sent(now, flow, packet.bytes(), *tcp);
   verdict.first = packet;
   return verdict;
 }
@@ -89,8 +103,8 @@ std::optional<AckFilter::Due> AckFilter::take_due(TimePoint now) {
     Flow& flow = flows_[bucket];
     if (flow.due > now) continue;
     const Due due{*flow.held, bucket};
+    note_sent(now, flow, due.packet.bytes(), due.packet.data[0] >> 4 == 6 ? 40 : 20);
     flow.held.reset();
-    flow.last = now;
     holding_.erase(holding_.begin() + static_cast<std::ptrdiff_t>(i));
     return due;
   }

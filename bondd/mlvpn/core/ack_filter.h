@@ -6,6 +6,8 @@
 // close train of acknowledgements, for a full line and stops. Over a bond round trips
 // always wobble while the links fill one after the other. HyStart judges a round trip
 // only when at least eight acknowledgements came in it, two milliseconds apart at most.
+// A round trip in which a packet is repaired is a long one: what advances little then
+// waits longer.
 //
 // A flow that acknowledges seldom is never held up. Anything but a plain acknowledgement
 // (data, SYN, FIN, selective acknowledgements, ECN echoes) passes at once, after what was
@@ -27,7 +29,8 @@ class AckFilter {
  public:
   AckFilter();
 
-  // At most one plain acknowledgement of a flow leaves in each `interval`; zero: all do.
+  // At most one plain acknowledgement of a flow leaves in each `interval`, or in three when
+  // it says little more than the one before; zero: all do.
   void set_interval(Duration interval) { interval_ = interval; }
 
   struct Verdict {
@@ -50,7 +53,12 @@ class AckFilter {
   struct Flow {
     std::optional<PacketRef> held;
     TimePoint last{}, due{};
+    std::uint32_t number = 0;  // acknowledged by the last one
+    double usual = 0;          // bytes by which they advance
   };
+  void note_sent(TimePoint now, Flow& flow, std::span<const std::uint8_t> packet, std::size_t tcp);
+  [[nodiscard]] TimePoint due(const Flow& flow, std::span<const std::uint8_t> packet, std::size_t tcp) const;
+
   std::vector<Flow> flows_;
   std::vector<FlowBucket> holding_;
   Duration interval_{0};
