@@ -20,6 +20,7 @@ struct Arguments {
   bool seconds = false, brief = false, list = false, help = false;
   std::vector<std::string> profiles;
   std::vector<std::string> lines;  // two of one's own
+  std::string later;               // what line B becomes 8 s after the start
 };
 
 Arguments parse(int argc, char** argv) {
@@ -41,6 +42,10 @@ Arguments parse(int argc, char** argv) {
     } else if (word == "--lines" && i + 2 < argc) {
       out.lines = {argv[i + 1], argv[i + 2]};
       i += 2;
+    } else if (word == "--later" && i + 1 < argc) {
+      out.later = argv[++i];
+      out.experiment.warm_up = std::chrono::seconds(10);
+      out.experiment.measured = std::chrono::seconds(5);
     } else if (word == "--short") {
       out.brief = true;
       out.experiment.warm_up = std::chrono::seconds(3);
@@ -87,7 +92,28 @@ double upstream_bar(const Profile& p, double better) {
   return line.loss > 0 ? 0 : 0.92 * better;
 }
 
-bool measure(const Arguments& args, const Profile& p) {
+// Changes line B in the middle of an experiment.
+class Change final : public Actor {
+ public:
+  Change(EventQueue& events, Path& path, std::string spec)
+      : bond_(dynamic_cast<Bond&>(path)), spec_(parse_line_spec(spec).value()) {
+    events.post(events.now() + std::chrono::seconds(8), *this);
+  }
+  void on_event(bondd::TimePoint, std::uint64_t) override { bond_.set_line(1, spec_); }
+
+ private:
+  Bond& bond_;
+  LineSpec spec_;
+};
+
+bool measure(const Arguments& arguments, const Profile& p) {
+  Arguments args = arguments;
+  std::unique_ptr<Change> change;
+  if (!args.later.empty()) {
+    args.experiment.plan = [&](EventQueue& events, Path& path) {
+      change = std::make_unique<Change>(events, path, args.later);
+    };
+  }
   std::vector<Outcome> runs;
   for (std::uint64_t seed = args.seed; seed < args.seed + args.seeds; ++seed) {
     runs.push_back(run(args.experiment, bond(spec_a(p), spec_b(p), seed, args.bond)));
@@ -119,10 +145,9 @@ int main(int argc, char** argv) {
   if (args.help) {
     std::puts(
         "sim_matrix [--up] [--quic] [--repair-off] [--upstream [--reorder N]] [--seed N] [--seeds HOW-MANY] "
-        "[--flows N] "
-        "[--seconds] [--short] "
-        "[--trace] "
-        "[PROFILE… | --lines A B]\n"
+        "[--flows N] [--seconds] [--short] [--trace] "
+        "[--later B] [PROFILE… | --lines A B]\n"
+        "  --later B   line B becomes this 8 s after the start; what counts is from the 10th second on\n"
         "sim_matrix --profiles    the line pairs as JSON");
     return 2;
   }

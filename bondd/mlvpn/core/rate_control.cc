@@ -17,6 +17,7 @@ constexpr double kDrainGain = 0.7;
 constexpr double kFirstRate = 1.25e6;  // bytes/s, before anything is known
 constexpr double kTargetMs = 3.5;      // of queue in front of a steady line
 constexpr double kMostTargetMs = 30;   // and of a jittering one
+constexpr auto kPause = 90ms;          // between samples, after which the old ones count less
 constexpr double kSlowest = 2000;      // bytes/s: a line is never given up to zero
 
 double ms(Duration d) {
@@ -108,8 +109,11 @@ void RateControl::measure_delay(const Ack& ack) {
     calm_jitter_ += (std::abs(ack.one_way_ms - calm_way_) - calm_jitter_) / weight;
     calm_way_ += (ack.one_way_ms - calm_way_) / weight;
   }
-  one_way_ += (ack.one_way_ms - one_way_) / 8;
-  rtt_ += (ack.rtt_ms - rtt_) / 8;
+  // After a pause a sample far off says more than all that were before it.
+  const bool afar = std::abs(ack.one_way_ms - one_way_) > 20 + 5 * calm_jitter_;
+  const double weight = afar && ack.now - last_ack_ > kPause ? 0.5 : 0.125;
+  one_way_ += (ack.one_way_ms - one_way_) * weight;
+  rtt_ += (ack.rtt_ms - rtt_) * weight;
   queue_ = std::max(0.0, recent_one_way_.best() - base_.best());
 }
 
@@ -122,14 +126,16 @@ void RateControl::measure_rate(const Ack& ack) {
 }
 
 // True when delays rose so steeply that the line must have become slower than we send:
-// waiting for the old maximum to pass would fill its buffer.
+// waiting for the old maximum to pass would fill its buffer. A link that was not kept busy
+// has delivered what was asked of it, not what it can.
 bool RateControl::collapsed(const Ack& ack) {
+  if (ack.idle) points_.clear();
   points_.push_back({ack.now, ack.one_way_ms, ack.delivered});
   while (points_.size() > 2 && points_[1].now <= ack.now - 150ms) points_.pop_front();
   const double span = ms(ack.now - points_.front().now);
   if (span < 100 || phase_ == Phase::kStartup) return false;
   const double rise = ack.one_way_ms - points_.front().one_way;
-  return rise > std::max(50.0, 6 * jitter_) && rise > 0.35 * span;
+  return rise > std::max(50.0, 6 * calm_jitter_) && rise > 0.35 * span;
 }
 
 void RateControl::end_round(const Ack& ack) {
