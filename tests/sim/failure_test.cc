@@ -78,6 +78,13 @@ TEST(Lines, ThatDuplicateCostNothing) {
   EXPECT_EQ(out.timeouts, 0U);
 }
 
+TEST(Lines, OnWhichSomePacketsRunAheadCostNothing) {
+  const std::string_view hasty = "delay 15ms rate 20mbit reorder 1%";
+  const Outcome out = with_event(hasty, hasty, [](Bond&) {});
+  EXPECT_GT(out.mbit, 0.95 * 36.4);
+  EXPECT_EQ(out.timeouts, 0U);
+}
+
 TEST(Quic, GetsAsMuchAsTcp) {
   const Profile& profile = *find_profile("adsl_lte");
   const Experiment quic{.bulk = Bulk::kQuic, .warm_up = 3s, .measured = 3s};

@@ -23,7 +23,7 @@ std::vector<std::uint8_t> udp(std::uint16_t port, std::size_t size = 100) {
 
 TEST(ArrivalLog, NamesWhatIsMissing) {
   ArrivalLog log;
-  for (const std::uint64_t seq : {100U, 101U, 104U, 105U, 106U, 108U}) log.on_packet(kStart, seq, 10);
+  for (const std::uint64_t seq : {100U, 101U, 104U, 105U, 106U, 108U}) log.on_packet(kStart, seq);
   const LinkReport report = log.report(7);
   EXPECT_EQ(report.highest, 108U);
   ASSERT_EQ(report.gaps.size(), 2U);
@@ -36,18 +36,33 @@ TEST(ArrivalLog, NamesWhatIsMissing) {
 
 TEST(ArrivalLog, ForgetsAHoleThatIsFilled) {
   ArrivalLog log;
-  EXPECT_FALSE(log.on_packet(kStart, 1, 10));
-  EXPECT_TRUE(log.on_packet(kStart, 3, 10));
-  EXPECT_FALSE(log.on_packet(kStart, 2, 10));
+  EXPECT_FALSE(log.on_packet(kStart, 1));
+  EXPECT_TRUE(log.on_packet(kStart, 3));
+  EXPECT_FALSE(log.on_packet(kStart, 2));
   EXPECT_TRUE(log.report(0).gaps.empty());
 }
 
 TEST(ArrivalLog, StartsAnewAfterAJump) {
   ArrivalLog log;
-  log.on_packet(kStart, 5, 10);
-  log.on_packet(kStart, std::uint64_t{1} << 60, 10);
+  log.on_packet(kStart, 5);
+  log.on_packet(kStart, std::uint64_t{1} << 60);
   EXPECT_TRUE(log.report(0).gaps.empty());
   EXPECT_EQ(log.report(0).span, 1U);
+}
+
+TEST(ArrivalLog, TimesNoPacketThatRanAhead) {
+  ArrivalLog log;
+  const auto timed = [&] { return log.report(0).highest - log.report(0).back; };
+  for (std::uint64_t seq = 1; seq <= 5; ++seq) log.on_packet(kStart, seq);
+  log.on_packet(kStart, 20);  // early
+  EXPECT_EQ(timed(), 5U);
+  log.on_packet(kStart + 1ms, 6);
+  EXPECT_EQ(timed(), 6U);
+  EXPECT_EQ(log.report(0).arrived_us, report_clock(kStart + 1ms));
+  for (std::uint64_t seq = 8; seq <= 9; ++seq) log.on_packet(kStart, seq);  // 7 is lost
+  EXPECT_EQ(timed(), 6U);
+  log.on_packet(kStart, 10);
+  EXPECT_EQ(timed(), 10U);
 }
 
 TEST(Report, ComesBackAsItWent) {
@@ -60,6 +75,7 @@ TEST(Report, ComesBackAsItWent) {
   EXPECT_EQ(back->links[0].flow_id, 42U);
   EXPECT_EQ(back->links[0].highest, 1ULL << 50);
   EXPECT_EQ(back->links[0].gaps[1].received, 65535);
+  EXPECT_EQ(back->links[0].back, 1000U);
   EXPECT_EQ(back->links[1].span, 1U);
 }
 
@@ -281,7 +297,7 @@ struct OneLink {
     while (const auto departure = sender.next(now)) {
       if (departure->kind == Departure::Kind::kData) ++data;
       sender.sent(now, ++seq, departure->packet.size + 44);
-      if (arrives(seq)) log.on_packet(now + 10ms, seq, 250);
+      if (arrives(seq)) log.on_packet(now + 10ms, seq);
     }
     return data;
   }

@@ -31,7 +31,7 @@ std::vector<std::uint8_t> render_report(const Report& report) {
     p[4] = static_cast<std::uint8_t>(link.gaps.size());
     store_be(p + 5, link.highest);
     store_be(p + 13, link.arrived_us);
-    store_be(p + 17, link.bytes);
+    store_be(p + 17, link.back);
     store_be(p + 21, link.span);
     p += kRecord;
     for (const Gap& gap : link.gaps) {
@@ -57,7 +57,7 @@ std::optional<Report> parse_report(std::span<const std::uint8_t> bytes) {
     const std::size_t gaps = bytes[4];
     link.highest = load_be<std::uint64_t>(&bytes[5]);
     link.arrived_us = load_be<std::uint32_t>(&bytes[13]);
-    link.bytes = load_be<std::uint32_t>(&bytes[17]);
+    link.back = load_be<std::uint32_t>(&bytes[17]);
     link.span = load_be<std::uint32_t>(&bytes[21]);
     bytes = bytes.subspan(kRecord);
     if (bytes.size() < gaps * kGapSize) return std::nullopt;
@@ -72,11 +72,11 @@ std::optional<Report> parse_report(std::span<const std::uint8_t> bytes) {
   return report;
 }
 
-bool ArrivalLog::on_packet(TimePoint now, std::uint64_t seq, std::size_t bytes) {
+bool ArrivalLog::on_packet(TimePoint now, std::uint64_t seq) {
   if (!any_ || seq > highest_ + kWindow) {  // the first, or a jump: nothing is known of what lies before
     std::ranges::fill(bits_, 0);
     lowest_ = seq;
-    highest_ = seq;
+    highest_ = timed_ = seq;
     any_ = true;
     arrived_us_ = report_clock(now);
   }
@@ -86,16 +86,29 @@ bool ArrivalLog::on_packet(TimePoint now, std::uint64_t seq, std::size_t bytes) 
     for (std::uint64_t s = highest_ + 1; s < seq; ++s)
       bits_[s / 64 % (kWindow / 64)] &= ~(std::uint64_t{1} << (s % 64));
     highest_ = seq;
-    arrived_us_ = report_clock(now);
     if (highest_ - lowest_ >= kWindow) lowest_ = highest_ - kWindow + 1;
   }
   bits_[seq / 64 % (kWindow / 64)] |= std::uint64_t{1} << (seq % 64);
-  bytes_ += static_cast<std::uint32_t>(bytes);
+  note_time(now, seq);
   return gap;
 }
 
+// A packet right behind the last timed one is in step. With a hole between, it takes three
+// that came and as many as are missing, or six of 64: then the hole is a loss.
+void ArrivalLog::note_time(TimePoint now, std::uint64_t seq) {
+  if (seq <= timed_) return;
+  constexpr std::uint64_t kFew = 3, kMany = 6, kLook = 64;
+  std::uint64_t received = 0, missing = 0;
+  for (std::uint64_t s = seq; s > timed_ && received < kMany && received + missing < kLook; --s) {
+    ++(has(s) ? received : missing);
+  }
+  if (missing != 0 && received < kMany && (received < kFew || received < missing)) return;
+  timed_ = seq;
+  arrived_us_ = report_clock(now);
+}
+
 LinkReport ArrivalLog::report(std::uint32_t flow_id) const {
-  LinkReport report{flow_id, highest_, arrived_us_, bytes_, 0, {}};
+  LinkReport report{flow_id, highest_, arrived_us_, static_cast<std::uint32_t>(highest_ - timed_), 0, {}};
   constexpr std::uint64_t kMost = 0xffff;
   std::uint64_t seq = highest_;
   const auto left = [&] { return seq - lowest_ + 1; };  // numbers not yet looked at
@@ -135,7 +148,7 @@ void Reporter::on_packet(TimePoint now, std::uint32_t flow_id, std::uint64_t seq
     at = logs_.insert(logs_.end(), {flow_id, now, ArrivalLog()});
   }
   at->heard = now;
-  const bool gap = at->log.on_packet(now, seq, bytes);
+  const bool gap = at->log.on_packet(now, seq);
   if (!eliciting) return;
   bytes_since_ += bytes;
   const bool urgent = gap || bytes_since_ >= kManyBytes;

@@ -12,8 +12,10 @@
 //                sender's link, whatever either end calls it
 //         4      number of gaps g
 //         5-12   highest sequence number received of this flow
-//         13-16  when it came, us of the receiver's clock, mod 2^32
-//         17-20  UDP payload bytes received, mod 2^32
+//         13-16  when the newest came that did not run ahead, us of the receiver's clock,
+//                mod 2^32. A packet runs ahead while others are missing below it and fewer
+//                than three came above those: its time says nothing about the line
+//         17-20  how many numbers below the highest that one is
 //         21-24  span: how many numbers below the highest this record speaks for
 //         then g times, downwards from the highest: 2 bytes of numbers received, 2 bytes
 //         of numbers missing below these
@@ -41,7 +43,7 @@ struct LinkReport {
   std::uint32_t flow_id = 0;
   std::uint64_t highest = 0;
   std::uint32_t arrived_us = 0;
-  std::uint32_t bytes = 0;
+  std::uint32_t back = 0;  // arrived_us is of the packet `highest - back`
   std::uint32_t span = 0;
   std::vector<Gap> gaps;
 };
@@ -68,9 +70,9 @@ class ArrivalLog {
   static constexpr std::size_t kWindow = 8192;  // numbers remembered
   static constexpr std::size_t kMaxGaps = 40;   // the newest that a report names
 
-  // An authentic packet with number `seq` and `bytes` of UDP payload came. Returns true
-  // when numbers before it have not come (yet).
-  bool on_packet(TimePoint now, std::uint64_t seq, std::size_t bytes);
+  // An authentic packet with number `seq` came. Returns true when numbers before it have
+  // not come (yet).
+  bool on_packet(TimePoint now, std::uint64_t seq);
   [[nodiscard]] bool any() const { return any_; }
   [[nodiscard]] LinkReport report(std::uint32_t flow_id) const;
 
@@ -80,8 +82,11 @@ class ArrivalLog {
   }
 
   std::vector<std::uint64_t> bits_ = std::vector<std::uint64_t>(kWindow / 64);
+  void note_time(TimePoint now, std::uint64_t seq);
+
   std::uint64_t lowest_ = 0, highest_ = 0;
-  std::uint32_t arrived_us_ = 0, bytes_ = 0;
+  std::uint64_t timed_ = 0;  // the newest that did not run ahead
+  std::uint32_t arrived_us_ = 0;
   bool any_ = false;
 };
 

@@ -90,7 +90,7 @@ void Sender::reset_session(TimePoint now) {
     }
     link->outstanding.clear();
     link->in_flight = 0;
-    link->any_report = false;
+    link->any_report = link->any_timed = false;
     link->silent = false;
     link->last_progress = now;
     for (const Data& data : link->staged) pool_.give(data.packet);

@@ -29,7 +29,8 @@ struct Sender::Link {
   std::uint32_t newest_arrived_us = 0;
   TimePoint newest_sent{};
   std::uint64_t highest_reported = 0;
-  bool any_report = false;
+  std::uint64_t highest_timed = 0;  // the newest whose arrival told of delay and rate
+  bool any_report = false, any_timed = false;
   TimePoint next_send{}, busy_since{};
   TimePoint last_progress{};
   TimePoint next_probe{};

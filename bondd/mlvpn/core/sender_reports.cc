@@ -11,7 +11,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t kReorderLimit = 3;  // numbers reported above a missing one
+constexpr std::uint64_t kReorderLimit = 3;  // packets received above a missing one
 constexpr auto kFirstProbes = 100ms;        // until the first report
 constexpr auto kRefresh = 400ms;            // between measurements of a link without traffic
 
@@ -70,16 +70,26 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   const auto at = std::ranges::upper_bound(packets, entry.highest, {}, &Outstanding::seq);
   std::ptrdiff_t i = at - packets.begin() - 1;  // the newest that can have come
   if (i < 0 || packets[i].seq != entry.highest) return;
-  const Outstanding newest = packets[i];
+  const std::uint64_t timed_seq = entry.highest - std::min<std::uint64_t>(entry.highest, entry.back);
+  const auto timed_at = std::ranges::lower_bound(packets, timed_seq, {}, &Outstanding::seq);
+  const Outstanding newest = *timed_at;
+  const bool timed = newest.seq == timed_seq && (!link->any_timed || timed_seq > link->highest_timed);
   const bool advanced = !link->any_report || entry.highest > link->highest_reported;
 
-  // What only ran ahead does not make the others lost: those had no time yet to come.
-  const Duration overdue = from_ms(
-      std::max(0.95 * link->rate.least_rtt_ms(), 0.9 * link->rate.rtt_ms() - 2 * link->rate.jitter_ms()));
+  // A hole is lost when three above it came that did not only run ahead: what those passed
+  // had no time yet to come.
+  const RateControl& rate = link->rate;
+  const Duration overdue =
+      from_ms(std::max(0.95 * rate.least_rtt_ms(), 0.9 * rate.rtt_ms() - 2 * rate.jitter_ms()));
+  const Duration hopeless =
+      from_ms(1.5 * std::max(rate.rtt_ms(), rate.greatest_rtt_ms()) + 4 * rate.jitter_ms() + 30);
 
   // Walk down from the highest: received, missing, received, …
-  std::uint64_t upper = entry.highest + 1;
+  std::uint64_t upper = entry.highest + 1, above = 0;
   bool progress = false;
+  const auto passed = [&](const Outstanding& packet) {
+    return above >= kReorderLimit && packet.seq < timed_seq;
+  };
   const auto walk = [&](std::uint64_t lowest, bool received) {
     for (; i >= 0 && packets[i].seq >= lowest; --i) {
       Outstanding& packet = packets[i];
@@ -87,10 +97,11 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
       if (received) {
         progress = progress || packet.bytes != 0;
         confirm(*link, packet);
-      } else if (entry.highest - packet.seq >= kReorderLimit && now - packet.sent >= overdue) {
+      } else if (now - packet.sent >= (passed(packet) ? overdue : hopeless)) {
         lose(now, *link, packet, false);
       }
     }
+    if (received) above += upper - lowest;
     upper = lowest;
   };
   for (const Gap& gap : entry.gaps) {
@@ -101,16 +112,20 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   if (lowest < upper) walk(lowest, true);
   // A report names only the newest holes: nothing more will be said of what lies below.
   walk(0, false);
-  if (progress || (advanced && newest.bytes != 0)) {
+  if (progress || (timed && newest.bytes != 0)) {
     link->last_progress = now;
     link->silent = false;
   }
-  if (!advanced) {
+  if (advanced) {
+    link->any_report = true;
+    link->highest_reported = entry.highest;
+  }
+  if (!timed) {
     trim(*link);
     return;
   }
-  link->any_report = true;
-  link->highest_reported = entry.highest;
+  link->any_timed = true;
+  link->highest_timed = timed_seq;
   RateControl::Ack ack;
   ack.now = now;
   ack.sent = newest.sent;
