@@ -417,7 +417,7 @@ class OpenVpnBackend : public Backend {
       }
     }
     if (views.empty()) {
-      status.reason = "the server's address is not known yet";
+      status.reason = fmt::format("the address of {} is not known yet", config_.server.address);
       return status;
     }
     const auto in_state = [&](TunnelState state) {

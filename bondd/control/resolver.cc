@@ -104,6 +104,7 @@ void Resolver::ask_other_way() {
 void Resolver::take_system(Answer answer) {
   if (answer || !other_way_ || other_failed_) return finish(std::move(answer));
   system_answer_ = std::move(answer);
+  patience_ = loop_.after(kOtherPatience, [this] { finish(std::move(*system_answer_)); });
   ask_other_way();
 }
 

@@ -19,6 +19,8 @@ Result<std::vector<IpAddress>> resolve(const std::string& name);
 
 // How long the system's resolver has the word alone.
 constexpr auto kSystemPatience = std::chrono::seconds(1);
+// And how long the other way has, once the system's has failed: somebody waits to be told.
+constexpr auto kOtherPatience = std::chrono::seconds(2);
 
 class Resolver {
  public:
@@ -33,7 +35,8 @@ class Resolver {
 
   // Calls `done` on `loop`: at once (within the call) for a numeric address, else when the answer is
   // there or after `limit`. `other_way` (may be empty) is asked, too, when the system's resolver has failed
-  // or is silent for kSystemPatience; the first answer counts, and of two failures the system's.
+  // or is silent for kSystemPatience; the first answer counts, and of two failures the system's,
+  // kOtherPatience after it came at the latest.
   // A newer start() makes an older one silent.
   void start(const std::string& name, Duration limit, Lookup other_way, Done done);
   [[nodiscard]] bool busy() const { return static_cast<bool>(done_); }

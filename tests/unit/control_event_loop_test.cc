@@ -143,6 +143,11 @@ TEST(Resolver, AsksTheOtherWayWhenTheSystemIsSilent) {
   EXPECT_EQ(ask(hang.lookup(), finds("203.0.113.20")), "203.0.113.20");
 }
 
+TEST(Resolver, AFailureOfTheSystemDoesNotWaitForTheOtherWayForEver) {
+  const Hang hang;
+  EXPECT_EQ(ask(fails("no such name"), hang.lookup()), "no such name");
+}
+
 TEST(Resolver, GivesUpInTimeWhenAllAreSilent) {
   const Hang hang;
   EXPECT_THAT(ask(hang.lookup(), hang.lookup(), 1500ms), ::testing::HasSubstr("within 1500ms"));
