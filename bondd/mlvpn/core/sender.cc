@@ -349,7 +349,8 @@ void Sender::sent(TimePoint now, std::uint64_t seq, std::size_t bytes) {
   packet.arrived_us = link.newest_arrived_us;
   packet.newest_sent = link.newest_sent;
   if (departure.kind == Departure::Kind::kData) {
-    if (!waiting) plan_copy(now, link, departure);
+    const bool small = departing_data_.sparse && departure.packet.size <= kSmall;
+    if (!waiting || small) plan_copy(now, link, departure, small);
     last_data_ = now;
     link.carried += static_cast<double>(bytes);
     if (kept_packets_ < config_.most_outstanding) {
@@ -365,15 +366,22 @@ void Sender::sent(TimePoint now, std::uint64_t seq, std::size_t bytes) {
   link.outstanding.push_back(packet);
 }
 
-// Nothing waits: the other links' room is free for a second copy of what just left.
-void Sender::plan_copy(TimePoint now, const Link& link, const Departure& departure) {
+// Nothing waits: the other links' room is free for a second copy of what just left. Small
+// packets of flows that send little cost so little that they need no room.
+void Sender::plan_copy(TimePoint now, const Link& link, const Departure& departure, bool small) {
   if (!config_.repair || kept_packets_ >= config_.most_outstanding) return;
   if (link.loss < kCopyLoss && link.rate.jitter_ms() < kCopyJitterMs) return;
   const Link* best = nullptr;
   double best_arrival = 0;
   for (const auto& other : links_) {
-    if (other.get() == &link || other->fallback || !other->rate.measured() || !ready(*other, now)) continue;
-    if (other->next_send > now || other->in_flight > 0.8 * other->rate.window()) continue;
+    if (other.get() == &link || other->fallback || !other->rate.measured()) continue;
+    if (small) {
+      if (!other->usable || other->silent || other->blocked) continue;
+      if (in_ms(other->next_send - now) > kSparseDebtMs) continue;
+    } else {
+      if (!ready(*other, now) || other->next_send > now) continue;
+      if (other->in_flight > 0.8 * other->rate.window()) continue;
+    }
     const double arrival = arrival_ms(*other, now, departure.packet.size, true);
     // Later than a repair would come it is of no use.
     if (arrival > arrival_ms(link, now, departure.packet.size, true) + 1.5 * link.rate.rtt_ms()) continue;

@@ -151,7 +151,7 @@ class Sender {
   double arrival_ms(const Link& link, TimePoint now, std::size_t bytes, bool behind_staged) const;
   Link* soonest(TimePoint now, std::size_t bytes, bool behind_staged) const;
   std::optional<Departure> depart(TimePoint now, Link& link, Data data);
-  void plan_copy(TimePoint now, const Link& link, const Departure& departure);
+  void plan_copy(TimePoint now, const Link& link, const Departure& departure, bool small);
   std::optional<Departure> next_probe(TimePoint now);
   std::optional<Departure> next_repair(TimePoint now);
   std::optional<Departure> next_sparse(TimePoint now);
