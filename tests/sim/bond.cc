@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-
-#include "tests/sim/upstream.h"
+#include <deque>
 
 #include "tests/sim/random.h"
+#include "tests/sim/upstream.h"
 
 namespace bondd::sim {
 namespace {
@@ -46,8 +46,18 @@ class End final : public BondEnd, public Actor {
   void connect(PacketSink& a, PacketSink& b) override { lines_ = {&a, &b}; }
   mlvpn::Engine& engine() { return engine_; }
 
+  void freeze(TimePoint until) {
+    frozen_until_ = until;
+    timer_.set(until);
+  }
+  unsigned state_changes() const { return state_changes_; }
+
   // From the host.
   void receive(TimePoint now, Packet packet) override {
+    if (now < frozen_until_) {
+      if (tun_.size() < kTunQueue) tun_.push_back(std::move(packet));
+      return;
+    }
     if (engine_.packet_budget() == 0) return;
     auto buffer = engine_.pool().take();
     if (!buffer) return;
@@ -59,6 +69,10 @@ class End final : public BondEnd, public Actor {
 
   // From a line.
   void receive_datagram(TimePoint now, LinkId line, Packet& datagram, const Endpoint& from) override {
+    if (now < frozen_until_) {
+      if (sockets_[line].size() < kSocketQueue) sockets_[line].emplace_back(std::move(datagram), from);
+      return;
+    }
     const mlvpn::ReceivedRun run{from, datagram, static_cast<std::uint32_t>(datagram.size())};
     engine_.handle_datagrams(now, line, std::span(&run, 1));
     deliver(now);
@@ -68,12 +82,34 @@ class End final : public BondEnd, public Actor {
 
   void on_event(TimePoint now, std::uint64_t token) override {
     if (!timer_.due(now, token)) return;
+    if (now < frozen_until_) return timer_.set(frozen_until_);
     lateness_ = sample_lateness();
+    wake(now);
     engine_.handle_timeout(now);
     turn(now);
   }
 
  private:
+  // What waited, a batch of each socket a turn, as the driver reads it.
+  void wake(TimePoint now) {
+    while (!sockets_[0].empty() || !sockets_[1].empty()) {
+      for (LinkId line : {LinkId{0}, LinkId{1}}) {
+        auto& socket = sockets_[line];
+        for (int n = 0; n < kBatch && !socket.empty(); ++n) {
+          auto& [datagram, from] = socket.front();
+          const mlvpn::ReceivedRun run{from, datagram, static_cast<std::uint32_t>(datagram.size())};
+          engine_.handle_datagrams(now, line, std::span(&run, 1));
+          deliver(now);
+          engine_.end_round(now);
+          socket.pop_front();
+        }
+      }
+      if (const auto due = engine_.poll_timeout(); due && *due <= now) engine_.handle_timeout(now);
+      turn(now);
+    }
+    for (; !tun_.empty(); tun_.pop_front()) receive(now, std::move(tun_.front()));
+  }
+
   static mlvpn::SecretKey key() {
     const std::string_view password = mlvpn::test::kPassword;
     return mlvpn::SecretKey::from_password(
@@ -113,7 +149,8 @@ class End final : public BondEnd, public Actor {
         lines_[transmit.path]->receive(now, Packet(p.data, p.data + p.size));
       engine_.recycle(transmit.packets);
     }
-    while (engine_.poll_event()) {
+    while (const auto event = engine_.poll_event()) {
+      state_changes_ += static_cast<unsigned>(event->kind == mlvpn::EventKind::kState);
     }
     if (const auto next = engine_.poll_timeout()) timer_.set(std::max(*next + lateness_, now + 20us));
     // The host may answer at once, which enters this engine again: only now.
@@ -130,6 +167,14 @@ class End final : public BondEnd, public Actor {
   mlvpn::Engine engine_;
   std::array<PacketSink*, 2> lines_{};
   std::vector<Packet> delivered_;
+
+  // As of a stock kernel: a tun of 500 packets, and 4 MB of a socket's memory.
+  static constexpr std::size_t kTunQueue = 500, kSocketQueue = 1800;
+  static constexpr int kBatch = 64;
+  TimePoint frozen_until_{};
+  std::array<std::deque<std::pair<Packet, Endpoint>>, 2> sockets_;
+  std::deque<Packet> tun_;
+  unsigned state_changes_ = 0;
 };
 
 class LineEnd final : public PacketSink {
@@ -181,6 +226,10 @@ class EngineBond final : public Bond, public Actor {
     ++from.port;
     up_ends_[index]->set_from(from);
   }
+  void freeze(std::size_t end, Duration duration) override {
+    engines_[end]->freeze(events_.now() + duration);
+  }
+  unsigned state_changes(std::size_t end) const override { return engines_[end]->state_changes(); }
   mlvpn::Engine& engine(std::size_t end) override { return engines_[end]->engine(); }
 
   void on_event(TimePoint now, std::uint64_t) override {

@@ -26,6 +26,11 @@ class Bond : public Path {
   // The client's packets of this line come from another port from now on (a NAT that
   // forgot its entry).
   virtual void change_address(std::size_t index) = 0;
+  // The engine of this end (0: the office's) gets no processor time for so long. What
+  // comes meanwhile waits in its sockets and its tun, as far as these hold it.
+  virtual void freeze(std::size_t end, Duration duration) = 0;
+  // Changes of links' states that this end's engine told so far.
+  virtual unsigned state_changes(std::size_t end) const = 0;
   // 0: the office's engine, 1: the server's. Must not be an upstream program's end.
   virtual mlvpn::Engine& engine(std::size_t end) = 0;
 };

@@ -1,4 +1,6 @@
 // Lines that fail, slow down, reorder, duplicate or change their address under a flow.
+#include <array>
+
 #include "tests/sim/bond.h"
 #include "tests/sim/profiles.h"
 
@@ -69,6 +71,96 @@ TEST(Address, ANatThatForgetsItsEntryCostsNothing) {
   const Outcome out = with_event(kLine, kLine, [](Bond& b) { b.change_address(0); });
   EXPECT_LE(out.longest_gap_ms, 300);
   EXPECT_GT(out.per_second.back(), 34);
+}
+
+// A machine that is overloaded gives an engine no time for a while. Nothing of what waits
+// in its sockets may be taken for a dead line, and all goes on as soon as it runs.
+struct Pauses {
+  std::size_t end = 0;  // which engine, see Bond::freeze
+  Duration length{}, every{};
+  int times = 1;
+  Peer peer = Peer::kBondd;
+};
+
+struct Starved {
+  Outcome outcome;
+  unsigned state_changes = 0;
+};
+
+Starved starve(Experiment experiment, const Pauses& pauses) {
+  Starved result;
+  std::vector<std::unique_ptr<Once>> actions;
+  Bond* bond = nullptr;
+  const auto changes = [&] {
+    unsigned sum = 0;
+    for (const std::size_t end : {0U, 1U}) {
+      if (pauses.peer == Peer::kBondd || end == 1) sum += bond->state_changes(end);
+    }
+    return sum;
+  };
+  unsigned before = 0;
+  experiment.idle = 8s;
+  experiment.plan = [&](EventQueue& events, Path& path) {
+    bond = dynamic_cast<Bond*>(&path);
+    before = changes();
+    for (int i = 0; i < pauses.times; ++i) {
+      actions.push_back(std::make_unique<Once>([&] { bond->freeze(pauses.end, pauses.length); }));
+      events.post(events.now() + 3s + i * pauses.every, *actions.back());
+    }
+    actions.push_back(std::make_unique<Once>([&] { result.state_changes = changes() - before; }));
+    events.post(events.now() + experiment.warm_up + experiment.measured - 1ms, *actions.back());
+  };
+  const LineSpec line = parse_line_spec(kLine).value();
+  result.outcome = run(experiment, sim::bond(line, line, 1, {.peer = pauses.peer}));
+  return result;
+}
+
+TEST(Starved, ADownloadGoesOnAtOnce) {
+  const Experiment download{.warm_up = 5s, .measured = 3s};
+  for (const Duration pause : {300ms, 500ms}) {
+    for (const Pauses& pauses :
+         {Pauses{0, pause}, Pauses{1, pause}, Pauses{1, pause, {}, 1, Peer::kUpstreamOffice}}) {
+      const Starved run = starve(download, pauses);
+      EXPECT_EQ(run.state_changes, 0U) << pauses.end << " " << pause.count();
+      EXPECT_GT(run.outcome.per_second.at(7), 28) << pauses.end << " " << pause.count();
+    }
+  }
+}
+
+// A line that is hardly used has shown no rate: that packets are late once in a while says
+// nothing about it.
+TEST(Starved, PausesDoNotMakeAHardlyUsedLineSlow) {
+  const Experiment pings{.flows = 0, .warm_up = 20s, .measured = 3s};
+  for (const std::size_t end : {0U, 1U}) {
+    const Starved run = starve(pings, {end, 250ms, 700ms, 20});
+    EXPECT_LT(run.outcome.ping.lost_share(), 0.02) << end;  // one may be under way
+    EXPECT_LT(run.outcome.game.lost_share(), 0.02) << end;
+    EXPECT_LT(run.outcome.ping.percentile(0.99), 60) << end;
+    EXPECT_EQ(run.state_changes, 0U) << end;
+  }
+}
+
+// Each end waits in vain for the other's reports, and holds all its links for dead:
+// somebody has to begin.
+TEST(SilentCut, OfAllLinesAtOnceIsOverWhenOneIsBack) {
+  for (const std::size_t back : {0U, 1U}) {
+    std::vector<std::unique_ptr<Once>> actions;
+    Experiment download{.warm_up = 6s, .measured = 4s};
+    download.plan = [&](EventQueue& events, Path& path) {
+      auto& bond = dynamic_cast<Bond&>(path);
+      for (const std::size_t line : {0U, 1U}) {
+        actions.push_back(std::make_unique<Once>([&bond, line] { bond.cut_line(line, true); }));
+        events.post(events.now() + 3s, *actions.back());
+      }
+      actions.push_back(std::make_unique<Once>([&bond, back] { bond.cut_line(back, false); }));
+      events.post(events.now() + 3600ms, *actions.back());
+    };
+    const LineSpec line = parse_line_spec(kLine).value();
+    const Outcome out = run(download, bond(line, line, 1, {}));
+    EXPECT_LT(out.ping.lost_share(), 0.02) << back;
+    EXPECT_LT(out.game.lost_share(), 0.02) << back;
+    EXPECT_GT(out.per_second.back(), 15) << back;
+  }
 }
 
 TEST(Lines, ThatDuplicateCostNothing) {

@@ -149,6 +149,12 @@ bool Engine::Impl::transmit_report(TimePoint now, Transmit& out) {
       report_links.push_back(*best);
       const auto second = sender->best_link(now, best);
       if (second && ++report_turn % kSecondPath == 0) report_links.push_back(*second);
+    } else {
+      // The peer may wait for this report as we wait for its: each would hold all its links
+      // for dead, for good.
+      for (const LinkId id : ids) {
+        if (places[id].link->in_session()) report_links.push_back(id);
+      }
     }
   }
   while (!report_links.empty()) {
