@@ -21,7 +21,9 @@ constexpr auto kMinInterval = milliseconds(25), kMaxInterval = milliseconds(500)
 constexpr int kTicksPerRound = 6;          // at most, when a silence comes near its limit
 constexpr std::uint64_t kBusyPackets = 4;  // in a round: so many leave no long pause
 constexpr unsigned kBusyRounds = 8;        // a busy tunnel gets every eighth
-constexpr unsigned kLoudRounds = 4;        // after a change every tunnel carries the news
+constexpr int kYoungRounds = 3;            // in an interval, while a tunnel is young
+constexpr auto kYoung = seconds(1);
+constexpr unsigned kLoudRounds = 4;  // after a change every tunnel carries the news
 
 // How many probes may be lost in a row before it is no chance any more: with loss p the
 // chance of k in a row is p^k; this is one false alarm in a day or so.
@@ -295,7 +297,9 @@ void Liveness::measure(TimePoint now, Path& path, const Probe& probe) {
   const Duration transit = microseconds(static_cast<std::int32_t>(micros(now) - probe.sent_us));
   if (!first && path.transit) {
     const Duration moved = transit > *path.transit ? transit - *path.transit : *path.transit - transit;
-    if (moved < seconds(10)) path.jitter += (moved - path.jitter) / 16;
+    // In a busy tunnel probes are rare, and its queue may have grown meanwhile.
+    const auto rounds = std::max<std::int64_t>(1, (now - path.last_probe) / interval_);
+    if (moved < seconds(10)) path.jitter += (moved / rounds - path.jitter) / 16;
   }
   path.transit = transit;
   path.peer_sent_us = probe.sent_us;
@@ -312,17 +316,19 @@ void Liveness::measure(TimePoint now, Path& path, const Probe& probe) {
 // Of the line without a queue: not while we fill it, and the least of a window.
 void Liveness::note_transit_there(TimePoint now, Path& path, std::uint32_t transit_us) {
   if (path.busy) return;
-  ++path.transits_seen;
-  if (now - path.least_since > kTransitWindow) {
+  if (now - path.least_since > kTransitWindow && path.transits_in_window >= kTransitsForSure) {
     path.least_before = path.least_there;
     path.least_there.reset();
     path.least_since = now;
+    path.transits_in_window = 0;
   }
+  ++path.transits_in_window;
   if (!path.least_there || newer(*path.least_there, transit_us)) path.least_there = transit_us;
 }
 
 std::optional<std::uint32_t> Liveness::transit_there(const Path& path) const {
-  if (path.transits_seen < kTransitsForSure) return std::nullopt;
+  const bool sure = path.least_before || path.transits_in_window >= kTransitsForSure;
+  if (!sure) return std::nullopt;
   if (!path.least_there || !path.least_before) return path.least_there;
   return newer(*path.least_there, *path.least_before) ? path.least_before : path.least_there;
 }
@@ -393,7 +399,7 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   path->rtt.reset();
   path->least_there.reset();
   path->least_before.reset();
-  path->transits_seen = 0;
+  path->transits_in_window = 0;
   path->transit.reset();
   if (path->state == TunnelState::kUp) change(now, *path, TunnelState::kDown, reason);
   if (path->state == TunnelState::kDown) path->reason = reason;
@@ -415,10 +421,20 @@ void Liveness::handle_timeout(TimePoint now) {
   note_stuck(now);
   evaluate(now);
   if (now >= next_round_) {
-    next_round_ = std::max(next_round_ + interval_, now + interval_ / 2);
+    const Duration length = is_young(now) ? interval_ / kYoungRounds : interval_;
+    next_round_ = std::max(next_round_ + length, now + length / 2);
     queue_round();
   }
   next_tick_ = next_deadline(now);
+}
+
+// A tunnel has just begun to carry: its delay is wanted before the first flow starts.
+bool Liveness::is_young(TimePoint now) const {
+  return std::any_of(paths_.begin(), paths_.end(), [&](const Path& path) {
+    return path.heard_ever && !path.least_before && path.transits_in_window < kTransitsForSure &&
+           (path.state == TunnelState::kStarting ||
+            (path.state == TunnelState::kUp && now - path.since < kYoung));
+  });
 }
 
 // The next round of probes, or the moment at which a silence would be too long, or a return agreed.

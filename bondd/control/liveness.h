@@ -152,7 +152,7 @@ class Liveness {
     std::uint32_t transit_us = 0;                            // what the peer sends, as in Probe
     std::optional<std::uint32_t> least_there, least_before;  // what we send, in this window and the last
     TimePoint least_since;
-    unsigned transits_seen = 0;  // of them all
+    unsigned transits_in_window = 0;
     Duration jitter{};
     double loss = 0;
     unsigned probes_seen = 0;
@@ -206,6 +206,7 @@ class Liveness {
   [[nodiscard]] bool of_the_last(TimePoint now, const Path& path) const;
   void forgive_our_own_delay(TimePoint now);
   void queue_round();
+  [[nodiscard]] bool is_young(TimePoint now) const;
   [[nodiscard]] TimePoint next_deadline(TimePoint now) const;
   void evaluate(TimePoint now);
   void judge(TimePoint now, Path& path, bool alive);

@@ -253,7 +253,7 @@ TEST(Liveness, ALineThatReturnsCarriesWithin2Seconds) {
   world.cut("tap2", false);
   EXPECT_LE(world.run_until(5s, [&] { return world.end(0).dead.empty() && world.end(1).dead.empty(); }),
             1300ms);
-  EXPECT_THAT(world.end(0).changes.back().reason, "heard both ways again after 10.7 s");
+  EXPECT_THAT(world.end(0).changes.back().reason, testing::StartsWith("heard both ways again after 10."));
 }
 
 TEST(Liveness, BothEndsTakeALineBackAtAlmostTheSameTime) {
@@ -451,6 +451,40 @@ TEST(Liveness, KnowsWhichTunnelBringsPacketsSooner) {
   world.cut("tap2", true);
   world.run(5s);
   EXPECT_EQ(behind(0, "tap1"), 0ms) << "the others do not count dead ones";
+}
+
+TEST(Liveness, TheDelayIsKnownSoonAfterTheStart) {
+  World world;
+  for (const int end : {0, 1}) world.line(end, "tap1").delay = 25ms;
+  const Duration took = world.run_until(5s, [&] {
+    return world.state(0, "tap1") == TunnelState::kUp && world.end(0).live->view(world.now(), "tap1").behind;
+  });
+  EXPECT_LE(took, 350ms);
+}
+
+TEST(Liveness, ATunnelThatIsBusyNowAndThenKeepsWhatIsKnownOfItsDelay) {
+  World world;
+  for (const int end : {0, 1}) world.line(end, "tap1").delay = 25ms;
+  for (const int end : {0, 1}) world.line(end, "tap2").delay = 12ms;
+  world.run(5s);
+  for (const int end : {0, 1}) world.line(end, "tap1").delay = 60ms;  // a queue
+  for (int i = 0; i < 2; ++i) {
+    world.data_every = 5ms;
+    world.run(5s);
+    world.data_every = 0ms;
+    world.run(300ms);  // too short for it to run dry
+  }
+  EXPECT_EQ(world.end(0).live->view(world.now(), "tap1").behind, 13ms);
+}
+
+TEST(Liveness, AGrowingQueueIsNoJitter) {
+  World world;
+  world.data_every = 5ms;
+  for (int i = 0; i < 100; ++i) {
+    for (const int end : {0, 1}) world.line(end, "tap1").delay = 25ms + 2ms * (i % 50);
+    world.run(100ms);
+  }
+  EXPECT_LE(world.end(0).live->silence_limit("tap1"), 350ms);
 }
 
 TEST(Liveness, DataTakesThePlaceOfProbes) {
