@@ -18,6 +18,7 @@ constexpr double kFirstRate = 1.25e6;  // bytes/s, before anything is known
 constexpr double kTargetMs = 3.5;      // of queue in front of a steady line
 constexpr double kMostTargetMs = 30;   // and of a jittering one
 constexpr auto kPause = 90ms;          // between samples, after which the old ones count less
+constexpr double kLongTrip = 150;      // ms: probes are so rare that each must see its own rate
 constexpr double kSlowest = 2000;      // bytes/s: a line is never given up to zero
 
 double ms(Duration d) {
@@ -144,7 +145,8 @@ void RateControl::end_round(const Ack& ack) {
     if (rate_ >= full_rate_ * 1.25) {
       full_rate_ = rate_;
       flat_rounds_ = 0;
-    } else if ((round_busy_ > 4 * round_idle_ || queue_ > std::max(8.0, 4 * calm_jitter_)) &&
+    } else if (((round_busy_ > 4 * round_idle_ && queue_ > 1) ||  // full, and not only asked for no more
+                queue_ > std::max(8.0, 4 * calm_jitter_)) &&
                ++flat_rounds_ >= 3 + static_cast<int>(calm_jitter_ / 4)) {
       enter(ack.now, Phase::kDrain);
     }
@@ -165,7 +167,8 @@ void RateControl::step(const Ack& ack) {
     case Phase::kProbe:
       if (queue_ > queue_before_probe_ + 8 + 2 * calm_jitter_) {
         enter(ack.now, Phase::kDrain);
-      } else if (in_phase > round_trip() * 3 / 2) {
+      } else if (in_phase >
+                 round_trip() * (rtt_ > kLongTrip && queue_ < queue_before_probe_ + 3 ? 9 : 6) / 4) {
         // There was more: on at once. Else the queue, if there is one, is let go.
         enter(ack.now, rate_ > before_probe_ * 1.12 ? Phase::kProbe : Phase::kDrain);
         if (phase_ == Phase::kProbe) gain_ = kFastProbeGain;
