@@ -339,5 +339,26 @@ TEST(WindowedBest, ForgetsWhatIsOld) {
   EXPECT_EQ(most.best(), 1);
 }
 
+// An engine that gets no processor time delivers little, and looks busy with what waited.
+TEST(RateControl, WhatMeetsNoQueueIsNotTheLinesLimit) {
+  RateControl control;
+  RateControl::Ack ack;
+  ack.now = TimePoint(std::chrono::hours(1));
+  const auto feed = [&](double rate, double queue_ms) {
+    ack.now += std::chrono::milliseconds(20);
+    ack.sent = ack.now - std::chrono::milliseconds(1);
+    ack.one_way_ms = queue_ms;
+    ack.rtt_ms = 1 + queue_ms;
+    ack.rate = rate;
+    ack.delivered += rate * 0.02;
+    control.on_ack(ack);
+  };
+  feed(1e6, 0);
+  for (int i = 0; i < 300; ++i) feed(4000, 0);
+  EXPECT_GE(control.capacity(), 0.9e6);
+  for (int i = 0; i < 300; ++i) feed(4000, 40);  // but with a queue it is
+  EXPECT_LT(control.capacity(), 1e4);
+}
+
 }  // namespace
 }  // namespace bondd::mlvpn

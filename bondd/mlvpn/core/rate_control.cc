@@ -19,7 +19,8 @@ constexpr double kTargetMs = 3.5;      // of queue in front of a steady line
 constexpr double kMostTargetMs = 30;   // and of a jittering one
 constexpr auto kPause = 90ms;          // between samples, after which the old ones count less
 constexpr double kLongTrip = 150;      // ms: probes are so rare that each must see its own rate
-constexpr double kSlowest = 2000;      // bytes/s: a line is never given up to zero
+constexpr double kSlowest = 8000;      // bytes/s: a line is never given up to zero
+constexpr double kNoQueueMs = 2, kHardlyLossy = 0.05, kFarBelow = 16;
 
 double ms(Duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
@@ -122,6 +123,10 @@ void RateControl::measure_rate(const Ack& ack) {
   if (!ack.idle && last_ack_ != TimePoint{}) busy_clock_ += std::min<Duration>(ack.now - last_ack_, 100ms);
   if (!ack.rate) return;
   if (ack.idle && *ack.rate <= rate_) return;
+  // A sample far below, which met no queue and lost nothing, was not limited by the line: one
+  // of the two ends had no processor time, and what waited there made the link look busy.
+  const bool unhindered = ack.one_way_ms < base_.best() + kNoQueueMs && loss_ < kHardlyLossy;
+  if (unhindered && *ack.rate < rate_ / kFarBelow) return;
   best_rate_.add(busy_clock_, *ack.rate);
   rate_ = std::max(best_rate_.best(), kSlowest);
 }
