@@ -297,6 +297,15 @@ class Upstream(NetCase):
         flow = iperf(self.net, client, server, 2)
         self.assertGreater(flow["gbps"], 0.004, flow)
 
+    def test_it_ignores_what_only_bondd_knows(self):
+        """Packets of bondd's types and of all unassigned ones, and spare bits in DATA."""
+        theirs = self.theirs("server", False, False)
+        time.sleep(1)
+        said = self.net.run(self.a, BUILD / "tests/support/upstream_probe", "10.1.1.2", 5080, "10.77.0.1", "10.77.0.2",
+                            check=False)
+        self.assertIn("50 of 50 pings answered, 0 packets of other kinds", said)
+        theirs.kill()
+
     def test_their_restart_and_ours(self):
         for our_role, their_role in (("client", "server"), ("server", "client")):
             with self.subTest(ours=our_role):
