@@ -18,7 +18,6 @@ constexpr double kFirstRate = 1.25e6;  // bytes/s, before anything is known
 constexpr double kTargetMs = 3.5;      // of queue in front of a steady line
 constexpr double kMostTargetMs = 30;   // and of a jittering one
 constexpr auto kPause = 90ms;          // between samples, after which the old ones count less
-constexpr double kLongTrip = 150;      // ms: probes are so rare that each must see its own rate
 constexpr double kSlowest = 8000;      // bytes/s: a line is never given up to zero
 constexpr double kNoQueueMs = 2, kHardlyLossy = 0.05, kFarBelow = 16;
 
@@ -172,8 +171,9 @@ void RateControl::step(const Ack& ack) {
     case Phase::kProbe:
       if (queue_ > queue_before_probe_ + 8 + 2 * calm_jitter_) {
         enter(ack.now, Phase::kDrain);
-      } else if (in_phase >
-                 round_trip() * (rtt_ > kLongTrip && queue_ < queue_before_probe_ + 3 ? 9 : 6) / 4) {
+      } else if (in_phase > round_trip() * (queue_ < queue_before_probe_ + 3 ? 9 : 6) / 4) {
+        // (A sample of the rate reaches back a round trip. While no queue grows, one is awaited
+        // that is all of the probe.)
         // There was more: on at once. Else the queue, if there is one, is let go.
         enter(ack.now, rate_ > before_probe_ * 1.12 ? Phase::kProbe : Phase::kDrain);
         if (phase_ == Phase::kProbe) gain_ = kFastProbeGain;
