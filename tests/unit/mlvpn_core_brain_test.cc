@@ -168,6 +168,24 @@ TEST(FlowQueue, TakesTurnsAndLetsSparseFlowsPass) {
   EXPECT_FALSE(queue.pop());
 }
 
+TEST(FlowQueue, TwoSmallPacketsAtOnceAreNoBulk) {
+  BufferPool pool(64);
+  FlowQueue queue;
+  for (const std::uint32_t size : {1400U, 1400U, 1400U, 110U, 110U}) {
+    PacketRef packet = *pool.take();
+    packet.size = size;
+    queue.push(kStart, packet, size == 110 ? 2 : 1, [&](const PacketRef& p) { pool.give(p); });
+  }
+  EXPECT_EQ(queue.pop()->bucket, 1);  // its first quantum
+  EXPECT_EQ(queue.pop()->bucket, 1);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_TRUE(queue.sparse_next());
+    const auto item = queue.pop();
+    EXPECT_EQ(item->bucket, 2);
+    EXPECT_TRUE(item->sparse);
+  }
+}
+
 TEST(FlowQueue, DropsFromTheLongestQueue) {
   BufferPool pool(64);
   FlowQueue queue;

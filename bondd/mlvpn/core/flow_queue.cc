@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::int32_t kQuantum = 1514;
 constexpr auto kSparseTime = std::chrono::milliseconds(20);
+constexpr std::uint32_t kSparseBytes = 600;  // a few small packets at once are no bulk yet
 constexpr std::uint16_t kSmallPacket = 300;  // mean size below which a flow counts as delicate
 
 std::uint64_t mix(std::uint64_t h, std::uint64_t v) {
@@ -163,7 +164,7 @@ bool FlowQueue::settle() {
 bool FlowQueue::sparse_next() {
   if (!settle() || new_.size == 0) return false;
   const Flow& flow = flows_[new_.head];
-  return flow.head == flow.tail;
+  return flow.head == flow.tail || flow.bytes <= kSparseBytes;
 }
 
 std::optional<FlowQueue::Item> FlowQueue::pop() {
@@ -171,9 +172,10 @@ std::optional<FlowQueue::Item> FlowQueue::pop() {
   const bool sparse = new_.size != 0;
   const FlowBucket bucket = (sparse ? new_ : old_).head;
   Flow& flow = flows_[bucket];
+  const bool little = flow.head == flow.tail || flow.bytes <= kSparseBytes;
   const Node node = unlink_head(flow);
   flow.deficit -= static_cast<std::int32_t>(node.packet.size);
-  return Item{node.packet, bucket, sparse && flow.head == kNone, flow.mean_size < kSmallPacket, node.since};
+  return Item{node.packet, bucket, sparse && little, flow.mean_size < kSmallPacket, node.since};
 }
 
 }  // namespace bondd::mlvpn

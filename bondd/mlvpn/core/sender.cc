@@ -216,7 +216,8 @@ std::optional<Departure> Sender::next_probe(TimePoint now) {
 
 Sender::Data Sender::take_queued() {
   const auto item = queue_.pop();
-  const bool sparse = item->sparse && flow_staged_[item->bucket] == 0;
+  // Behind its own staged packets, but for a flow that is rather out of order than late.
+  const bool sparse = item->sparse && (item->delicate || flow_staged_[item->bucket] == 0);
   return {
       item->packet, pack_flow_seq({item->bucket, item->delicate, flow_numbers_[item->bucket]++}), {}, sparse};
 }
