@@ -22,7 +22,7 @@ if(BONDD_WERROR)
   # g++ 12, optimising, sees copies of impossible size in inlined std::string code and its like (GCC bugs 105329, 105651).
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     target_compile_options(bondd_options INTERFACE
-                           $<$<NOT:$<CONFIG:Debug>>:-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread>)
+                           $<$<NOT:$<CONFIG:Debug>>:-Wno-restrict;-Wno-stringop-overflow;-Wno-stringop-overread;-Wno-array-bounds>)
   endif()
 endif()
 if(BONDD_SANITIZE)

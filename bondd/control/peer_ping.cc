@@ -18,6 +18,7 @@ std::uint16_t internet_checksum(const void* data, std::size_t size) {
   std::uint32_t sum = 0;
   const auto* bytes = static_cast<const std::uint8_t*>(data);
   for (std::size_t i = 0; i + 1 < size; i += 2)
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): it misses that the union is set
     sum += static_cast<std::uint32_t>(bytes[i] << 8U | bytes[i + 1]);
   while (sum >> 16U != 0) sum = (sum & 0xffffU) + (sum >> 16U);
   return htons(static_cast<std::uint16_t>(~sum));
@@ -78,7 +79,7 @@ void PeerPing::receive() {
     icmphdr reply{};
     if (static_cast<std::size_t>(got) < sizeof ip + sizeof reply) continue;
     std::memcpy(&ip, buffer.data(), sizeof ip);
-    const std::size_t offset = ip.ihl * 4U;
+    const std::size_t offset = std::size_t{ip.ihl} * 4U;
     if (offset + sizeof reply > static_cast<std::size_t>(got)) continue;
     std::memcpy(&reply, buffer.data() + offset, sizeof reply);
     answered = answered || (reply.type == ICMP_ECHOREPLY && reply.un.echo.id == htons(id_) &&

@@ -81,6 +81,7 @@ Result<EngineClient> EngineClient::spawn(const SpawnOptions& options) {
   posix_spawn_file_actions_adddup2(&actions.files, pair->second.fd(), kEngineFd);
   std::vector<std::string> words = arguments(options, kEngineFd);
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   pid_t pid = -1;

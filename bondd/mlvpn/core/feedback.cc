@@ -12,7 +12,7 @@ constexpr auto kUrgent = std::chrono::microseconds(300);  // lets the rest of a 
 constexpr auto kShortest = std::chrono::milliseconds(2);
 constexpr auto kForgotten = std::chrono::seconds(10);  // a flow that is silent so long
 constexpr std::size_t kMostFlows = 64;
-constexpr std::size_t kManyBytes = 256 * 1024;
+constexpr std::size_t kManyBytes = std::size_t{256} * 1024;
 constexpr std::size_t kHead = 8, kRecord = 25, kGapSize = 4;
 
 }  // namespace

@@ -271,8 +271,7 @@ void ReorderBuffer::forget_link(LinkId link) {
   if (!links_[link].active) return;
   links_[link].active = false;
   const auto end = active_ids_.begin() + static_cast<std::ptrdiff_t>(active_count_);
-  std::remove(active_ids_.begin(), end, link);
-  --active_count_;
+  active_count_ = static_cast<std::size_t>(std::remove(active_ids_.begin(), end, link) - active_ids_.begin());
 }
 
 void ReorderBuffer::own_all() {

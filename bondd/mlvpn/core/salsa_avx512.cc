@@ -30,18 +30,18 @@ struct Avx512 {
   // Sixteen words of sixteen blocks -> sixteen blocks, each XORed over its text.
   static void xor_blocks(const type x[16], std::uint8_t* text, std::size_t size) {
     type t[16], u[16];
-    for (int i = 0; i < 8; ++i) {
+    for (std::size_t i = 0; i < 8; ++i) {
       t[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
       t[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
     }
-    for (int i = 0; i < 4; ++i) {  // u[4i + j]: words 4i to 4i + 3 of blocks j, j + 4, j + 8, j + 12
+    for (std::size_t i = 0; i < 4; ++i) {  // u[4i + j]: words 4i to 4i + 3 of blocks j, j + 4, j + 8, j + 12
       u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
       u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
       u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
       u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
     }
     type blocks[16];
-    for (int j = 0; j < 4; ++j) {
+    for (std::size_t j = 0; j < 4; ++j) {
       const type a = _mm512_shuffle_i32x4(u[j], u[4 + j], 0x88);
       const type b = _mm512_shuffle_i32x4(u[8 + j], u[12 + j], 0x88);
       const type c = _mm512_shuffle_i32x4(u[j], u[4 + j], 0xdd);

@@ -21,17 +21,17 @@ struct EightLanes {
   // Eight words of eight blocks -> eight times half a block.
   static void transpose(const type in[8], type out[8]) {
     type t[8], u[8];
-    for (int i = 0; i < 4; ++i) {
+    for (std::size_t i = 0; i < 4; ++i) {
       t[2 * i] = _mm256_unpacklo_epi32(in[2 * i], in[2 * i + 1]);
       t[2 * i + 1] = _mm256_unpackhi_epi32(in[2 * i], in[2 * i + 1]);
     }
-    for (int i = 0; i < 2; ++i) {
+    for (std::size_t i = 0; i < 2; ++i) {
       u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
       u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
       u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
       u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
     }
-    for (int i = 0; i < 4; ++i) {
+    for (std::size_t i = 0; i < 4; ++i) {
       out[i] = _mm256_permute2x128_si256(u[i], u[4 + i], 0x20);
       out[4 + i] = _mm256_permute2x128_si256(u[i], u[4 + i], 0x31);
     }

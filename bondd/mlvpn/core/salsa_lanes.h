@@ -45,7 +45,7 @@ template <typename V>
 // The state's words of constants.
 template <typename V>
 [[gnu::always_inline]] inline void set_sigma(Word<V> x[16]) {
-  for (int i = 0; i < 4; ++i) x[i * 5] = V::set1(kSigma[i]);
+  for (std::size_t i = 0; i < 4; ++i) x[i * 5] = V::set1(kSigma[i]);
 }
 
 // Blocks `counter` to counter + kLanes - 1 of one stream, XORed over `size`
