@@ -18,7 +18,6 @@ namespace bondd::rules {
 namespace {
 
 using supervise::find_program;
-using supervise::ProgramResult;
 using supervise::run_program;
 
 constexpr std::array kVariants{Variant::kNft, Variant::kLegacy};

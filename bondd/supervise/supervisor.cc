@@ -119,7 +119,7 @@ Result<> RealSupervisor::spawn_child(Entry& entry) {
   options.output = options.errors = write_end.get();
   Result<Spawned> child = spawn(entry.process.argv, options);
   if (!child) return tl::make_unexpected(child.error());
-  const Result<> noted = write_pid_file(options_.run_dir, entry.process, child->pid);
+  Result<> noted = write_pid_file(options_.run_dir, entry.process, child->pid);
   if (!noted) {
     (void)send_signal(child->pidfd.get(), SIGKILL);
     while (!try_wait(child->pidfd.get())) ::usleep(1000);
@@ -135,13 +135,13 @@ Result<> RealSupervisor::spawn_child(Entry& entry) {
 
 Result<> RealSupervisor::launch(TimePoint now, Entry& entry) {
   for (const model::File& file : entry.process.files) {
-    const Result<> written = write_file_atomically(file.path, file.content, file.mode);
+    Result<> written = write_file_atomically(file.path, file.content, file.mode);
     if (!written) {
       remove_files(entry.process);
       return written;
     }
   }
-  const Result<> spawned = spawn_child(entry);
+  Result<> spawned = spawn_child(entry);
   if (!spawned) {
     remove_files(entry.process);
     return spawned;
