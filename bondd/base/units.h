@@ -15,6 +15,14 @@ using Duration = std::chrono::nanoseconds;
 // CLOCK_MONOTONIC. Code that decides takes `now` as an argument and never reads a clock.
 using TimePoint = std::chrono::time_point<std::chrono::steady_clock, Duration>;
 
+inline double to_ms(Duration value) {
+  return std::chrono::duration<double, std::milli>(value).count();
+}
+// Cut off below a nanosecond.
+inline Duration from_ms(double value) {
+  return Duration(static_cast<std::int64_t>(value * 1e6));
+}
+
 // A line's rate. 1 kbit = 1000 bits, as in tc(8).
 struct Rate {
   std::uint64_t bits_per_second = 0;

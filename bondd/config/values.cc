@@ -262,7 +262,7 @@ Parsed parse_time(const Key& key, const Node& node) {
   if (node.kind != Node::Kind::kText) return not_expected(key, node);
   const Result<Duration> duration = parse_duration(node.text);
   if (!duration) return no(fmt::format("{}: {}", key.name, duration.error().message));
-  const double ms = std::chrono::duration<double, std::milli>(*duration).count();
+  const double ms = to_ms(*duration);
   if (!in_range(key, ms)) return not_expected(key, node);
   if (*duration % std::chrono::milliseconds(1) != Duration::zero()) {
     return no(fmt::format("{} = {} is finer than a millisecond", key.name, shown(node)));

@@ -278,8 +278,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
 // changed ourselves has been said in other words.
 void Daemon::report_pass(const Pass& pass, Cause cause, Duration took) {
   if (pass.steps.empty()) return;
-  log_.detail(fmt::format("{} steps in {:.1f} ms:", pass.steps.size(),
-                          std::chrono::duration<double, std::milli>(took).count()));
+  log_.detail(fmt::format("{} steps in {:.1f} ms:", pass.steps.size(), to_ms(took)));
   for (const std::string& line : plan::print(pass.steps)) log_.detail(line);
   if (!ready_ || cause == Cause::kOwn) return;
   if (EventLoop::now() - repairs_since_ > kRepairWindow) {

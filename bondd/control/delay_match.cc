@@ -5,7 +5,6 @@
 namespace bondd::control {
 namespace {
 
-using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr auto kPause = std::chrono::seconds(1);

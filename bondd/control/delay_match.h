@@ -28,15 +28,15 @@ class DelayMatch {
   struct Line {
     std::string tap;
     bool carries = false;
-    std::optional<Duration>
-        behind;  // how much later than by the soonest line packets arrive; empty: not known yet
+    // How much later than by the soonest line packets arrive; empty: not known yet.
+    std::optional<Duration> behind;
   };
   struct Change {
     std::string tap;
     Duration delay;  // from now on
   };
 
-  // All lines of the bond as they are now; none when the bond's mode sends no flow by two lines.
+  // All lines of the bond as they are now; none of them carries when the bond's mode sends no flow by two.
   // Changes come at most once a second, and only for what is worth it: a change brings packets out
   // of order itself.
   std::vector<Change> update(TimePoint now, const std::vector<Line>& lines);

@@ -41,7 +41,7 @@ std::vector<std::string> line_advice(const model::SiteStatus& site) {
   }
   if (nearest == nullptr) return advice;
   const double apart_ms = (*farthest->rtt_ms - *nearest->rtt_ms) / 2;
-  if (apart_ms > std::chrono::duration<double, std::milli>(DelayMatch::kMost).count()) {
+  if (apart_ms > to_ms(DelayMatch::kMost)) {
     advice.push_back(
         fmt::format("{} brings packets {:.0f} ms later than {}, too late to be put in order here: one "
                     "connection may be slower than over {} alone; backend = \"mlvpn\" is made for such lines",

@@ -91,10 +91,6 @@ class Reader {
   std::size_t at_ = 0;
 };
 
-double to_ms(Duration d) {
-  return std::chrono::duration<double, std::milli>(d).count();
-}
-
 std::string in_seconds(Duration d) {
   return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count());
 }

@@ -385,7 +385,7 @@ class OpenVpnBackend : public Backend {
 
   void hold_back(const DelayMatch::Change& change) {
     const auto set = netlink::set_hold_back(change.tap, change.delay);
-    const double ms = std::chrono::duration<double, std::milli>(change.delay).count();
+    const double ms = to_ms(change.delay);
     context_.log->detail(fmt::format("{}: packets are held back for {:.1f} ms{}", change.tap, ms,
                                      set ? "" : ": " + set.error().message));
     if (set) return;

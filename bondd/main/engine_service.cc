@@ -102,8 +102,7 @@ ipc::EngineLinkStatus to_ipc(const mlvpn::LinkStats& stats, const std::string& p
   status.tx_packets = stats.tx_packets;
   status.disconnects = stats.disconnects;
   status.repaired = stats.repaired;
-  if (stats.heard_ago)
-    status.heard_ms_ago = std::chrono::duration<double, std::milli>(*stats.heard_ago).count();
+  if (stats.heard_ago) status.heard_ms_ago = to_ms(*stats.heard_ago);
   return status;
 }
 

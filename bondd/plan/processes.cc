@@ -66,7 +66,6 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
   const model::Wan& wan = config.wans[tunnel.wan - 1];
   out.auth = auth(config);
   out.device = model::tap_name(facts.slot, wan.name, tunnel.instance);
-  out.family = outer_family(config, facts);
   out.mtu = mtu;
   out.static_key = config.openvpn.static_key;
   out.private_key = config.openvpn.private_key;
@@ -76,6 +75,7 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
   out.group = facts.unprivileged_group;
   if (config.role == Role::kServer) {
     out.role = openvpn::Role::kServer;
+    out.family = outer_family(config, facts);
     if (!facts.server_addresses.empty()) out.local = facts.server_addresses.front();
     out.local_port = tunnel.port;
   } else {

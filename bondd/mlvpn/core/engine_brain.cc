@@ -56,7 +56,7 @@ void Engine::Impl::sync_brain(TimePoint now, LinkId id) {
   const Link& link = *place.link;
   sender->update_link(id, bound_of(link.config()), place.tier == Scheduler::Tier::kFallback);
   if (link.estimator().has_rtt()) {
-    sender->seed_rtt(id, std::chrono::duration<double, std::milli>(link.estimator().srtt()).count());
+    sender->seed_rtt(id, to_ms(link.estimator().srtt()));
   }
   const bool able = link.in_session() && link.destination() && place.tier != Scheduler::Tier::kUnusable;
   const bool spared = place.tier == Scheduler::Tier::kSpared || place.tier == Scheduler::Tier::kSilent;

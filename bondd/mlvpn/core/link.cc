@@ -615,8 +615,8 @@ void Link::fill(TimePoint now, LinkStats& out) const {
   out.peer = destination();
   out.path = id_;
   if (estimator_.has_rtt()) {
-    out.rtt_ms = std::chrono::duration<double, std::milli>(estimator_.srtt()).count();
-    out.rtt_var_ms = std::chrono::duration<double, std::milli>(estimator_.rttvar()).count();
+    out.rtt_ms = to_ms(estimator_.srtt());
+    out.rtt_var_ms = to_ms(estimator_.rttvar());
   }
   out.loss_percent = estimator_.rx_loss();
   out.rx_bytes = rx_bytes_;

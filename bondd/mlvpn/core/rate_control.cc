@@ -21,10 +21,6 @@ constexpr auto kPause = 90ms;          // between samples, after which the old o
 constexpr double kSlowest = 8000;      // bytes/s: a line is never given up to zero
 constexpr double kNoQueueMs = 2, kHardlyLossy = 0.05, kFarBelow = 16;
 
-double ms(Duration d) {
-  return std::chrono::duration<double, std::milli>(d).count();
-}
-
 }  // namespace
 
 RateControl::RateControl(double bound) : bound_(bound), rate_(kFirstRate) {}
@@ -137,7 +133,7 @@ bool RateControl::collapsed(const Ack& ack) {
   if (ack.idle) points_.clear();
   points_.push_back({ack.now, ack.one_way_ms, ack.delivered});
   while (points_.size() > 2 && points_[1].now <= ack.now - 150ms) points_.pop_front();
-  const double span = ms(ack.now - points_.front().now);
+  const double span = to_ms(ack.now - points_.front().now);
   if (span < 100 || phase_ == Phase::kStartup) return false;
   const double rise = ack.one_way_ms - points_.front().one_way;
   return rise > std::max(50.0, 6 * calm_jitter_) && rise > 0.35 * span;

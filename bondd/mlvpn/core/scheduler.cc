@@ -15,25 +15,17 @@ constexpr Duration kStep = 10ms;         // the wire counts whole milliseconds: 
 constexpr double kShortMs = 3, kShortQueueMs = 8, kShortLeeway = 50;
 constexpr double kJitterMs = 2.5, kMostLeeway = 3, kQueueOfJitter = 4;
 constexpr double kMostUnknown = 200'000;  // bytes towards a line that is not known yet
-constexpr double kTypical = 1500;
-constexpr double kBurstTime = 0.003;   // s of a link's rate in one burst, by weight
-constexpr double kMaxBurst = 64000;    // one UDP_SEGMENT message
-constexpr double kRecent = 8'000'000;  // bytes after which the past counts half
+constexpr double kBurstTime = 0.003;      // s of a link's rate in one burst, by weight
+constexpr double kMaxBurst = 64000;       // one UDP_SEGMENT message
+constexpr double kRecent = 8'000'000;     // bytes after which the past counts half
 constexpr std::size_t kMaxMarks = 4096;
 constexpr std::size_t kMostStaged = 256;  // on one link
-constexpr double kOverLimit = 1.25;       // what waits for one of several groups may exceed its limit so
 // An upstream peer that has nothing to send echoes once a second, so the window
 // counts by time: what is older than a round trip and a little is not on the way.
 constexpr double kFlightTrips = 1.2;
 constexpr double kFlightMs = 15;
 constexpr Duration kMarkLife = 2s;  // longer than any round trip that an echo can give
 
-// Links that share flows: how much they may differ, and how much when they do already.
-struct Alike {
-  double delay_ms, jitter_ms, ratio, loss;
-};
-constexpr Alike kToJoin{30, 3, 2.2, 0.2}, kToStay{36, 4.5, 2.6, 0.4};
-constexpr unsigned kCalmSamples = 3;
 constexpr double kCalmBytes = 4000;  // on the way, at most
 constexpr Duration kEchoHold = 1s;
 constexpr Duration kTrainPause = 4s;     // between two tries
@@ -41,22 +33,7 @@ constexpr Duration kTrainEcho = 1300ms;  // upstream sends something each second
 constexpr unsigned kTrainTries = 3;
 constexpr double kTrainLeastMs = 1;  // the clock tells no less
 constexpr Duration kLook = 250ms;    // how often links and flows are compared
-constexpr double kLossMs = 60;       // a percent of loss keeps flows away like so much delay
-constexpr double kMostLossMs = 300;
-constexpr double kHomeMs = 5;         // a flow that pauses does not move for less
-constexpr double kBulkBytes = 64000;  // what a flow that sends much is judged by
-constexpr unsigned kYoung = 3;        // packets of a flow that may come in any order
-constexpr double kStandingMs = 30, kFreeMs = 5;
-constexpr int kCrowded = 3;          // looks in a row with a standing queue
-constexpr Duration kSettled = 5s;    // a flow that was moved stays for this long
-constexpr double kLeastFlow = 8000;  // bytes between two looks, below which a flow does not count
-
-double ms(Duration d) {
-  return std::chrono::duration<double, std::milli>(d).count();
-}
-Duration from_ms(double value) {
-  return Duration(static_cast<std::int64_t>(value * 1e6));
-}
+constexpr unsigned kYoung = 3;       // packets of a flow that may come in any order
 
 }  // namespace
 
@@ -177,7 +154,7 @@ void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
   Lane* const lane = find(link);
   if (lane == nullptr) return;
   const TimePoint sent = now - rtt;
-  on_calm_echo(*lane, now, ms(rtt));
+  on_calm_echo(*lane, now, to_ms(rtt));
   if (lane->marks.empty() || lane->marks.front().sent > sent) {
     return;
   }
@@ -191,11 +168,11 @@ void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
   RateControl::Ack ack;
   ack.now = now;
   ack.sent = newest.sent;
-  ack.one_way_ms = ack.rtt_ms = std::max(ms(rtt), 0.5);
+  ack.one_way_ms = ack.rtt_ms = std::max(to_ms(rtt), 0.5);
   ack.delivered = lane->delivered;
   ack.idle = newest.idle;
   if (newest.before.at != TimePoint{}) {
-    const double span = std::max(ms(now - newest.before.at), ms(newest.sent - newest.before.sent));
+    const double span = std::max(to_ms(now - newest.before.at), to_ms(newest.sent - newest.before.sent));
     if (span > 5) ack.rate = (lane->delivered - newest.before.delivered) * 1000 / span;
   }
   lane->control.on_ack(ack);
@@ -282,210 +259,13 @@ bool Scheduler::ready(const Lane& lane, TimePoint now) const {
 // When a packet numbered now would arrive over the link, in ms from now.
 double Scheduler::arrival_ms(const Lane& lane, TimePoint now) const {
   const double rate = pace(lane) / 1000;
-  double wait = std::max(0.0, ms(lane.next_send - now - kPacerSlack)) + lane.staged_bytes / rate;
+  double wait = std::max(0.0, to_ms(lane.next_send - now - kPacerSlack)) + lane.staged_bytes / rate;
   const double over = lane.in_flight() - window(lane);
   if (over > 0) wait += over / rate;
   return wait + kTypical / rate + lane.control.rtt_ms() / 2;
 }
 
-// ------------------------------------------------------------------ groups
-
-// Bytes/s, from the first source that there is: the configuration, traffic, a train.
-std::optional<double> Scheduler::known_rate(const Lane& lane) const {
-  const double bound = static_cast<double>(lane.bound.bits_per_second) / 8;
-  if (lane.control.phase() != RateControl::Phase::kStartup)
-    return bound > 0 ? std::min(bound, lane.control.capacity()) : lane.control.capacity();
-  const double seen = lane.total > 0 ? lane.control.capacity() : 0;
-  if (bound > 0) return bound;
-  if (lane.train.rate > 0) return std::max(lane.train.rate, seen);
-  return std::nullopt;
-}
-
-bool Scheduler::alike(const Lane& a, const Lane& b) const {
-  const Alike& most = a.leader == b.leader ? kToStay : kToJoin;
-  if (std::min(a.calm.samples, b.calm.samples) < kCalmSamples) return false;
-  if (std::max(a.loss, b.loss) > most.loss) return false;
-  if (std::max(a.calm.jitter_ms, b.calm.jitter_ms) > most.jitter_ms) return false;
-  if (std::abs(a.calm.least_ms - b.calm.least_ms) / 2 > most.delay_ms) return false;
-  const auto rate_a = known_rate(a), rate_b = known_rate(b);
-  return rate_a && rate_b && std::max(*rate_a, *rate_b) <= most.ratio * std::min(*rate_a, *rate_b);
-}
-
-void Scheduler::regroup(TimePoint now) {
-  const Tier tier = best_tier();
-  const bool weights = by_weight(tier);
-  std::array<LinkId, kMaxLinks> leaders{};
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane& lane = *lanes_[i];
-    leaders[i] = lane.id;
-    for (std::size_t k = 0; k < i && lane.tier == tier; ++k) {
-      if (lanes_[k]->tier != tier || leaders[k] != lanes_[k]->id) continue;
-      if (!weights && !alike(*lanes_[k], lane)) continue;
-      leaders[i] = leaders[k];
-      break;
-    }
-  }
-  std::array<bool, 256> changed{};
-  for (std::size_t i = 0; i < count_; ++i) {
-    changed[lanes_[i]->id] = lanes_[i]->leader != leaders[i];
-    lanes_[i]->leader = leaders[i];
-  }
-  for (Home& home : homes_) home.chosen = home.chosen && !changed[home.link];
-  set_limits();
-  for (std::size_t i = 0; i < count_; ++i) {
-    Lane& lane = *lanes_[i];
-    const bool serves = lane.leader == lane.id && lane.tier == tier;
-    if (!serves && tier != Tier::kUnusable) drain(now, lane);
-  }
-}
-
-// What waits for a link that does not lead a group any more goes to others.
-void Scheduler::drain(TimePoint now, Lane& lane) {
-  while (const auto item = lane.queue.pop()) queue_up(now, item->packet, item->bucket);
-}
-
-double Scheduler::group_rate(const Lane& leader) const {
-  double rate = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane& lane = *lanes_[i];
-    if (lane.leader == leader.id && lane.tier == leader.tier)
-      rate += known_rate(lane).value_or(lane.control.capacity());
-  }
-  return rate;
-}
-
-std::size_t Scheduler::group_size(const Lane& leader) const {
-  std::size_t size = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    size += static_cast<std::size_t>(lanes_[i]->leader == leader.id && lanes_[i]->tier == leader.tier);
-  }
-  return size;
-}
-
-std::string Scheduler::explain(LinkId link, const std::function<std::string(LinkId)>& name) const {
-  const Lane* const lane = find(link);
-  if (lane == nullptr || lane->tier == Tier::kUnusable) return {};
-  if (lane->tier != best_tier()) return "spared: others are better";
-  std::string mates;
-  std::size_t others = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    if (lanes_[i]->tier != lane->tier || lanes_[i].get() == lane) continue;
-    ++others;
-    if (lanes_[i]->leader == lane->leader) mates += (mates.empty() ? "" : ", ") + name(lanes_[i]->id);
-  }
-  if (others == 0) return {};
-  if (!mates.empty()) return "shares each flow with " + mates;
-  return "flows of its own: its delay, rate, jitter or loss is unlike the others'";
-}
-
-Duration Scheduler::trip() const {
-  const Tier tier = best_tier();
-  const Lane* busiest = nullptr;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane* const lane = lanes_[i].get();
-    if (lane->tier == tier && (busiest == nullptr || lane->recent > busiest->recent)) busiest = lane;
-  }
-  if (busiest == nullptr) return Duration::zero();
-  double most = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane& lane = *lanes_[i];
-    if (lane.tier == tier && lane.leader == busiest->leader) most = std::max(most, lane.control.rtt_ms());
-  }
-  return from_ms(most);
-}
-
-// What may wait for a group: what its links carry in a round trip and a little more.
-void Scheduler::set_limits() {
-  for (std::size_t i = 0; i < count_; ++i) {
-    Lane& leader = *lanes_[i];
-    double rate = 0, trip = 0;
-    bool measured = true;
-    for (std::size_t k = 0; k < count_; ++k) {
-      const Lane& lane = *lanes_[k];
-      if (lane.leader != leader.id || lane.tier != leader.tier) continue;
-      measured = measured && lane.total > 0;
-      rate += lane.control.capacity();
-      trip = std::max(trip, lane.control.rtt_ms());
-    }
-    const double most = static_cast<double>(most_queued_) * kTypical;
-    const double bytes = measured ? std::clamp(rate * (trip + 60) / 1000, 64 * kTypical, most) : most;
-    // What waits already is not dropped for a lower limit.
-    const double limit = std::max(bytes * kOverLimit, static_cast<double>(leader.queue.bytes()) + kTypical);
-    leader.queue.set_limit(static_cast<std::size_t>(limit), from_ms(trip));
-  }
-}
-
-// Of several flows that fill a group, one moves to a group with more room; a single one
-// only to a group that is known to carry much more.
-void Scheduler::balance(TimePoint now) {
-  const Tier tier = best_tier();
-  std::array<double, 256> bulk_flows{};  // by leader
-  const auto leader_of = [&](const Home& home) -> Lane* {
-    const Lane* const lane = home.chosen ? find(home.link) : nullptr;
-    return lane != nullptr ? find(lane->leader) : nullptr;
-  };
-  for (Home& home : homes_) {
-    if (const Lane* const leader = leader_of(home); leader != nullptr && home.bytes > kLeastFlow)
-      ++bulk_flows[leader->id];
-  }
-  for (std::size_t i = 0; i < count_; ++i) {
-    Lane& from = *lanes_[i];
-    if (from.leader != from.id || from.tier != tier) continue;
-    const double rate = group_rate(from);
-    const bool standing = static_cast<double>(from.queue.bytes()) > kStandingMs / 1000 * rate;
-    from.crowded = standing ? from.crowded + 1 : 0;
-    const double flows = bulk_flows[from.id];
-    if (from.crowded < kCrowded || flows < 1) continue;
-    for (std::size_t k = 0; k < count_; ++k) {
-      Lane& to = *lanes_[k];
-      const double there = group_rate(to);
-      if (k == i || to.leader != to.id || to.tier != tier || to.blocked || from.crowded == 0) continue;
-      if (static_cast<double>(to.queue.bytes()) > kFreeMs / 1000 * there) continue;
-      const bool known = known_rate(to).has_value();
-      const double gain = there / (bulk_flows[to.id] + 1) / (rate / flows);
-      if (flows < 2 ? !known || gain < 1.5 : known && gain < 1.2) continue;
-      Home* smallest = nullptr;
-      for (Home& home : homes_) {
-        if (leader_of(home) != &from || home.bytes <= kLeastFlow || now - home.moved < kSettled) continue;
-        if (smallest == nullptr || home.bytes < smallest->bytes) smallest = &home;
-      }
-      if (smallest == nullptr) continue;
-      smallest->link = to.id;
-      smallest->moved = now;
-      from.crowded = 0;
-    }
-  }
-  for (Home& home : homes_) home.bytes = 0;
-}
-
 // ------------------------------------------------------------------- flows
-
-// The group where `home`'s next packet would arrive first; for a flow that sends much,
-// a good deal of it.
-LinkId Scheduler::choose_home(TimePoint now, const Home& home) const {
-  const Tier tier = best_tier();
-  const bool bulk = home.bytes > kLeastFlow;
-  const Lane* best = nullptr;
-  double best_score = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane& leader = *lanes_[i];
-    if (leader.tier != tier || leader.leader != leader.id) continue;
-    double arrival = 1e9;
-    for (std::size_t k = 0; k < count_; ++k) {
-      if (lanes_[k]->leader == leader.id && lanes_[k]->tier == tier && !lanes_[k]->blocked)
-        arrival = std::min(arrival, arrival_ms(*lanes_[k], now) + lanes_[k]->control.jitter_ms());
-    }
-    const double waiting = static_cast<double>(leader.queue.bytes()) + (bulk ? kBulkBytes : 0);
-    double score =
-        arrival + waiting * 1000 / group_rate(leader) + std::min(leader.loss * kLossMs, kMostLossMs);
-    if (home.link == leader.id && home.packets != 0) score -= kHomeMs;
-    if (best == nullptr || score < best_score) {
-      best = &leader;
-      best_score = score;
-    }
-  }
-  return best != nullptr ? best->id : home.link;
-}
 
 void Scheduler::enqueue(TimePoint now, const PacketRef& packet) {
   if (now >= next_look_) {
@@ -503,7 +283,7 @@ void Scheduler::queue_up(TimePoint now, const PacketRef& packet, FlowBucket buck
   if (lane != nullptr) {
     // After a pause longer than a round trip nothing of the flow is on the way that a
     // packet on another link could overtake.
-    const double idle = ms(now - home.last);
+    const double idle = to_ms(now - home.last);
     const double trip = std::max(lane->control.rtt_ms(), lane->control.greatest_rtt_ms());
     const bool paused = idle > std::max(1.5 * trip, 60.0) || (home.packets < kYoung && idle > 10);
     if (lane->tier != best_tier() || paused) lane = nullptr;

@@ -107,6 +107,9 @@ class Scheduler {
   std::optional<PacketRef> surrender();
 
  private:
+  static constexpr double kTypical = 1500;    // bytes of a packet that is still to come
+  static constexpr double kOverLimit = 1.25;  // what waits for one of several groups may exceed its limit so
+
   struct Confirmed {       // what an echo said
     TimePoint at, sent;    // when it came, and when that packet had left
     double delivered = 0;  // bytes, by then

@@ -133,7 +133,7 @@ bool Sender::ready(const Link& link, TimePoint now) const {
 // When a packet given to `link` now would arrive, in ms from now; comparable between links.
 double Sender::arrival_ms(const Link& link, TimePoint now, std::size_t bytes, bool behind_staged) const {
   const double rate = link.rate.pacing_rate() / 1000;  // bytes/ms
-  double wait = std::max(0.0, in_ms(link.next_send - now - kPacerSlack));
+  double wait = std::max(0.0, to_ms(link.next_send - now - kPacerSlack));
   if (behind_staged) {
     wait += static_cast<double>(link.staged_bytes) / rate;
     const double over = link.in_flight - link.rate.window();
@@ -227,7 +227,7 @@ std::optional<Departure> Sender::next_sparse(TimePoint now) {
   if (!queue_.sparse_next()) return std::nullopt;
   Link* link = soonest(now, kSmall, false);
   if (link == nullptr) return std::nullopt;
-  if (in_ms(link->next_send - now) > kSparseDebtMs) return std::nullopt;
+  if (to_ms(link->next_send - now) > kSparseDebtMs) return std::nullopt;
   Data data = take_queued();
   if (!data.sparse) {  // its flow has packets staged: behind them
     link = soonest(now, data.packet.size, true);
@@ -378,7 +378,7 @@ void Sender::plan_copy(TimePoint now, const Link& link, const Departure& departu
     if (other.get() == &link || other->fallback || !other->rate.measured()) continue;
     if (small) {
       if (!other->usable || other->silent || other->blocked) continue;
-      if (in_ms(other->next_send - now) > kSparseDebtMs) continue;
+      if (to_ms(other->next_send - now) > kSparseDebtMs) continue;
     } else {
       if (!ready(*other, now) || other->next_send > now) continue;
       if (other->in_flight > 0.8 * other->rate.window()) continue;

@@ -41,11 +41,4 @@ struct Sender::Link {
   double carried = 0, share_bytes = 0;  // DATA bytes since shares_at_, and before
 };
 
-inline double in_ms(Duration d) {
-  return std::chrono::duration<double, std::milli>(d).count();
-}
-inline Duration from_ms(double value) {
-  return Duration(static_cast<std::int64_t>(value * 1e6));
-}
-
 }  // namespace bondd::mlvpn

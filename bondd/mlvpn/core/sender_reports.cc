@@ -134,14 +134,14 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   ack.one_way_ms = static_cast<double>(way_us - *clock_origin_us_) / 1000;
   const double hold =
       static_cast<double>(static_cast<std::int32_t>(report.clock_us - entry.arrived_us)) / 1000;
-  ack.rtt_ms = std::max(0.1, in_ms(now - newest.sent) - std::max(hold, 0.0));
+  ack.rtt_ms = std::max(0.1, to_ms(now - newest.sent) - std::max(hold, 0.0));
   ack.delivered = link->delivered;
   ack.idle = newest.idle;
   ack.light = newest.light;
   if (newest.rate_valid && newest.bytes != 0) {
     const double arrived =
         static_cast<double>(static_cast<std::int32_t>(entry.arrived_us - newest.arrived_us)) / 1000;
-    const double span = std::max(arrived, in_ms(newest.sent - newest.newest_sent));
+    const double span = std::max(arrived, to_ms(newest.sent - newest.newest_sent));
     if (span > 1) ack.rate = (link->delivered - newest.delivered) * 1000 / span;
   }
   link->rate.set_loss(link->loss);
