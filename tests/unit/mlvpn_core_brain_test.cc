@@ -186,6 +186,23 @@ TEST(FlowQueue, TwoSmallPacketsAtOnceAreNoBulk) {
   }
 }
 
+TEST(FlowQueue, SmallPacketsPassABulkFlowThatIsNewAgain) {
+  BufferPool pool(64);
+  FlowQueue queue;
+  const auto put = [&](FlowBucket flow, std::uint32_t size) {
+    PacketRef packet = *pool.take();
+    packet.size = size;
+    queue.push(kStart, packet, flow, [&](const PacketRef& p) { pool.give(p); });
+  };
+  for (int i = 0; i < 3; ++i) put(1, 1400);
+  for (int i = 0; i < 2; ++i) put(3, 1400);
+  put(2, 110);  // while no link takes bulk
+  EXPECT_TRUE(queue.sparse_next());
+  EXPECT_EQ(queue.pop()->bucket, 2);
+  EXPECT_FALSE(queue.sparse_next());
+  EXPECT_EQ(queue.pop()->bucket, 1);  // in the order of their coming
+}
+
 TEST(FlowQueue, DropsFromTheLongestQueue) {
   BufferPool pool(64);
   FlowQueue queue;

@@ -161,10 +161,18 @@ bool FlowQueue::settle() {
   return false;
 }
 
-bool FlowQueue::sparse_next() {
-  if (!settle() || new_.size == 0) return false;
-  const Flow& flow = flows_[new_.head];
+bool FlowQueue::little(const Flow& flow) {
   return flow.head == flow.tail || flow.bytes <= kSparseBytes;
+}
+
+// A flow with more than that is not new any longer: it may be long until a link has room
+// for bulk, and small packets would wait behind it.
+bool FlowQueue::sparse_next() {
+  while (settle() && new_.size != 0) {
+    if (little(flows_[new_.head])) return true;
+    append(old_, take_head(new_), Turn::kOld);
+  }
+  return false;
 }
 
 std::optional<FlowQueue::Item> FlowQueue::pop() {
@@ -172,10 +180,10 @@ std::optional<FlowQueue::Item> FlowQueue::pop() {
   const bool sparse = new_.size != 0;
   const FlowBucket bucket = (sparse ? new_ : old_).head;
   Flow& flow = flows_[bucket];
-  const bool little = flow.head == flow.tail || flow.bytes <= kSparseBytes;
+  const bool lone = little(flow);
   const Node node = unlink_head(flow);
   flow.deficit -= static_cast<std::int32_t>(node.packet.size);
-  return Item{node.packet, bucket, sparse && little, flow.mean_size < kSmallPacket, node.since};
+  return Item{node.packet, bucket, sparse && lone, flow.mean_size < kSmallPacket, node.since};
 }
 
 }  // namespace bondd::mlvpn

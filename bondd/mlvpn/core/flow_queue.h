@@ -47,7 +47,7 @@ class FlowQueue {
   // The next packet by turns; nothing when empty.
   std::optional<Item> pop();
 
-  // True when the next packet is of a flow that keeps no queue.
+  // True when a flow that keeps no queue has a packet, which is then the next one.
   [[nodiscard]] bool sparse_next();
 
   // Bytes that wait before packets are dropped. Above it, one packet is dropped and its
@@ -86,6 +86,7 @@ class FlowQueue {
     std::size_t size = 0;
   };
 
+  static bool little(const Flow& flow);
   void append(List& list, FlowBucket bucket, Turn turn);
   FlowBucket take_head(List& list);
   bool settle();  // brings a flow with packets and a positive deficit to a list's head
