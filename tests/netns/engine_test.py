@@ -45,6 +45,16 @@ class NetCase(unittest.TestCase):
         self.client, self.server = engine_pair(self.net, BUILD, self.a, self.b, self.networks, **options)
         return self.client, self.server
 
+    def cut(self, line):
+        """What either end sends vanishes without an error."""
+        for space, host in ((self.a, 2), (self.b, 1)):
+            run("ip", "-n", space, "neigh", "replace", f"10.{self.networks[line]}.{host}", "lladdr",
+                "02:00:00:00:00:01", "dev", self.devices[line])
+
+    def heal(self, line):
+        for space, host in ((self.a, 2), (self.b, 1)):
+            run("ip", "-n", space, "neigh", "del", f"10.{self.networks[line]}.{host}", "dev", self.devices[line])
+
     def assert_carries(self, client, server, count=5):
         self.assertEqual(pings(self.net, client.space, server.address, count), count)
         self.assertEqual(pings(self.net, server.space, client.address, count, 1300), count)
@@ -168,16 +178,12 @@ class Failures(NetCase):
 
     def test_a_line_cut_silently_and_its_return(self):
         client, server = self.pair()
-        # The far end's answers and packets vanish without an error on either side.
-        for space, host in ((self.a, 2), (self.b, 1)):
-            run("ip", "-n", space, "neigh", "replace", f"10.1.2.{host}", "lladdr", "02:00:00:00:00:01", "dev",
-                self.devices[1])
+        self.cut(1)
         time.sleep(1)
         self.assertGreaterEqual(pings(self.net, self.a, server.address, 50), 25)
         time.sleep(1)
         self.assertEqual(pings(self.net, self.a, server.address, 20), 20)
-        for space, host in ((self.a, 2), (self.b, 1)):
-            run("ip", "-n", space, "neigh", "del", f"10.1.2.{host}", "dev", self.devices[1])
+        self.heal(1)
         end = time.monotonic() + 10
         while client.status()["links"][1]["state"] != "up":
             self.assertLess(time.monotonic(), end, "the line does not come back")
@@ -238,7 +244,7 @@ class UpstreamEnd(End):
             if role == "client":
                 lines += [f"[l{n}]", f'bindhost = "10.{n}.1"', f'remotehost = "10.{n}.2"', "remoteport = 5080"]
             else:
-                lines += [f"[l{n}]", f'bindhost = "10.{n}.2"', "bindport = 5080"]
+                lines += [f"[l{n}]", f'bindhost = "10.{n}.2"', "bindport = 5080", "loss_tolerence = 10"]
         config = pathlib.Path(folder, "mlvpn.conf")
         config.write_text("\n".join(lines) + "\n")
         config.chmod(0o600)
@@ -304,6 +310,36 @@ class Upstream(NetCase):
         said = self.net.run(self.a, BUILD / "tests/support/upstream_probe", "10.1.1.2", 5080, "10.77.0.1", "10.77.0.2",
                             check=False)
         self.assertIn("50 of 50 pings answered, 0 packets of other kinds", said)
+        theirs.kill()
+
+    def test_a_dead_lines_link_lives_on_by_the_other_line(self):
+        for n, table in zip(self.networks, ("101", "102")):  # each address by its own line, as at home
+            run("ip", "-n", self.a, "rule", "add", "from", f"10.{n}.1", "lookup", table)
+            run("ip", "-n", self.a, "route", "add", "default", "via", f"10.{n}.2", "table", table)
+        ours, theirs = self.ours("client", False, False), self.theirs("server", False, False)
+        self.wait(ours, theirs)
+        link = lambda: ours.status()["links"][1]
+        self.assertEqual(link()["path"], "l1.2")
+        self.cut(1)
+        # The server has no other way to know, and sends every other packet on the dead link.
+        self.assertGreaterEqual(pings(self.net, self.a, theirs.address, 50), 35)
+        self.assertEqual(link()["path"], "l1.1")
+        self.assertEqual(pings(self.net, self.a, theirs.address, 50), 50)
+        # One line is dead, the other loses more than the server tolerates: it then uses no
+        # link at all, unless the dead line's has a session.
+        run("ip", "netns", "exec", self.a, "iptables", "-A", "OUTPUT", "-o", self.devices[0], "-p", "udp", "-m",
+            "statistic", "--mode", "nth", "--every", "4", "--packet", "0", "-j", "DROP")
+        pings(self.net, self.a, theirs.address, 200)
+        self.assertGreaterEqual(pings(self.net, self.a, theirs.address, 100), 60)
+        run("ip", "netns", "exec", self.a, "iptables", "-F", "OUTPUT")
+        self.heal(1)
+        end = time.monotonic() + 10
+        while link()["state"] != "up":
+            self.assertLess(time.monotonic(), end, "the line does not come back")
+            pings(self.net, self.a, theirs.address, 10)
+        self.assertEqual(link()["path"], "l1.2")
+        self.assertEqual(pings(self.net, self.a, theirs.address, 50), 50)
+        ours.stop()
         theirs.kill()
 
     def test_their_restart_and_ours(self):

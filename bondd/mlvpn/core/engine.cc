@@ -110,7 +110,9 @@ Surroundings Engine::Impl::surroundings(LinkId of) const {
     const Link& link = *places[id].link;
     if (id == of) continue;
     s.others_received += link.received_packets();
-    if (link.state() < LinkState::kUp || link.state() == LinkState::kSilent || places[id].blocked) continue;
+    if (!link.in_session() || link.state() == LinkState::kSilent) continue;
+    if (id == self.carrier()) s.carrier_lives = true;
+    if (places[id].blocked) continue;
     if (s.other && link.heard() <= s.other_heard) continue;
     s.other = id;
     s.other_name = link.config().name;
@@ -192,7 +194,7 @@ void Engine::handle_timeout(TimePoint now) {
     for (const LinkId id : e.ids) {
       Link& link = *e.find(id);
       if (const auto to = link.destination(); to && link.in_session()) {
-        link.queue_control(PacketType::kKeepalive, *to, id, {}, true);
+        link.queue_control(PacketType::kKeepalive, *to, link.carrier(), {}, true);
       }
     }
   }

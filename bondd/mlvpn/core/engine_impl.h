@@ -43,6 +43,7 @@ struct Engine::Impl {
   struct Inbound {
     Header header;
     Link* link = nullptr;
+    LinkId path = 0;
     const Endpoint* from = nullptr;
     std::uint8_t* datagram = nullptr;
     std::uint32_t size = 0;

@@ -54,6 +54,7 @@ bool Engine::Impl::admit(LinkId path, const Endpoint& from, std::uint8_t* data, 
   if (is_own_flow(in.header.flow_id)) return ++counters.foreign, false;
   in.place = in.link->place_of(in.header);
   if (in.place == FlowTable::Place::kReplay) return ++counters.replayed, false;
+  in.path = path;
   in.from = &from;
   in.datagram = data;
   in.size = static_cast<std::uint32_t>(size);
@@ -90,7 +91,7 @@ void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
   const FlowTable::Place place = link.place_of(in.header);
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
   const Link::Outcome outcome =
-      link.on_packet(now, in.header, place, *in.from, {in.datagram + front, in.size - front});
+      link.on_packet(now, in.header, place, in.path, *in.from, {in.datagram + front, in.size - front});
   if (place == FlowTable::Place::kCurrent &&
       (outcome == Link::Outcome::kHandled || outcome == Link::Outcome::kDeliver)) {
     note_arrival(now, in);

@@ -31,6 +31,14 @@ constexpr Duration kQuietServerBusy = 1500ms;   // sooner when it sends DATA
 constexpr Duration kFalseAlarm = 2500ms;        // back within this, a silent link was alive
 constexpr Duration kAlarmMemory = 60s;
 constexpr Duration kBusyGap = 100ms;  // packets come closer than this: DATA flows
+// An original server answers nothing at once but AUTH, and runs a script for it. So it is only
+// asked when DATA found no echo for this long, and after each needless question for twice as long.
+constexpr Duration kAskAfter = 250ms, kAskMemory = 10min;
+// A link on another one's line: how often the server is told at first, how far apart, and
+// when its own line is tried (again).
+constexpr unsigned kRefugeRepeats = 2;
+constexpr Duration kRefugeGap = 80ms;
+constexpr Duration kTryHome = 500ms, kTryHomeMost = 4s;
 constexpr auto kNever = TimePoint::max();
 
 std::string seconds(Duration d) {
@@ -164,7 +172,7 @@ bool Link::trusts_clear(const Header& header, const Endpoint& from) const {
   return in_session() && flow && flow->id == header.flow_id && flow->peer == from;
 }
 
-Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Place place,
+Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Place place, LinkId path,
                               const Endpoint& from, std::span<const std::uint8_t> text) {
   // The type is not authenticated: what must be empty, and what must not, tells
   // an AUTH or DATA that was made into a DISCONNECT on the way.
@@ -191,14 +199,16 @@ Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Pl
     flow_switched();
   }
   if (accepted.moved && in_session()) event(EventKind::kPeerMoved, "the peer sends from a new address");
-  return on_known_flow(now, header, from, text);
+  return on_known_flow(now, header, path, from, text);
 }
 
-Link::Outcome Link::on_known_flow(TimePoint now, const Header& header, const Endpoint& from,
+Link::Outcome Link::on_known_flow(TimePoint now, const Header& header, LinkId path, const Endpoint& from,
                                   std::span<const std::uint8_t> text) {
-  on_heard(now, header);
+  const bool by_own_line = path == id_ || !refuge_;
+  on_heard(now, header, by_own_line);
   const bool newest = header.seq == flows_.current()->window.newest();
   if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk)) {
+    if (!by_own_line) return Outcome::kHandled;
     return newest ? on_handshake(now, header, from, text, true) : Outcome::kHandled;
   }
   if (header.is(PacketType::kDisconnect)) {
@@ -270,7 +280,7 @@ Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endp
     flow_switched();
     rx_bytes_ += kOverhead + text.size();
     ++rx_packets_;
-    on_heard(now, header);
+    on_heard(now, header, true);
   }
   established(now, from, peer, !known_flow);
   return Outcome::kHandled;
@@ -297,12 +307,17 @@ void Link::flow_switched() {
   peer_timestamp_ = kNoTimestamp;
 }
 
-void Link::on_heard(TimePoint now, const Header& header) {
+void Link::on_heard(TimePoint now, const Header& header, bool by_own_line) {
   heard_ = now;
   if (header.version != 0) estimator_.on_received(now, flows_.current()->window.newest());
   if (header.timestamp != kNoTimestamp) {
     peer_timestamp_ = header.timestamp;
     peer_timestamp_at_ = now;
+  }
+  if (!by_own_line) return;  // lives, but its line need not
+  if (refuge_) {
+    refuge_.reset();
+    next_keepalive_ = now;
   }
   if (header.timestamp_reply != kNoTimestamp) {
     const auto mine = static_cast<std::uint16_t>(wire_ms(now, context_.epoch));
@@ -320,6 +335,10 @@ void Link::on_heard(TimePoint now, const Header& header) {
 // Something shows that our packets arrive.
 void Link::on_answer(TimePoint now) {
   answered_ = now;
+  if (first_probe_ && is_asked_by_auth() && state_ != LinkState::kSilent) {
+    ++asked_in_vain_;
+    asked_in_vain_at_ = now;
+  }
   unanswered_since_.reset();
   first_probe_.reset();
   probes_ = 0;
@@ -373,13 +392,17 @@ void Link::check_session(TimePoint now, const Surroundings& others) {
     return;
   }
   if (now >= next_keepalive_) {
-    next_keepalive_ = now + kKeepalive;
-    if (const auto to = destination()) queue_control(PacketType::kKeepalive, *to, id_);
+    const bool repeat = refuge_ && refuge_->repeats > 0;
+    if (repeat) --refuge_->repeats;
+    next_keepalive_ = now + (repeat ? kRefugeGap : kKeepalive);
+    if (const auto to = destination()) queue_control(PacketType::kKeepalive, *to, carrier());
   }
   // A server that restarted ignores a session that it does not know (upstream
   // says nothing at all); to one that did not, AUTH does no harm.
-  if (context_.role == Role::kClient && now - heard_ > quiet_server() && now >= next_auth_) send_auth(now);
+  if (context_.role == Role::kClient && !refuge_ && now - heard_ > quiet_server() && now >= next_auth_)
+    send_auth(now);
   check_silence(now, others);
+  if (refuge_) try_home(now, others);
 }
 
 Duration Link::quiet_server() const {
@@ -434,6 +457,22 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
   const std::uint64_t others_since = others.others_received - others_received_at_heard_;
   if (quiet > limit && others_since >= (was_busy ? 8U : 2U)) {
     go_silent(now, "nothing heard for " + milliseconds(quiet), others);
+  } else if (is_asked_by_auth() && unanswered_since_) {
+    ask_server(now, others);
+  }
+}
+
+// All of our flow may be on the dead line, and the server then has nothing to send at all.
+void Link::ask_server(TimePoint now, const Surroundings& others) {
+  if (!first_probe_) {
+    if (now - asked_in_vain_at_ > kAskMemory) asked_in_vain_ = 0;
+    const Duration patience = kAskAfter * (1 << std::min(asked_in_vain_, 8U));
+    if (now - *unanswered_since_ < std::max(silence_limit(), patience)) return;
+    first_probe_ = now;
+    probes_ = 1;
+    send_auth(now);
+  } else if (now - *first_probe_ >= silence_limit() && others.other_heard >= *first_probe_) {
+    go_silent(now, "no answer for " + milliseconds(now - *unanswered_since_), others);
   }
 }
 
@@ -445,32 +484,59 @@ void Link::send_probe(TimePoint now) {
 }
 
 std::optional<TimePoint> Link::suspect_since(TimePoint now) const {
-  if (!in_session() || state_ == LinkState::kSilent || !first_probe_ || probes_ < 2) return std::nullopt;
+  if (!in_session() || state_ == LinkState::kSilent || !first_probe_) return std::nullopt;
+  if (probes_ < 2 && !is_asked_by_auth()) return std::nullopt;
   const Duration overdue = estimator_.srtt() + 2 * estimator_.rttvar();
   return now - *first_probe_ > overdue ? first_probe_ : std::nullopt;
 }
 
 void Link::probe_idle(TimePoint now) {
-  if (!in_session() || !peer_can(kCapProbe) || now - last_probe_ < probe_interval()) return;
+  if (!in_session()) return;
+  if (is_asked_by_auth() && now >= next_auth_) send_auth(now);
+  if (!peer_can(kCapProbe) || now - last_probe_ < probe_interval()) return;
   // Also counts as a question of its own: a second dead line is found, too.
   if (!unanswered_since_) unanswered_since_ = now;
   send_probe(now);
   update_deadline(now);
 }
 
-// No data goes there any more. Of an upstream server we can do more: told over
-// a living line, from whose address it learns at once, it stops using the dead
-// one too. It then costs one round trip to sign on when the line is back.
+// No data of ours goes there any more.
 void Link::go_silent(TimePoint now, std::string reason, const Surroundings& others) {
   silent_since_ = now;
   if (others.other) reason += " while " + std::string(others.other_name) + " answers";
-  const auto to = destination();
-  if (context_.role == Role::kClient && !peer_ && others.other && others.reachable && to) {
-    queue_control(PacketType::kDisconnect, *to, *others.other);
-    end_session(now, std::move(reason), Duration::zero());
+  set_state(now, LinkState::kSilent, std::move(reason));
+  if (context_.role != Role::kClient || peer_ || !others.other || !others.reachable || !destination()) return;
+  refuge_ = Refuge{.next = now + kTryHome, .interval = kTryHome};
+  take_refuge(now, *others.other);
+}
+
+// An upstream server hears of a dead line only by its own timeout, and one that has ended
+// the session may then find no line at all that it would use (its only other one is lossy).
+void Link::take_refuge(TimePoint now, LinkId carrier) {
+  refuge_->carrier = carrier;
+  refuge_->trying = false;
+  refuge_->repeats = kRefugeRepeats;
+  next_keepalive_ = now;  // carries our address
+  update_deadline(now);
+}
+
+void Link::try_home(TimePoint now, const Surroundings& others) {
+  if (!others.carrier_lives && others.other && others.reachable) take_refuge(now, *others.other);
+  if (now < refuge_->next) return;
+  if (!refuge_->trying) {
+    refuge_->trying = true;
+    refuge_->tried = now;
+    refuge_->next = now + std::clamp<Duration>(2 * estimator_.srtt() + kRefugeGap, 2 * kRefugeGap, 1500ms);
+    next_keepalive_ = refuge_->next;  // by the carrier's line; it would move the server again
+    send_auth(now);
     return;
   }
-  set_state(now, LinkState::kSilent, std::move(reason));
+  // No answer. If the AUTH arrived, what the server sends for this link is lost meanwhile:
+  // such a line is tried less and less often.
+  const bool moved = heard_ < refuge_->tried + (now - refuge_->tried) / 2;
+  refuge_->interval = moved ? std::min(2 * refuge_->interval, kTryHomeMost) : kTryHome;
+  refuge_->next = now + refuge_->interval;
+  take_refuge(now, refuge_->carrier);
 }
 
 void Link::check_tolerances(TimePoint now) {
@@ -507,11 +573,12 @@ void Link::update_deadline(TimePoint now) {
   if (in_session()) {
     if (context_.role == Role::kClient)
       at = std::min(at, std::max(heard_ + quiet_server() + 1ms, next_auth_));
+    if (refuge_) at = std::min(at, refuge_->next);
     at = std::min({at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + 1ms});
     if (!peer_can(kCapProbe)) {
       // An upstream peer's silence is only seen by looking.
       if (state_ != LinkState::kSilent) at = std::min(at, std::max(now + 40ms, heard_ + kKeepaliveMissing));
-      if (estimator_.heard_gap() < kBusyGap) at = std::min(at, now + 40ms);
+      if (estimator_.heard_gap() < kBusyGap || unanswered_since_) at = std::min(at, now + 40ms);
     } else if (unanswered_since_) {
       const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();
       at = std::min(at, std::max(*unanswered_since_ + probe_interval(), last_probe_ + interval));
@@ -539,7 +606,7 @@ void Link::set_remote(TimePoint now, const Endpoint& remote) {
   config_.remote = remote;
   if (context_.role != Role::kClient) return;
   if (in_session()) {
-    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, id_);
+    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, carrier());
     end_session(now, "the server has a new address", Duration::zero());
   } else {
     next_auth_ = now;
@@ -561,7 +628,7 @@ void Link::on_path_failed(TimePoint now, const std::string& why, const Surroundi
 void Link::disconnect(TimePoint now) {
   control_.clear();
   if (in_session()) {
-    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, id_);
+    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, carrier());
     end_session(now, "switched off", std::chrono::hours(24 * 365));
   }
 }
@@ -571,6 +638,7 @@ void Link::disconnect(TimePoint now) {
 void Link::end_session(TimePoint now, std::string reason, Duration retry_after) {
   ++disconnects_;
   needs_auth_ = true;
+  refuge_.reset();
   unanswered_since_.reset();
   first_probe_.reset();
   probes_ = 0;
@@ -613,7 +681,7 @@ void Link::fill(TimePoint now, LinkStats& out) const {
   out.reason = reason_;
   out.peer_is_bondd = peer_.has_value();
   out.peer = destination();
-  out.path = id_;
+  out.path = carrier();
   if (estimator_.has_rtt()) {
     out.rtt_ms = to_ms(estimator_.srtt());
     out.rtt_var_ms = to_ms(estimator_.rttvar());

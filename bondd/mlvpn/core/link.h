@@ -8,6 +8,10 @@
 //                                              |-- no answer while others
 //                                              |   answer --------------> kSilent -> kUp
 //
+// An upstream server learns the address of each packet that it gets. So a silent link is
+// re-homed: a client keeps its session by another link's line, and what the server goes on
+// sending for it arrives. The own line is tried again by an AUTH, which moves the server back.
+//
 // A link never sends by itself: it leaves control packets in `control()` for
 // poll_transmit, and events in the engine's queue.
 #pragma once
@@ -59,6 +63,7 @@ struct Surroundings {
   TimePoint other_heard;
   std::uint64_t others_received = 0;  // packets of all the other links so far
   bool reachable = false;             // `other`'s socket can reach this link's peer (same family)
+  bool carrier_lives = false;         // the link by whose line this one is kept
 };
 
 // In the order of its meaning, not of sizes: there are a dozen of them.
@@ -83,9 +88,9 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   // In clear mode: whether DATA may come from there without a MAC.
   [[nodiscard]] bool trusts_clear(const Header& header, const Endpoint& from) const;
   enum class Outcome : std::uint8_t { kHandled, kDeliver, kReplayed, kForeign };
-  // A packet whose MAC was right. `text` is its plaintext.
-  Outcome on_packet(TimePoint now, const Header& header, FlowTable::Place place, const Endpoint& from,
-                    std::span<const std::uint8_t> text);
+  // A packet whose MAC was right, that came to `path`'s socket. `text` is its plaintext.
+  Outcome on_packet(TimePoint now, const Header& header, FlowTable::Place place, LinkId path,
+                    const Endpoint& from, std::span<const std::uint8_t> text);
   // The peer reported that packets of this link arrived.
   void on_report(TimePoint now) { on_answer(now); }
   // A packet that did not open, from `from`. At most one event in 10 s.
@@ -118,6 +123,8 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
 
   // --- facts
   [[nodiscard]] LinkId id() const { return id_; }
+  // By whose line the link's own packets leave: another one's while it is re-homed.
+  [[nodiscard]] LinkId carrier() const { return refuge_ ? refuge_->carrier : id_; }
   [[nodiscard]] const LinkConfig& config() const { return config_; }
   [[nodiscard]] LinkState state() const { return state_; }
   [[nodiscard]] bool in_session() const { return state_ >= LinkState::kUp; }
@@ -135,6 +142,15 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   void fill(TimePoint now, LinkStats& out) const;
 
  private:
+  // Where a silent link's session is kept, and when its own line is tried next.
+  struct Refuge {
+    LinkId carrier = 0;
+    unsigned repeats = 0;  // of the keepalive that tells the server, which may get lost
+    bool trying = false;   // an AUTH went by the own line
+    TimePoint tried, next;
+    Duration interval;
+  };
+
   void set_state(TimePoint now, LinkState state, std::string reason);
   void judge_silence(TimePoint now);
   void event(EventKind kind, std::string reason);
@@ -144,9 +160,9 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   void flow_switched();
   void send_auth(TimePoint now);
   void send_auth_ok(const Endpoint& to, const std::optional<Announcement>& peer);
-  void on_heard(TimePoint now, const Header& header);
+  void on_heard(TimePoint now, const Header& header, bool by_own_line);
   void on_answer(TimePoint now);
-  Outcome on_known_flow(TimePoint now, const Header& header, const Endpoint& from,
+  Outcome on_known_flow(TimePoint now, const Header& header, LinkId path, const Endpoint& from,
                         std::span<const std::uint8_t> text);
   Outcome on_unknown_flow(TimePoint now, const Header& header, const Endpoint& from,
                           std::span<const std::uint8_t> text);
@@ -155,8 +171,13 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   void check_session(TimePoint now, const Surroundings& others);
   void check_silence(TimePoint now, const Surroundings& others);
   void send_probe(TimePoint now);
+  // An original server: AUTH is the only question that it answers at once.
+  [[nodiscard]] bool is_asked_by_auth() const { return context_.role == Role::kClient && !peer_; }
+  void ask_server(TimePoint now, const Surroundings& others);
   void check_tolerances(TimePoint now);
   void go_silent(TimePoint now, std::string reason, const Surroundings& others);
+  void take_refuge(TimePoint now, LinkId carrier);
+  void try_home(TimePoint now, const Surroundings& others);
   [[nodiscard]] Duration quiet_server() const;
   [[nodiscard]] Duration probe_interval() const;
   [[nodiscard]] Duration silence_limit() const;
@@ -193,8 +214,11 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   std::uint64_t others_received_at_heard_ = 0;
   TimePoint others_mark_for_;  // the `heard_` that the line above belongs to
 
+  std::optional<Refuge> refuge_;
   TimePoint silent_since_{}, false_alarm_at_{};
   unsigned false_alarms_ = 0;
+  TimePoint asked_in_vain_at_{};
+  unsigned asked_in_vain_ = 0;
 
   TimePoint next_auth_, next_keepalive_, next_tick_, next_resolve_, down_since_;
   unsigned auth_tries_ = 0;
