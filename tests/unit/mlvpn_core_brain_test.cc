@@ -395,5 +395,44 @@ TEST(RateControl, WhatMeetsNoQueueIsNotTheLinesLimit) {
   EXPECT_LT(control.capacity(), 1e4);
 }
 
+// A line of 50 Mbit/s and 40 ms that delivers all it can, with a queue before it.
+struct FullLine {
+  RateControl control;
+  RateControl::Ack ack;
+  double queue_ms = 0;
+  FullLine() { ack.now = kStart; }
+  void run(Duration time, double growth) {  // of the queue, ms per ms
+    for (const TimePoint end = ack.now + time; ack.now < end;) {
+      ack.now += 5ms;
+      queue_ms += 5 * growth;
+      ack.rtt_ms = 40 + queue_ms;
+      ack.one_way_ms = 20 + queue_ms;
+      ack.sent = ack.now - from_ms(ack.rtt_ms);
+      ack.rate = 6.25e6;
+      ack.delivered += *ack.rate * 0.005;
+      control.on_ack(ack);
+    }
+  }
+};
+
+TEST(RateControl, StartUpEndsWithALongQueueThatBringsNoMoreRate) {
+  FullLine line;
+  line.run(50ms, 0);
+  line.run(60ms, 0.5);
+  EXPECT_EQ(line.control.phase(), RateControl::Phase::kStartup);
+  line.run(60ms, 0.5);  // 60 ms of queue
+  EXPECT_EQ(line.control.phase(), RateControl::Phase::kDrain);
+}
+
+TEST(RateControl, LetsALongQueueGo) {
+  FullLine line;
+  line.run(50ms, 0);
+  line.run(120ms, 0.5);
+  for (int i = 0; i < 100; ++i) {
+    line.run(10ms, 0);
+    EXPECT_LE(line.control.pacing_rate(), 0.86 * line.control.capacity()) << i;
+  }
+}
+
 }  // namespace
 }  // namespace bondd::mlvpn

@@ -14,11 +14,13 @@ constexpr double kStartupGain = 10;
 constexpr double kProbeGain = 1.25;
 constexpr double kFastProbeGain = 1.6;  // when the probe before had success
 constexpr double kDrainGain = 0.7;
+constexpr double kLetGoGain = 0.85;
 constexpr double kFirstRate = 1.25e6;  // bytes/s, before anything is known
 constexpr double kTargetMs = 3.5;      // of queue in front of a steady line
 constexpr double kMostTargetMs = 30;   // and of a jittering one
 constexpr auto kPause = 90ms;          // between samples, after which the old ones count less
 constexpr double kSlowest = 8000;      // bytes/s: a line is never given up to zero
+constexpr double kFullQueueMs = 40;    // ends start-up at once when the rate grows no more
 constexpr double kNoQueueMs = 2, kHardlyLossy = 0.05, kFarBelow = 16;
 
 }  // namespace
@@ -159,6 +161,9 @@ void RateControl::step(const Ack& ack) {
   const double target = target_ms();
   switch (phase_) {
     case Phase::kStartup:
+      // The next round would end when this queue is through: it need not get that long.
+      if (queue_ > kFullQueueMs + 8 * calm_jitter_ && rate_ < full_rate_ * 1.25)
+        enter(ack.now, Phase::kDrain);
       return;
     case Phase::kDrain:
       if (ack.one_way_ms <= base_.best() + 1 || in_phase > round_trip() * 3 / 2)
@@ -178,12 +183,14 @@ void RateControl::step(const Ack& ack) {
       return;
     case Phase::kCruise: {
       const double excess = (queue_ - target) / target;
-      gain_ = excess < 0 ? 1 - 0.04 * excess : std::max(1 - 0.04 * excess, 0.95);
+      // Left over from a ramp or a probe; one that stays is not ours.
+      const bool long_queue = queue_ > target + 15 + 4 * calm_jitter_ && in_phase < 1s;
+      gain_ = long_queue ? kLetGoGain : excess < 0 ? 1 - 0.04 * excess : std::max(1 - 0.04 * excess, 0.95);
       // A line that has just proved faster is asked again soon.
       const bool grew = rate_ > before_probe_ * 1.1;
       const Duration wait = grew ? round_trip() : std::clamp<Duration>(round_trip() * 10, 600ms, 2s);
       const bool roomy = !probe_failed_ && queue_ < 0.3 * target && in_phase > round_trip() * 2;
-      if ((in_phase > wait || roomy) && !ack.idle) enter(ack.now, Phase::kProbe);
+      if ((in_phase > wait || roomy) && !ack.idle && !long_queue) enter(ack.now, Phase::kProbe);
       return;
     }
   }
