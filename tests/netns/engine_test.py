@@ -13,12 +13,11 @@ import pathlib
 import re
 import signal
 import sys
-import tempfile
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from tunnels import PASSWORD, End, EngineEnd, Net, engine_pair, iperf, run  # noqa: E402
+from tunnels import EngineEnd, Net, UpstreamEnd, engine_pair, iperf, run  # noqa: E402
 
 BUILD = None
 UPSTREAM = None
@@ -227,38 +226,6 @@ class Reload(NetCase):
         self.assert_carries(client, server)
 
 
-class UpstreamEnd(End):
-    """The original program as one end."""
-
-    def __init__(self, net, space, role, address, tap, clear, networks):
-        super().__init__(net, space, "mv0", address)
-        folder = tempfile.mkdtemp(prefix="upstream-")
-        script = pathlib.Path(folder, "updown.sh")
-        script.write_text("#!/bin/sh\n[ \"$2\" = tuntap_up ] || exit 0\n"
-                          "ip addr replace \"$IP4\" dev \"$1\"; ip link set \"$1\" mtu \"$MTU\" up\n")
-        script.chmod(0o700)
-        lines = ["[general]", f'statuscommand = "{script}"', f'mode = "{role}"', 'interface_name = "mv0"',
-                 f'tuntap = "{"tap" if tap else "tun"}"', f'ip4 = "{address}/24"', "mtu = 1380", "timeout = 5",
-                 f'password = "{PASSWORD}"', f"cleartext_data = {int(clear)}", "reorder_buffer_size = 64"]
-        for n in networks:
-            if role == "client":
-                lines += [f"[l{n}]", f'bindhost = "10.{n}.1"', f'remotehost = "10.{n}.2"', "remoteport = 5080"]
-            else:
-                lines += [f"[l{n}]", f'bindhost = "10.{n}.2"', "bindport = 5080", "loss_tolerence = 10"]
-        config = pathlib.Path(folder, "mlvpn.conf")
-        config.write_text("\n".join(lines) + "\n")
-        config.chmod(0o600)
-        # It changes its root to its user's home, so that must exist.
-        self.process = net.start(space, UPSTREAM, "--debug", "--natural-title", "--user", "daemon", "-c", config,
-                                 stdout=-3, stderr=-3)
-        self.pid = self.process.pid
-
-    def kill(self):
-        run("pkill", "-KILL", "-P", self.process.pid, check=False)
-        self.process.kill()
-        self.process.wait()
-
-
 class Upstream(NetCase):
     def setUp(self):
         if UPSTREAM is None:
@@ -274,7 +241,8 @@ class Upstream(NetCase):
 
     def theirs(self, role, tap, clear):
         space, address = (self.a, "10.77.0.1") if role == "client" else (self.b, "10.77.0.2")
-        return UpstreamEnd(self.net, space, role, address, tap, clear, self.networks)
+        return UpstreamEnd(self.net, UPSTREAM, space, role, address, self.networks, tap=tap, clear=clear,
+                           settings={"reorder_buffer_size": 64}, link_settings={"loss_tolerence": 10})
 
     def wait(self, client, server, timeout=12):
         end = time.monotonic() + timeout

@@ -9,8 +9,10 @@ import json
 import os
 import pathlib
 import queue
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -193,6 +195,43 @@ class EngineEnd(End):
     def status(self):
         self.say("status")
         return self.wait_for(lambda r: r["type"] == "status", 3, "status")
+
+
+class UpstreamEnd(End):
+    """The original program, as `program`; `settings` and `link_settings` are more of its mlvpn.conf."""
+
+    def __init__(self, net, program, space, role, address, networks, tap=False, clear=False, mtu=1380,
+                 settings=None, link_settings=None):
+        super().__init__(net, space, "mv0", address)
+        folder = tempfile.mkdtemp(prefix="upstream-")
+        self.folder = folder
+        script = pathlib.Path(folder, "updown.sh")
+        script.write_text("#!/bin/sh\n[ \"$2\" = tuntap_up ] || exit 0\n"
+                          "ip addr replace \"$IP4\" dev \"$1\"; ip link set \"$1\" mtu \"$MTU\" up\n")
+        script.chmod(0o700)
+        lines = ["[general]", f'statuscommand = "{script}"', f'mode = "{role}"', 'interface_name = "mv0"',
+                 f'tuntap = "{"tap" if tap else "tun"}"', f'ip4 = "{address}/24"', f"mtu = {mtu}", "timeout = 5",
+                 f'password = "{PASSWORD}"', f"cleartext_data = {int(clear)}"]
+        lines += [f"{key} = {value}" for key, value in (settings or {}).items()]
+        for n in networks:
+            if role == "client":
+                lines += [f"[l{n}]", f'bindhost = "10.{n}.1"', f'remotehost = "10.{n}.2"', "remoteport = 5080"]
+            else:
+                lines += [f"[l{n}]", f'bindhost = "10.{n}.2"', "bindport = 5080"]
+            lines += [f"{key} = {value}" for key, value in (link_settings or {}).items()]
+        config = pathlib.Path(folder, "mlvpn.conf")
+        config.write_text("\n".join(lines) + "\n")
+        config.chmod(0o600)
+        # It changes its root to its user's home, so that must exist.
+        self.process = net.start(space, program, "--debug", "--natural-title", "--user", "daemon", "-c", config,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.pid = self.process.pid
+
+    def kill(self):
+        run("pkill", "-KILL", "-P", self.process.pid, check=False)
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def engine_pair(net, build, a, b, networks, options=(), link_options="", **more):
