@@ -52,16 +52,16 @@ class Play {
   void one_step() {
     switch (in_.byte() % 12) {
       case 0:
-        rig_.receive(some_link(), somebody(), in_.bytes(in_.byte() * 6U));
+        receive([&] { return in_.bytes(in_.byte() * 6U); });
         break;
       case 1:
       case 2:
       case 3:
       case 4:
-        rig_.receive(some_link(), somebody(), sealed());
+        receive([&] { return sealed(); });
         break;
       case 5:
-        rig_.receive(some_link(), somebody(), std::vector<Bytes>{sealed(), sealed(), sealed()});
+        receive([&] { return std::vector<Bytes>{sealed(), sealed(), sealed()}; });
         break;
       case 6:
         rig_.run_for(milliseconds(in_.byte() * 4));
@@ -79,11 +79,18 @@ class Play {
         peer_ = PeerFlowState{in_.number<std::uint32_t>(), in_.number<std::uint64_t>()};
         break;
       default:
-        rig_.receive(some_link(), somebody(), mangled());
+        receive([&] { return mangled(); });
         break;
     }
     for (const LinkStats& link : rig_.engine->link_stats(rig_.now)) FUZZ_CHECK(!link.name.empty());
     check_delivered();
+  }
+
+  // In this order, so that an input means the same to every compiler.
+  void receive(const auto& make) {
+    const LinkId link = some_link();
+    const Endpoint from = somebody();
+    rig_.receive(link, from, make());
   }
 
   void add_link() {
@@ -157,9 +164,9 @@ class Play {
       rig_.engine->remove_link(rig_.now, links_.back());
       links_.pop_back();
     }
-    if (what == 2) rig_.engine->set_remote(rig_.now, some_link(), somebody());
-    if (what == 3)
-      rig_.engine->update_link(rig_.now, some_link(), {.name = "renamed", .fallback_only = in_.flag()});
+    const LinkId link = what >= 2 ? some_link() : LinkId{0};
+    if (what == 2) rig_.engine->set_remote(rig_.now, link, somebody());
+    if (what == 3) rig_.engine->update_link(rig_.now, link, {.name = "renamed", .fallback_only = in_.flag()});
     rig_.collect();
   }
 

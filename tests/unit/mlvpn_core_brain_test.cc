@@ -363,6 +363,23 @@ TEST(Sender, RepairsMoreHolesThanAReportNames) {
   EXPECT_GE(repaired, 60);  // and what an unnamed number of others may be
 }
 
+// Its probe is due and cannot leave: time alone changes nothing until the socket is writable.
+TEST(Sender, ASilentLinkWithABlockedSocketDoesNotSpin) {
+  OneLink link;
+  link.enqueue(1);
+  link.send([](std::uint64_t) { return false; });
+  for (int i = 0; i < 200; ++i, link.now += 10ms) {
+    link.sender.handle_timeout(link.now);
+    link.send([](std::uint64_t) { return false; });
+  }
+  link.sender.set_blocked(0, true);
+  link.now += 1s;
+  link.sender.handle_timeout(link.now);
+  link.send([](std::uint64_t) { return false; });
+  const auto next = link.sender.next_timeout(link.now);
+  EXPECT_TRUE(!next || *next > link.now);
+}
+
 TEST(WindowedBest, ForgetsWhatIsOld) {
   WindowedBest<true> most(800ms);
   most.add(kStart, 5);

@@ -209,12 +209,11 @@ std::optional<TimePoint> Sender::next_timeout(TimePoint now) const {
   if (const auto due = acks_.next_timeout()) add(*due);
   const bool waiting = !queue_.empty() || !repairs_.empty();
   for (const auto& link : links_) {
-    if (!link->usable) continue;
+    if (!link->usable || link->blocked) continue;  // path_writable will wake us
     if (link->silent) {
       add(link->next_probe);
       continue;
     }
-    if (link->blocked) continue;  // path_writable will wake us
     if (link->probe_wanted) add(now);
     if (const TimePoint refresh = refresh_deadline(*link); refresh != TimePoint::max()) add(refresh);
     if (link->in_flight > 0 && !link->outstanding.empty()) {
