@@ -451,5 +451,45 @@ TEST(RateControl, LetsALongQueueGo) {
   }
 }
 
+// A line with 70 ms of round trip that is sent to as RateControl says, all the time.
+struct PacedLine {
+  RateControl control;
+  RateControl::Ack ack;
+  double rate = 6.25e6, queue_ms = 0, longest_ms = 0;
+  std::deque<RateControl::Ack> on_the_way;
+  PacedLine() { ack.now = kStart; }
+  void run(Duration time) {
+    longest_ms = 0;
+    for (const TimePoint end = ack.now + time; ack.now < end;) {
+      ack.now += 1ms;
+      const double offered = std::min(control.pacing_rate(), 2 * rate);
+      ack.rate = queue_ms > 0 ? rate : std::min(rate, offered);
+      queue_ms = std::max(0.0, queue_ms + offered / rate - 1);
+      longest_ms = std::max(longest_ms, queue_ms);
+      ack.sent = ack.now;
+      ack.one_way_ms = 35 + queue_ms;
+      ack.rtt_ms = 70 + queue_ms;
+      ack.delivered += *ack.rate * 0.001;
+      on_the_way.push_back(ack);
+      while (on_the_way.front().sent + from_ms(on_the_way.front().rtt_ms) <= ack.now) {
+        on_the_way.front().now = ack.now;
+        control.on_ack(on_the_way.front());
+        on_the_way.pop_front();
+      }
+    }
+  }
+};
+
+TEST(RateControl, ProbesWithLittleQueueAndFindsWhatALineHasMore) {
+  PacedLine line;
+  line.run(3s);
+  line.run(10s);
+  EXPECT_LE(line.longest_ms, 18);
+  EXPECT_GE(line.control.capacity(), 0.98 * line.rate);
+  line.rate *= 2;
+  line.run(4s);
+  EXPECT_GE(line.control.capacity(), 0.95 * line.rate);
+}
+
 }  // namespace
 }  // namespace bondd::mlvpn

@@ -18,6 +18,8 @@ constexpr double kLetGoGain = 0.85;
 constexpr double kFirstRate = 1.25e6;  // bytes/s, before anything is known
 constexpr double kTargetMs = 3.5;      // of queue in front of a steady line
 constexpr double kMostTargetMs = 30;   // and of a jittering one
+constexpr auto kAsk = 40ms;            // of a quarter more: 10 ms of queue, if the line takes no more
+constexpr auto kQueueSeen = 30ms;      // the queue is the least of the last 40 ms
 constexpr auto kPause = 90ms;          // between samples, after which the old ones count less
 constexpr double kSlowest = 8000;      // bytes/s: a line is never given up to zero
 constexpr double kFullQueueMs = 40;    // ends start-up at once when the rate grows no more
@@ -63,6 +65,7 @@ void RateControl::enter(TimePoint now, Phase phase) {
       break;
     case Phase::kDrain:
       gain_ = kDrainGain;
+      drain_for_ = round_trip() * 3 / 2;
       break;
     case Phase::kCruise:
       gain_ = 1;
@@ -156,6 +159,27 @@ void RateControl::end_round(const Ack& ack) {
   round_busy_ = round_idle_ = 0;
 }
 
+// Asks with a little more than the line takes, and waits for the answer: a queue, which is
+// let go, or none: then there is more to have, and the probe goes on until a sample of the
+// rate, which reaches back a round trip, is all of it.
+void RateControl::step_probe(const Ack& ack) {
+  const Duration in_phase = ack.now - phase_start_;
+  const bool fast = gain_ == kFastProbeGain;
+  const Duration ask = std::max<Duration>(round_trip() / 2, std::min<Duration>(round_trip() * 3 / 2, kAsk));
+  const Duration answered = fast ? Duration(0) : round_trip() + ask + kQueueSeen;
+  const bool grown = queue_ >= queue_before_probe_ + 3;
+  if (!fast) gain_ = in_phase < ask || in_phase >= answered ? kProbeGain : 1;
+  if (queue_ > queue_before_probe_ + 8 + 2 * calm_jitter_ || (!fast && grown && in_phase >= answered)) {
+    enter(ack.now, Phase::kDrain);
+    if (!fast && in_phase < answered + 20ms) drain_for_ = ask * 4 / 5;
+  } else if (in_phase > answered + round_trip() * (grown ? 6 : 9) / 4) {
+    // There was more: on at once. Else the queue, if there is one, is let go.
+    enter(ack.now, rate_ > before_probe_ * 1.12 ? Phase::kProbe : Phase::kDrain);
+    if (phase_ == Phase::kProbe) gain_ = kFastProbeGain;
+  }
+  if (phase_ == Phase::kDrain) probe_failed_ = rate_ < before_probe_ * 1.05;
+}
+
 void RateControl::step(const Ack& ack) {
   const Duration in_phase = ack.now - phase_start_;
   const double target = target_ms();
@@ -166,21 +190,10 @@ void RateControl::step(const Ack& ack) {
         enter(ack.now, Phase::kDrain);
       return;
     case Phase::kDrain:
-      if (ack.one_way_ms <= base_.best() + 1 || in_phase > round_trip() * 3 / 2)
-        enter(ack.now, Phase::kCruise);
+      if (ack.one_way_ms <= base_.best() + 1 || in_phase > drain_for_) enter(ack.now, Phase::kCruise);
       return;
     case Phase::kProbe:
-      if (queue_ > queue_before_probe_ + 8 + 2 * calm_jitter_) {
-        enter(ack.now, Phase::kDrain);
-      } else if (in_phase > round_trip() * (queue_ < queue_before_probe_ + 3 ? 9 : 6) / 4) {
-        // (A sample of the rate reaches back a round trip. While no queue grows, one is awaited
-        // that is all of the probe.)
-        // There was more: on at once. Else the queue, if there is one, is let go.
-        enter(ack.now, rate_ > before_probe_ * 1.12 ? Phase::kProbe : Phase::kDrain);
-        if (phase_ == Phase::kProbe) gain_ = kFastProbeGain;
-      }
-      if (phase_ == Phase::kDrain) probe_failed_ = rate_ < before_probe_ * 1.05;
-      return;
+      return step_probe(ack);
     case Phase::kCruise: {
       const double excess = (queue_ - target) / target;
       // Left over from a ramp or a probe; one that stays is not ours.

@@ -7,7 +7,7 @@
 //   kStartup  doubles each round trip until the line delivers no more
 //   kDrain    slower than the line until the queue is gone
 //   kCruise   at the line's rate, trimmed by the queue's delay
-//   kProbe    a quarter faster for a round trip: is there more to have?
+//   kProbe    a quarter faster for 40 ms or half a round trip; if no queue comes of it, for longer
 //
 // A line that jitters has no queue of a few milliseconds to be seen: what counts as a
 // queue grows with the jitter, and the base of delays is the least of the last seconds.
@@ -124,6 +124,7 @@ class RateControl {
   bool collapsed(const Ack& ack);
   void enter(TimePoint now, Phase phase);
   void step(const Ack& ack);
+  void step_probe(const Ack& ack);
   [[nodiscard]] double target_ms() const;
   [[nodiscard]] Duration round_trip() const;
 
@@ -131,6 +132,7 @@ class RateControl {
   double loss_ = 0;
   Phase phase_ = Phase::kStartup;
   TimePoint phase_start_{};
+  Duration drain_for_{};
   double gain_ = 2.5;
   double rate_ = 0;  // bytes/s
   bool probe_failed_ = false;
