@@ -1,5 +1,6 @@
 // CUBIC and HyStart with the constants and the order of steps of Linux, since the
-// bond is judged by what stock TCP makes of it. In packets and seconds.
+// bond is judged by what stock TCP makes of it; for QUIC with HyStart++'s rule, as ngtcp2
+// has it. In packets and seconds.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +13,11 @@ namespace bondd::sim {
 
 class Cubic {
  public:
-  explicit Cubic(bool hystart = true) : hystart_(hystart) {}
+  enum class SlowStart : std::uint8_t {
+    kHyStart,   // ends by a train of acknowledgements, or by delay above the least ever
+    kByRounds,  // ends by delay above that of the round before
+  };
+  explicit Cubic(SlowStart kind = SlowStart::kHyStart) : kind_(kind) {}
 
   double cwnd = 10;
   double ssthresh = 1e9;
@@ -25,7 +30,10 @@ class Cubic {
     const double sample = seconds(rtt);
     if (rtt.count() > 0) {
       if (delay_min_ == 0 || sample < delay_min_) delay_min_ = sample;
-      if (hystart_ && !found_ && in_slow_start()) look_for_exit(now, sample, una, nxt);
+      if (!found_ && in_slow_start()) {
+        if (kind_ == SlowStart::kHyStart) look_for_exit(now, sample, una, nxt);
+        if (kind_ == SlowStart::kByRounds) compare_rounds(sample, una, nxt);
+      }
     }
     if (!limited) return;
     if (in_slow_start()) {
@@ -47,7 +55,7 @@ class Cubic {
   // After a retransmission timeout slow start begins anew.
   void on_timeout() {
     const double threshold = ssthresh;
-    *this = Cubic(hystart_);
+    *this = Cubic(kind_);
     ssthresh = threshold;
     cwnd = 1;
   }
@@ -76,6 +84,18 @@ class Cubic {
     } else if (round_min_ > delay_min_ + std::clamp(delay_min_ / 8, 0.004, 0.016)) {
       leave_slow_start();
     }
+  }
+
+  void compare_rounds(double sample, std::uint64_t una, std::uint64_t nxt) {
+    if (una > round_end_ || round_end_ == 0) {
+      round_end_ = nxt;
+      last_round_min_ = round_min_;
+      round_min_ = 1e9;
+      samples_ = 0;
+    }
+    round_min_ = std::min(round_min_, sample);
+    if (++samples_ < 8 || cwnd < 16 || last_round_min_ == 0) return;
+    if (round_min_ >= last_round_min_ + std::clamp(last_round_min_ / 8, 0.004, 0.016)) leave_slow_start();
   }
 
   void leave_slow_start() {
@@ -112,9 +132,10 @@ class Cubic {
     cwnd += acked / std::max(count, 2.0);
   }
 
-  bool hystart_;
+  SlowStart kind_;
   bool found_ = false;
-  double delay_min_ = 0, round_min_ = 0, last_max_ = 0, k_ = 0, origin_ = 0, reno_ = 0, ack_count_ = 0;
+  double delay_min_ = 0, round_min_ = 0, last_round_min_ = 0, last_max_ = 0, k_ = 0, origin_ = 0, reno_ = 0,
+         ack_count_ = 0;
   int samples_ = 0;
   std::uint64_t round_end_ = 0;
   TimePoint round_start_{}, last_ack_{}, epoch_{};

@@ -1,6 +1,6 @@
 // A bulk UDP flow with QUIC's rules (RFC 9002): packet threshold 3, time threshold
 // 9/8, probe timeouts, acknowledgement every second packet or 25 ms, at once when
-// something is missing. CUBIC without HyStart; numbers are never used twice.
+// something is missing. CUBIC with HyStart++'s rule; numbers are never used twice.
 #pragma once
 
 #include <deque>
@@ -39,7 +39,7 @@ class QuicSender final : public Actor {
   std::size_t payload_;
   std::uint64_t window_;
   PacketSink& out_;
-  Cubic cubic_{false};
+  Cubic cubic_{Cubic::SlowStart::kByRounds};
   Timer loss_timer_, probe_timer_;
   std::uint64_t first_ = 0;
   std::deque<Sent> sent_;
