@@ -40,6 +40,12 @@ class NetCase(unittest.TestCase):
         self.a, self.b = self.net.space("a"), self.net.space("b")
         self.devices = [self.net.veth(self.a, self.b, network) for network in self.networks]
 
+    def tearDown(self):
+        """Who is alive ends well when told to: no sanitizer found anything, nothing hangs."""
+        for end in self.net.engines:
+            if end.process.poll() is None:
+                self.assertEqual(end.stop(), 0, f"how {end.space}'s engine ended")
+
     def pair(self, **options):
         self.client, self.server = engine_pair(self.net, BUILD, self.a, self.b, self.networks, **options)
         return self.client, self.server

@@ -89,12 +89,26 @@ def run(site, *words):
     return done.stdout
 
 
+def findings():
+    """What sanitizers said in a build that has them: bondd's own reports, and the engine's in bondd's log."""
+    logs = [p for name in ("log", "sanitizer.*") for p in FOLDER.rglob(name)]
+    return [line for log in logs for line in log.read_text(errors="replace").splitlines()
+            if re.search(r"Sanitizer|runtime error:", line)]
+
+
 def both(*words):
     running = [subprocess.Popen([*bondd(site, *words), str(FOLDER / f"{site}.toml")], stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True) for site in ("vps", "office")]
     said = [(p.communicate(timeout=60)[0], p.returncode) for p in running]
     if any(code != 0 for _, code in said):
         raise RuntimeError(f"bondd {' '.join(words)}: {said}")
+
+
+def down():
+    found = findings()
+    both("down")
+    found += findings()
+    check("no sanitizer found anything", not found, found)
 
 
 def status():
@@ -220,7 +234,7 @@ def play():
     check("the engine was killed", len(ours) == 1, ours)
     wait_for("the engine comes back, both WANs up", lambda: states() == {"ovh": "up", "orange": "up"})
     check("a ping passes", carries())
-    both("down")
+    down()
     after = snapshot()
     for site in NAMES:
         gone = [x for x in before[site].splitlines() if x not in after[site].splitlines()]
@@ -267,7 +281,7 @@ def names():
         run("vps", "up", "-d", "--timeout", "50s", str(FOLDER / "vps.toml"))
         check("the server has moved, and is found by its name", True)
         wait_for("both WANs up", lambda: states() == {"ovh": "up", "orange": "up"}, 30)
-        both("down")
+        down()
     finally:
         server.kill()
         server.wait()
@@ -279,6 +293,8 @@ def main():
         print("needs root")
         return 77
     try:
+        for options in ("ASAN_OPTIONS", "TSAN_OPTIONS"):
+            os.environ.setdefault(options, f"log_path={FOLDER}/sanitizer")
         build()
         play()
         names()

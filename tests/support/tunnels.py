@@ -36,6 +36,7 @@ class Net:
         self.prefix = f"{prefix}-{os.getpid()}"
         self.names = []
         self.processes = []
+        self.engines = []
         self.links = 0
 
     def __enter__(self):
@@ -149,6 +150,7 @@ class EngineEnd(End):
         self.process = net.start(space, build / "tests/support/engine_runner", *words, stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE)
         self.pid = json.loads(self.process.stdout.readline())["pid"]
+        net.engines.append(self)
         self.reports = []
         self.states = {}
         self.incoming = queue.Queue()

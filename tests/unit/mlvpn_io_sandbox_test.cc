@@ -14,6 +14,7 @@
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <string>
 
 #include "bondd/mlvpn/io/sandbox.h"
 
@@ -62,6 +63,21 @@ TEST(Sandbox, WhatTheLoopDoesIsAllowed) {
   close(ends[0]);
   close(ends[1]);
 }
+
+#ifdef __SANITIZE_ADDRESS__
+TEST(Sandbox, WhatAddressSanitizerFindsIsSaidInFull) {
+  ::testing::internal::CaptureStderr();
+  const int status = in_sandbox([] {
+    char* volatile freed = new char[8];
+    delete[] freed;
+    return static_cast<int>(freed[3]);
+  });
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  EXPECT_NE(said.find("heap-use-after-free"), std::string::npos) << said;
+  EXPECT_NE(said.find("freed by thread"), std::string::npos) << said;
+}
+#endif
 
 TEST(Sandbox, AForbiddenCallKills) {
   expect_killed("socket", [] { return socket(AF_INET, SOCK_DGRAM, 0); });

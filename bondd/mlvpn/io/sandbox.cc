@@ -87,6 +87,8 @@ constexpr std::array kAllowed{
 #ifdef BONDD_SANITIZED
     SCMP_SYS(sigaltstack),
     SCMP_SYS(clone),
+    SCMP_SYS(open),
+    SCMP_SYS(fcntl),
     SCMP_SYS(openat),
     SCMP_SYS(readlink),
     SCMP_SYS(sched_getaffinity),
