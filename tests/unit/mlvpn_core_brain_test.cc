@@ -138,6 +138,38 @@ TEST(FlowOrder, DelicateFlowsNeverWait) {
   EXPECT_EQ(o.out, (std::vector{11, 10, 12}));
 }
 
+// Of all that a hole held up, a UDP socket's buffer takes 90 packets at once.
+TEST(FlowOrder, DatagramsBehindAHoleGoInPortions) {
+  Order o;
+  o.bytes[0] = 0x45;
+  o.bytes[9] = 17;
+  for (int i = 1; i < 100; ++i) o.insert(kStart, 1, static_cast<std::uint64_t>(i), i);
+  o.insert(kStart, 1, 0, 0);
+  EXPECT_EQ(o.out.size(), 17);
+  EXPECT_EQ(o.order.next_timeout(), kStart + 1ms);
+  o.insert(kStart, 1, 100, 100);  // the ones that follow stay behind them
+  o.insert(kStart, 1, 40, 999);
+  o.insert(kStart, 1, 17, 999);
+  EXPECT_EQ(o.dropped, (std::vector{999, 999}));
+  o.order.handle_timeout(kStart + 500us);
+  EXPECT_EQ(o.out.size(), 17);
+  o.order.handle_timeout(kStart + 1ms);
+  EXPECT_EQ(o.out.size(), 33);
+  for (int i = 2; o.order.next_timeout(); ++i) o.order.handle_timeout(kStart + i * 1ms);
+  EXPECT_EQ(o.out.size(), 101);
+  EXPECT_TRUE(std::ranges::is_sorted(o.out));
+  EXPECT_EQ(o.order.held(), 0);
+}
+
+TEST(FlowOrder, SegmentsOfTcpBehindAHoleGoAtOnce) {
+  Order o;
+  o.bytes[0] = 0x45;
+  o.bytes[9] = 6;
+  for (int i = 1; i < 100; ++i) o.insert(kStart, 1, static_cast<std::uint64_t>(i), i);
+  o.insert(kStart, 1, 0, 0);
+  EXPECT_EQ(o.out.size(), 100);
+}
+
 TEST(FlowOrder, AJumpTooFarBeginsAnew) {
   Order o;
   o.insert(kStart, 1, 0, 10);

@@ -5,6 +5,22 @@
 
 namespace bondd::mlvpn {
 
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t kPortion = 16;
+constexpr auto kPortionEvery = 1ms;
+
+bool is_datagram(const PacketRef& packet) {
+  constexpr std::uint8_t kUdp = 17;
+  if (packet.size < 40) return false;
+  return packet.data[0] >> 4 == 4 ? packet.data[9] == kUdp
+                                  : packet.data[0] >> 4 == 6 && packet.data[6] == kUdp;
+}
+
+}  // namespace
+
 FlowOrder::FlowOrder(std::size_t max_held, Hooks hooks)
     : max_held_(max_held), hooks_(std::move(hooks)), flows_(kFlowBuckets) {}
 
@@ -31,8 +47,7 @@ void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& p
   Flow& flow = flows_[seq.bucket];
   if (seq.number < flow.next) return insert_late(flow, seq.number, packet);
   if (seq.number == flow.next) {
-    const bool done = flow.top > flow.next && slot(flow, seq.number).done;
-    if (done) {
+    if (flow.top > flow.next && (slot(flow, seq.number).done || flow.portioned)) {
       ++counters_.duplicates;
       return hooks_.drop(packet);
     }
@@ -93,22 +108,30 @@ void FlowOrder::insert_late(Flow& flow, std::uint64_t number, const PacketRef& p
   hooks_.deliver(packet);
 }
 
-// Delivers what follows without a hole.
+// The next hole is as old as the first packet behind it, at most.
+void FlowOrder::await_next(Flow& flow) {
+  for (std::uint64_t n = flow.next; n < flow.top; ++n) {
+    const Slot& behind = slot(flow, n);
+    if (!behind.full && !behind.done) continue;
+    flow.hole_since = std::max(flow.hole_since, behind.arrived);
+    return;
+  }
+}
+
+// Delivers what follows without a hole, or a portion of it: a sixteenth, so that a flow that
+// comes faster than its portions go does not pile up.
 void FlowOrder::release(TimePoint now, Flow& flow) {
+  std::size_t portion = std::max<std::size_t>(kPortion, (flow.top - flow.next) / 16);
+  flow.portioned = false;
   while (flow.next < flow.top) {
     Slot& place = slot(flow, flow.next);
-    if (!place.full && !place.done) {
-      // The next hole is as old as the first packet behind it, at most.
-      for (std::uint64_t n = flow.next; n < flow.top; ++n) {
-        const Slot& behind = slot(flow, n);
-        if (behind.full || behind.done) {
-          flow.hole_since = std::max(flow.hole_since, behind.arrived);
-          break;
-        }
-      }
-      return;
-    }
+    if (!place.full && !place.done) return await_next(flow);
     if (place.full) {
+      if (is_datagram(place.packet) && portion-- == 0) {
+        flow.portioned = true;
+        flow.next_portion = now + kPortionEvery;
+        return;
+      }
       hooks_.deliver(place.packet);
       --held_;
     }
@@ -118,7 +141,6 @@ void FlowOrder::release(TimePoint now, Flow& flow) {
   flow.listed = false;
   std::erase(waiting_, static_cast<FlowBucket>(&flow - flows_.data()));
   if (flow.slots.size() > 1024) flow.slots = {};
-  (void)now;
 }
 
 void FlowOrder::skip_hole(TimePoint now, Flow& flow) {
@@ -135,7 +157,8 @@ void FlowOrder::handle_timeout(TimePoint now) {
   for (std::size_t i = 0; i < waiting_.size();) {
     const FlowBucket bucket = waiting_[i];
     Flow& flow = flows_[bucket];
-    while (flow.listed && flow.hole_since + patience_ <= now) skip_hole(now, flow);
+    if (flow.portioned && flow.next_portion <= now) release(now, flow);
+    while (flow.listed && !flow.portioned && flow.hole_since + patience_ <= now) skip_hole(now, flow);
     if (i < waiting_.size() && waiting_[i] == bucket) ++i;
   }
 }
@@ -143,7 +166,8 @@ void FlowOrder::handle_timeout(TimePoint now) {
 std::optional<TimePoint> FlowOrder::next_timeout() const {
   std::optional<TimePoint> first;
   for (const FlowBucket bucket : waiting_) {
-    const TimePoint due = flows_[bucket].hole_since + patience_;
+    const Flow& flow = flows_[bucket];
+    const TimePoint due = flow.portioned ? flow.next_portion : flow.hole_since + patience_;
     if (!first || due < *first) first = due;
   }
   return first;

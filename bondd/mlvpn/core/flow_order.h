@@ -6,7 +6,9 @@
 //
 // A packet of a delicate flow (small packets: games, voice, acknowledgements) is
 // delivered as it comes. All others wait behind a hole for at most the patience, which
-// the peer works out from its lines: their spread, and the time of a repair.
+// the peer works out from its lines: their spread, and the time of a repair. What a hole
+// held up goes at once when it is TCP's; datagrams go in portions, since a socket's buffer
+// takes 90 of them (rmem_default) and QUIC slows down for each that is dropped there.
 #pragma once
 
 #include <cstdint>
@@ -56,7 +58,7 @@ class FlowOrder {
   [[nodiscard]] Duration patience() const { return patience_; }
 
   void insert(TimePoint now, std::uint64_t data_seq, const PacketRef& packet);
-  // Gives up holes that were waited for long enough.
+  // Gives up holes that were waited for long enough, and delivers the next portions.
   void handle_timeout(TimePoint now);
   [[nodiscard]] std::optional<TimePoint> next_timeout() const;
   // A new session of the peer: what waits is delivered, numbers start from 0 again.
@@ -80,11 +82,14 @@ class FlowOrder {
     TimePoint hole_since{};
     std::vector<Slot> slots;  // of numbers next to top, a power of two, by number
     bool listed = false;      // in waiting_
+    bool portioned = false;   // next is here, and goes at next_portion
+    TimePoint next_portion{};
   };
 
   Slot& slot(Flow& flow, std::uint64_t number) { return flow.slots[number & (flow.slots.size() - 1)]; }
   void make_room(Flow& flow, std::uint64_t number);
   void advance(Flow& flow, bool arrived);
+  void await_next(Flow& flow);
   void release(TimePoint now, Flow& flow);
   void skip_hole(TimePoint now, Flow& flow);
   void insert_late(Flow& flow, std::uint64_t number, const PacketRef& packet);
@@ -93,7 +98,7 @@ class FlowOrder {
   Hooks hooks_;
   Duration patience_{std::chrono::milliseconds(250)};
   std::vector<Flow> flows_;
-  std::vector<FlowBucket> waiting_;  // flows that have a hole
+  std::vector<FlowBucket> waiting_;  // flows that have a hole, or a portion to come
   std::size_t held_ = 0;
   Counters counters_;
 };
