@@ -109,7 +109,7 @@ struct EngineConfig {
   std::uint64_t wall_clock_us = 0;
   std::array<std::uint8_t, 32> seed{};  // from getrandom(2); a fixed one makes runs repeatable
   std::size_t pool_buffers = 8192;      // of 2 KiB each
-  std::size_t ingress_packets = 512;    // bound of the queue between tun and links
+  std::size_t ingress_packets = 512;    // full ones that may wait for links that are alike, upstream peer
   std::size_t reorder_packets = 4096;   // bound of what waits behind holes
   bool repair = true;                   // send again what got lost, towards a bondd peer
   bool announce = true;                 // tell a bondd peer what we can; upstream ignores it

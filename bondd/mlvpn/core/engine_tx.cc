@@ -35,14 +35,14 @@ void Engine::handle_packets(TimePoint now, std::span<const PacketRef> packets) {
   }
 }
 
+// More than the queues' limits let wait, which drop by flow: what is not read waits in the
+// device, small packets behind bulk.
 std::size_t Engine::packet_budget() const {
   const Impl& e = *impl_;
-  if (e.brain) return e.sender->budget();
-  // With no link up packets are read and dropped: they would be stale later.
-  const std::size_t room = e.scheduler.usable() ? e.scheduler.room() : e.config.ingress_packets;
+  // For what is received, and for sealing.
+  const std::size_t reserve = std::min<std::size_t>(1024, e.pool.buffers() / 4);
   const std::size_t free = e.pool.free_buffers();
-  // What waits behind holes may take the rest of the pool.
-  return std::min(room, free > kControlReserve ? free - kControlReserve : 0);
+  return free > reserve ? free - reserve : 0;
 }
 
 bool Engine::poll_transmit(TimePoint now, Transmit& out) {

@@ -28,7 +28,8 @@ constexpr Duration kMarkLife = 2s;  // longer than any round trip that an echo c
 
 constexpr double kCalmBytes = 4000;  // on the way, at most
 constexpr Duration kEchoHold = 1s;
-constexpr Duration kTrainPause = 4s;     // between two tries
+constexpr Duration kTrainPause = 4s;  // between two tries, and when these found other packets beside them
+constexpr Duration kTrainLater = 30s;
 constexpr Duration kTrainEcho = 1300ms;  // upstream sends something each second
 constexpr unsigned kTrainTries = 3;
 constexpr double kTrainLeastMs = 1;  // the clock tells no less
@@ -227,8 +228,9 @@ std::optional<LinkId> Scheduler::train_wanted(TimePoint now) const {
   for (std::size_t i = 0; i < count_; ++i) {
     const Lane& lane = *lanes_[i];
     if (lane.tier >= Tier::kSilent || lane.blocked || lane.in_flight() > kCalmBytes) continue;
-    if (known_rate(lane) || lane.calm.samples < 2 || lane.train.tries >= kTrainTries) continue;
-    if (lane.train.tries == 0 || now - lane.train.sent > kTrainPause) return lane.id;
+    if (known_rate(lane) || lane.calm.samples < 2) continue;
+    const Duration pause = lane.train.tries < kTrainTries ? kTrainPause : kTrainLater;
+    if (lane.train.tries == 0 || now - lane.train.sent > pause) return lane.id;
   }
   return std::nullopt;
 }
@@ -289,7 +291,7 @@ void Scheduler::queue_up(TimePoint now, const PacketRef& packet, FlowBucket buck
     if (lane->tier != best_tier() || paused) lane = nullptr;
   }
   if (lane == nullptr) {
-    const LinkId chosen = choose_home(now, home);
+    const LinkId chosen = choose_home(now, home, packet.size);
     if (!home.chosen || chosen != home.link) home.packets = 0;
     home.link = chosen;
     home.chosen = true;
@@ -314,20 +316,6 @@ std::size_t Scheduler::queued() const {
   std::size_t packets = staged_packets_;
   for (std::size_t i = 0; i < count_; ++i) packets += lanes_[i]->queue.packets();
   return packets;
-}
-
-std::size_t Scheduler::room() const {
-  const Tier tier = best_tier();
-  double bytes = 0;
-  std::size_t waiting = staged_packets_;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane& lane = *lanes_[i];
-    waiting += lane.queue.packets();
-    if (lane.tier == tier && lane.leader == lane.id)
-      bytes += static_cast<double>(lane.queue.limit()) / kOverLimit;
-  }
-  const auto limit = std::min(static_cast<std::size_t>(bytes / kTypical), most_queued_);
-  return limit > waiting ? limit - waiting : 0;
 }
 
 // ---------------------------------------------------------------- choosing

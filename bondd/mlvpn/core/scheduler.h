@@ -60,7 +60,7 @@ class Scheduler {
     bool reorder = true;  // its flow is shared between links
   };
 
-  // `most_queued`: packets that may wait altogether. Drops go back to `pool`.
+  // `most_queued`: packets that may wait for a group. Drops go back to `pool`.
   Scheduler(DeviceKind device, std::size_t most_queued, BufferPool& pool);
 
   // The link's standing. `weight` 0: by capacity. `rate` 0: not known. Call when
@@ -80,8 +80,6 @@ class Scheduler {
 
   // A packet from tun. Takes it.
   void enqueue(TimePoint now, const PacketRef& packet);
-  // How many packets are welcome now.
-  [[nodiscard]] std::size_t room() const;
   // The packet that is to leave now, nothing when none may. The same until it is
   // taken; `bytes` is what it costs on the wire.
   std::optional<Pick> next(TimePoint now);
@@ -107,8 +105,7 @@ class Scheduler {
   std::optional<PacketRef> surrender();
 
  private:
-  static constexpr double kTypical = 1500;    // bytes of a packet that is still to come
-  static constexpr double kOverLimit = 1.25;  // what waits for one of several groups may exceed its limit so
+  static constexpr double kTypical = 1500;  // bytes of a packet that is still to come
 
   struct Confirmed {       // what an echo said
     TimePoint at, sent;    // when it came, and when that packet had left
@@ -194,7 +191,7 @@ class Scheduler {
   void set_limits();
   [[nodiscard]] double group_rate(const Lane& leader) const;
   [[nodiscard]] std::size_t group_size(const Lane& leader) const;
-  LinkId choose_home(TimePoint now, const Home& home) const;
+  LinkId choose_home(TimePoint now, const Home& home, std::size_t size) const;
   void queue_up(TimePoint now, const PacketRef& packet, FlowBucket bucket);
   void drain(TimePoint now, Lane& lane);
 

@@ -20,8 +20,11 @@ constexpr Alike kToJoin{30, 3, 2.2, 0.2}, kToStay{36, 4.5, 2.6, 0.4};
 constexpr unsigned kCalmSamples = 3;
 constexpr double kLossMs = 60;  // a percent of loss keeps flows away like so much delay
 constexpr double kMostLossMs = 300;
-constexpr double kHomeMs = 5;         // a flow that pauses does not move for less
-constexpr double kBulkBytes = 64000;  // what a flow that sends much is judged by
+constexpr double kHomeMs = 5;          // a flow that pauses does not move for less
+constexpr double kBulkBytes = 64000;   // what a flow that sends much is judged by
+constexpr double kFirstBytes = 14600;  // and one that begins with a full packet (RFC 6928)
+constexpr std::size_t kSmall = 200;
+constexpr double kSlowerLimit = 0.8;  // of the last look's
 constexpr double kStandingMs = 30, kFreeMs = 5;
 constexpr int kCrowded = 3;          // looks in a row with a standing queue
 constexpr Duration kSettled = 5s;    // a flow that was moved stays for this long
@@ -147,9 +150,9 @@ void Scheduler::set_limits() {
       trip = std::max(trip, lane.control.rtt_ms());
     }
     const double most = static_cast<double>(most_queued_) * kTypical;
-    const double bytes = measured ? std::clamp(rate * (trip + 60) / 1000, 64 * kTypical, most) : most;
-    // What waits already is not dropped for a lower limit.
-    const double limit = std::max(bytes * kOverLimit, static_cast<double>(leader.queue.bytes()) + kTypical);
+    const double bytes = measured ? std::clamp(rate * (trip + 60) / 800, 80 * kTypical, most) : most;
+    // What waits already is not dropped at once for a lower limit.
+    const double limit = std::max(bytes, kSlowerLimit * static_cast<double>(leader.queue.limit()));
     leader.queue.set_limit(static_cast<std::size_t>(limit), from_ms(trip));
   }
 }
@@ -197,11 +200,11 @@ void Scheduler::balance(TimePoint now) {
   for (Home& home : homes_) home.bytes = 0;
 }
 
-// The group where `home`'s next packet would arrive first; for a flow that sends much,
-// a good deal of it.
-LinkId Scheduler::choose_home(TimePoint now, const Home& home) const {
+// The group where `home`'s next packet of `size` bytes would arrive first, and what is likely to
+// follow it.
+LinkId Scheduler::choose_home(TimePoint now, const Home& home, std::size_t size) const {
   const Tier tier = best_tier();
-  const bool bulk = home.bytes > kLeastFlow;
+  const double ahead = home.bytes > kLeastFlow ? kBulkBytes : size > kSmall ? kFirstBytes : 0;
   const Lane* best = nullptr;
   double best_score = 0;
   for (std::size_t i = 0; i < count_; ++i) {
@@ -212,7 +215,7 @@ LinkId Scheduler::choose_home(TimePoint now, const Home& home) const {
       if (lanes_[k]->leader == leader.id && lanes_[k]->tier == tier && !lanes_[k]->blocked)
         arrival = std::min(arrival, arrival_ms(*lanes_[k], now) + lanes_[k]->control.jitter_ms());
     }
-    const double waiting = static_cast<double>(leader.queue.bytes()) + (bulk ? kBulkBytes : 0);
+    const double waiting = static_cast<double>(leader.queue.bytes()) + ahead;
     double score =
         arrival + waiting * 1000 / group_rate(leader) + std::min(leader.loss * kLossMs, kMostLossMs);
     if (home.link == leader.id && home.packets != 0) score -= kHomeMs;

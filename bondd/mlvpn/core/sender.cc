@@ -119,12 +119,6 @@ void Sender::push(TimePoint now, const PacketRef& packet, FlowBucket bucket) {
   queue_.push(now, packet, bucket, [this](const PacketRef& dropped) { pool_.give(dropped); });
 }
 
-std::size_t Sender::budget() const {
-  constexpr std::size_t kReserve = 1024;  // for what is received, and for sealing
-  const std::size_t free = pool_.free_buffers();
-  return free > kReserve ? free - kReserve : 0;
-}
-
 bool Sender::ready(const Link& link, TimePoint now) const {
   return link.usable && !link.silent && !link.blocked && link.next_send <= now + kPacerSlack &&
          (link.in_flight < link.rate.window() || link.in_flight <= 0);

@@ -90,8 +90,6 @@ class Sender {
 
   // A packet from tun; the sender owns it from now on.
   void enqueue(TimePoint now, const PacketRef& packet);
-  // Packets that enqueue takes before the pool gets short.
-  [[nodiscard]] std::size_t budget() const;
 
   // The next packet to send. Each one is to be followed by sent().
   std::optional<Departure> next(TimePoint now);
