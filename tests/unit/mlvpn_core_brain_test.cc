@@ -473,6 +473,22 @@ TEST(RateControl, StartUpEndsWithALongQueueThatBringsNoMoreRate) {
   EXPECT_EQ(line.control.phase(), RateControl::Phase::kDrain);
 }
 
+TEST(RateControl, JitterOfAnUnusedLineEndsNoStartUp) {
+  RateControl control;
+  RateControl::Ack ack;
+  ack.now = kStart;
+  for (const double delay : {0.0, 45.0}) {
+    ack.now += 50ms;
+    ack.sent = ack.now - from_ms(40 + delay);
+    ack.one_way_ms = delay;
+    ack.rtt_ms = 40 + delay;
+    ack.idle = true;
+    ack.light = delay != 0;
+    control.on_ack(ack);
+  }
+  EXPECT_EQ(control.phase(), RateControl::Phase::kStartup);
+}
+
 TEST(RateControl, LetsALongQueueGo) {
   FullLine line;
   line.run(50ms, 0);

@@ -167,7 +167,7 @@ void RateControl::step_probe(const Ack& ack) {
   const bool fast = gain_ == kFastProbeGain;
   const Duration ask = std::max<Duration>(round_trip() / 2, std::min<Duration>(round_trip() * 3 / 2, kAsk));
   const Duration answered = fast ? Duration(0) : round_trip() + ask + kQueueSeen;
-  const bool grown = queue_ >= queue_before_probe_ + 3;
+  const bool grown = queue_ >= queue_before_probe_ + 3 + calm_jitter_;
   if (!fast) gain_ = in_phase < ask || in_phase >= answered ? kProbeGain : 1;
   if (queue_ > queue_before_probe_ + 8 + 2 * calm_jitter_ || (!fast && grown && in_phase >= answered)) {
     enter(ack.now, Phase::kDrain);
@@ -186,7 +186,8 @@ void RateControl::step(const Ack& ack) {
   switch (phase_) {
     case Phase::kStartup:
       // The next round would end when this queue is through: it need not get that long.
-      if (queue_ > kFullQueueMs + 8 * calm_jitter_ && rate_ < full_rate_ * 1.25)
+      // (What a line that is hardly used shows is its jitter.)
+      if (!ack.light && queue_ > kFullQueueMs + 8 * calm_jitter_ && rate_ < full_rate_ * 1.25)
         enter(ack.now, Phase::kDrain);
       return;
     case Phase::kDrain:
