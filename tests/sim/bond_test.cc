@@ -32,6 +32,16 @@ TEST(Bond, RandomLossIsRepaired) {
   EXPECT_GT(over("loss_05", kShort).mbit, 50);
 }
 
+// One line whose jitter looked like a queue kept 3 Mbit/s of 100 for many seconds.
+TEST(Bond, ALineThatJittersIsNotCalledFull) {
+  const Profile& profile = *find_profile("lte_starlink");
+  double sum = 0;
+  for (const std::uint64_t seed : {3U, 9U, 12U}) {
+    sum += run({.download = false}, bond(spec_a(profile), spec_b(profile), seed, {})).mbit;
+  }
+  EXPECT_GT(sum / 3, 80);
+}
+
 TEST(Bond, PingsDoNotWaitBehindBulk) {
   EXPECT_LT(over("adsl_seed", {.warm_up = 5s, .measured = 5s}).ping.percentile(0.95), 24 + 30);
 }

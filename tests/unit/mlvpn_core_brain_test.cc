@@ -458,11 +458,36 @@ struct FullLine {
       ack.one_way_ms = 20 + queue_ms;
       ack.sent = ack.now - from_ms(ack.rtt_ms);
       ack.rate = 6.25e6;
+      ack.in_flight = *ack.rate * ack.rtt_ms / 1000;
       ack.delivered += *ack.rate * 0.005;
       control.on_ack(ack);
     }
   }
 };
+
+TEST(RateControl, DelaysThatRiseWithoutMoreOnTheWayAreNoFullLine) {
+  RateControl control;
+  RateControl::Ack ack;
+  ack.now = kStart;
+  ack.idle = true;  // start-up sends what comes at once
+  const auto run = [&](double extra_ms, double in_flight) {
+    for (int i = 0; i < 100; ++i) {
+      ack.now += 5ms;
+      ack.rtt_ms = 40 + extra_ms;
+      ack.one_way_ms = 20 + extra_ms;
+      ack.sent = ack.now - from_ms(ack.rtt_ms);
+      ack.rate = 2e6;
+      ack.in_flight = in_flight;
+      ack.delivered += *ack.rate * 0.005;
+      control.on_ack(ack);
+    }
+  };
+  run(0, 80e3);
+  run(60, 100e3);
+  EXPECT_EQ(control.phase(), RateControl::Phase::kStartup);
+  run(60, 200e3);
+  EXPECT_NE(control.phase(), RateControl::Phase::kStartup);
+}
 
 TEST(RateControl, StartUpEndsWithALongQueueThatBringsNoMoreRate) {
   FullLine line;

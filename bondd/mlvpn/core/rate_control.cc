@@ -82,6 +82,7 @@ void RateControl::on_ack(const Ack& ack) {
   measure_delay(ack);
   measure_rate(ack);
   ++(ack.idle ? round_idle_ : round_busy_);
+  round_flight_ = std::max(round_flight_, ack.in_flight);
   if (collapsed(ack)) {
     const double seconds = std::chrono::duration<double>(ack.now - points_.front().now).count();
     rate_ = std::max((ack.delivered - points_.front().delivered) / seconds, kSlowest);
@@ -144,6 +145,13 @@ bool RateControl::collapsed(const Ack& ack) {
   return rise > std::max(50.0, 6 * calm_jitter_) && rise > 0.35 * span;
 }
 
+// True when more is on the way than the line holds at the best rate seen. The delay of a
+// line that jitters and keeps the order of packets grows with their number, by several
+// times the jitter: what looks like a queue is one only if so much was sent.
+bool RateControl::overfilled(double in_flight) const {
+  return in_flight > 1.5e-3 * rate_ * (least_rtt_ms() + 3 * calm_jitter_ + 15);
+}
+
 void RateControl::end_round(const Ack& ack) {
   round_start_ = ack.now;
   if (phase_ == Phase::kStartup) {
@@ -151,12 +159,13 @@ void RateControl::end_round(const Ack& ack) {
       full_rate_ = rate_;
       flat_rounds_ = 0;
     } else if (((round_busy_ > 4 * round_idle_ && queue_ > 1) ||  // full, and not only asked for no more
-                queue_ > std::max(8.0, 4 * calm_jitter_)) &&
-               ++flat_rounds_ >= 3 + static_cast<int>(calm_jitter_ / 4)) {
+                (overfilled(round_flight_) && queue_ > std::max(8.0, 4 * calm_jitter_))) &&
+               ++flat_rounds_ >= 3) {
       enter(ack.now, Phase::kDrain);
     }
   }
   round_busy_ = round_idle_ = 0;
+  round_flight_ = 0;
 }
 
 // Asks with a little more than the line takes, and waits for the answer: a queue, which is
@@ -187,7 +196,8 @@ void RateControl::step(const Ack& ack) {
     case Phase::kStartup:
       // The next round would end when this queue is through: it need not get that long.
       // (What a line that is hardly used shows is its jitter.)
-      if (!ack.light && queue_ > kFullQueueMs + 8 * calm_jitter_ && rate_ < full_rate_ * 1.25)
+      if (!ack.light && queue_ > kFullQueueMs + 8 * calm_jitter_ && rate_ < full_rate_ * 1.25 &&
+          overfilled(ack.in_flight))
         enter(ack.now, Phase::kDrain);
       return;
     case Phase::kDrain:

@@ -76,6 +76,7 @@ class RateControl {
     std::optional<double> rate;  // bytes/s, measured over about one round trip
     bool idle = false;           // the link was not kept busy when that packet was sent
     bool light = false;          // hardly anything was on the way with it
+    double in_flight = 1e18;     // bytes on the way when it was sent, itself included; unknown: a lot
   };
 
   // `bound`: bytes/s that are never exceeded; 0 for none.
@@ -122,6 +123,7 @@ class RateControl {
   void measure_rate(const Ack& ack);
   void end_round(const Ack& ack);
   bool collapsed(const Ack& ack);
+  [[nodiscard]] bool overfilled(double in_flight) const;
   void enter(TimePoint now, Phase phase);
   void step(const Ack& ack);
   void step_probe(const Ack& ack);
@@ -153,6 +155,7 @@ class RateControl {
 
   TimePoint round_start_{};
   double full_rate_ = 0;
+  double round_flight_ = 0;  // the most that was on the way in this round
   int flat_rounds_ = 0;
   int round_busy_ = 0, round_idle_ = 0;
   std::deque<Point> points_;

@@ -357,6 +357,7 @@ void Sender::sent(TimePoint now, std::uint64_t seq, std::size_t bytes) {
     }
   }
   link.in_flight += size;
+  packet.in_flight = link.in_flight;
   link.was_full = link.in_flight >= link.rate.window();
   link.outstanding.push_back(packet);
 }

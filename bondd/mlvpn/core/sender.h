@@ -138,6 +138,7 @@ class Sender {
     bool rate_valid = false;
     Data payload{};
     double delivered = 0;          // of the link when this was sent
+    double in_flight = 0;          // on it then, this one included
     std::uint32_t arrived_us = 0;  // of the newest confirmed packet then
     TimePoint newest_sent{};       // and when that one had been sent
   };

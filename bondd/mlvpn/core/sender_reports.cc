@@ -138,6 +138,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   ack.delivered = link->delivered;
   ack.idle = newest.idle;
   ack.light = newest.light;
+  ack.in_flight = newest.in_flight;
   if (newest.rate_valid && newest.bytes != 0) {
     const double arrived =
         static_cast<double>(static_cast<std::int32_t>(entry.arrived_us - newest.arrived_us)) / 1000;
