@@ -98,6 +98,13 @@ struct Order {
     order.insert(now, pack_flow_seq({bucket, delicate, number}),
                  {bytes.data(), 64, static_cast<std::uint32_t>(id)});
   }
+  // Ninety-nine packets of an IPv4 protocol wait for the first, which comes last.
+  void fill_a_hole(std::uint8_t protocol) {
+    bytes[0] = 0x45;
+    bytes[9] = protocol;
+    for (int i = 1; i < 100; ++i) insert(kStart, 1, static_cast<std::uint64_t>(i), i);
+    insert(kStart, 1, 0, 0);
+  }
 };
 
 TEST(FlowOrder, AHoleHoldsUpItsOwnFlowOnly) {
@@ -141,10 +148,7 @@ TEST(FlowOrder, DelicateFlowsNeverWait) {
 // Of all that a hole held up, a UDP socket's buffer takes 90 packets at once.
 TEST(FlowOrder, DatagramsBehindAHoleGoInPortions) {
   Order o;
-  o.bytes[0] = 0x45;
-  o.bytes[9] = 17;
-  for (int i = 1; i < 100; ++i) o.insert(kStart, 1, static_cast<std::uint64_t>(i), i);
-  o.insert(kStart, 1, 0, 0);
+  o.fill_a_hole(17);
   EXPECT_EQ(o.out.size(), 17);
   EXPECT_EQ(o.order.next_timeout(), kStart + 1ms);
   o.insert(kStart, 1, 100, 100);  // the ones that follow stay behind them
@@ -163,10 +167,7 @@ TEST(FlowOrder, DatagramsBehindAHoleGoInPortions) {
 
 TEST(FlowOrder, SegmentsOfTcpBehindAHoleGoAtOnce) {
   Order o;
-  o.bytes[0] = 0x45;
-  o.bytes[9] = 6;
-  for (int i = 1; i < 100; ++i) o.insert(kStart, 1, static_cast<std::uint64_t>(i), i);
-  o.insert(kStart, 1, 0, 0);
+  o.fill_a_hole(6);
   EXPECT_EQ(o.out.size(), 100);
 }
 
