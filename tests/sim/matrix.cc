@@ -17,6 +17,8 @@ struct Arguments {
   BondOptions bond;
   std::uint64_t seed = 1, seeds = 1;
   bool upstream = false;  // at the other end
+  bool rates = false;     // given to both engines
+  bool swap = false;      // line B comes first
   bool seconds = false, brief = false, list = false, help = false;
   std::vector<std::string> profiles;
   std::vector<std::string> lines;  // two of one's own
@@ -35,6 +37,12 @@ Arguments parse(int argc, char** argv) {
       out.bond.repair = false;
     } else if (word == "--upstream") {
       out.upstream = true;
+    } else if (word == "--rates") {
+      out.rates = true;
+    } else if (word == "--swap") {
+      out.swap = true;
+    } else if (word == "--light" && i + 1 < argc) {
+      out.experiment.light = std::chrono::seconds(std::stoi(argv[++i]));
     } else if (word == "--reorder" && i + 1 < argc) {
       out.bond.reorder = std::stoull(argv[++i]);
     } else if (word == "--flows" && i + 1 < argc) {
@@ -67,8 +75,8 @@ Arguments parse(int argc, char** argv) {
     }
   }
   // The bond under test is the end that sends the bulk.
-  // The original program answers once a second: what its lines are like shows in some.
-  if (out.upstream) out.experiment.idle = std::chrono::seconds(10);
+  // The original program answers an idle line once a second: what it is like shows in some.
+  if (out.upstream) out.experiment.idle = std::chrono::seconds(out.experiment.light.count() != 0 ? 2 : 10);
   if (out.upstream) out.bond.peer = out.experiment.download ? Peer::kUpstreamOffice : Peer::kUpstreamServer;
   return out;
 }
@@ -83,6 +91,12 @@ void list_profiles() {
     separator = ",\n ";
   }
   std::puts("]");
+}
+
+Profile swapped(Profile p) {
+  std::swap(p.line_a, p.line_b);
+  std::swap(p.alone_a, p.alone_b);
+  return p;
 }
 
 // Towards an original peer nothing that is lost can be repaired. But of a line that loses
@@ -115,6 +129,10 @@ bool measure(const Arguments& arguments, const Profile& p) {
     };
   }
   std::vector<Outcome> runs;
+  if (args.rates) {
+    args.bond.rate_a = spec_a(p).rate;
+    args.bond.rate_b = spec_b(p).rate;
+  }
   for (std::uint64_t seed = args.seed; seed < args.seed + args.seeds; ++seed) {
     runs.push_back(run(args.experiment, bond(spec_a(p), spec_b(p), seed, args.bond)));
   }
@@ -144,9 +162,13 @@ int main(int argc, char** argv) {
   const Arguments args = parse(argc, argv);
   if (args.help) {
     std::puts(
-        "sim_matrix [--up] [--quic] [--repair-off] [--upstream [--reorder N]] [--seed N] [--seeds HOW-MANY] "
+        "sim_matrix [--up] [--quic] [--repair-off] [--upstream [--reorder N]] [--rates] [--light SECONDS] "
+        "[--swap] [--seed N] [--seeds HOW-MANY] "
         "[--flows N] [--seconds] [--short] [--trace] "
         "[--later B] [PROFILE… | --lines A B]\n"
+        "  --rates     the engines are given the lines' rates\n"
+        "  --light S   S seconds of small packets only come before the flow, and hardly any idle time\n"
+        "  --swap      line B is the first\n"
         "  --later B   line B becomes this 8 s after the start; what counts is from the 10th second on\n"
         "sim_matrix --profiles    the line pairs as JSON");
     return 2;
@@ -163,7 +185,7 @@ int main(int argc, char** argv) {
   for (const Profile& p : all_profiles()) {
     const bool chosen =
         args.profiles.empty() || std::ranges::find(args.profiles, p.name) != args.profiles.end();
-    if (chosen) good = measure(args, p) && good;
+    if (chosen) good = measure(args, args.swap ? swapped(p) : p) && good;
   }
   return good ? 0 : 1;
 }

@@ -130,7 +130,7 @@ Outcome run(const Experiment& experiment, const PathFactory& factory) {
   const auto path = factory(events, office, server);
   events.run_until(events.now() + experiment.idle);
 
-  const TimePoint start = events.now();
+  const TimePoint start = events.now() + experiment.light;
   const TimePoint from = start + experiment.warm_up;
   SmallStream ping(events, {false, Protocol::kUdp, kPingFlow}, 50ms, 56, path->from_office(),
                    &path->from_server());
@@ -141,8 +141,9 @@ Outcome run(const Experiment& experiment, const PathFactory& factory) {
   }
   ping.measure_from(from);
   game.measure_from(from);
-  if (experiment.with_ping) ping.start(start);
-  if (experiment.with_game) game.start(start);
+  if (experiment.with_ping) ping.start(events.now());
+  if (experiment.with_game) game.start(events.now());
+  events.run_until(start);
 
   std::vector<BulkFlow> flows;
   for (int i = 0; i < experiment.flows; ++i) {

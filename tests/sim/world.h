@@ -51,7 +51,8 @@ struct Experiment {
   Bulk bulk = Bulk::kTcp;
   bool download = true;  // towards the office
   int flows = 1;
-  Duration idle = std::chrono::seconds(2);  // before the flows: the links come up
+  Duration idle = std::chrono::seconds(2);   // before all traffic: the links come up
+  Duration light = std::chrono::seconds(0);  // then only the ping and the game
   Duration warm_up = std::chrono::seconds(2);
   Duration measured = std::chrono::seconds(10);
   std::uint64_t tcp_window = 3 << 20;

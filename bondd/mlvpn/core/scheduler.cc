@@ -12,8 +12,10 @@ constexpr Duration kPacerSlack = 400us;  // a wake-up sends this much ahead
 constexpr double kBurstMs = 0.2;         // advantage of the link used last
 constexpr double kOutside = 42;          // Ethernet, IPv4, UDP around each datagram
 constexpr Duration kStep = 10ms;         // the wire counts whole milliseconds: shorter spans say nothing
-constexpr double kShortMs = 3, kShortQueueMs = 8, kShortLeeway = 50;
-constexpr double kJitterMs = 2.5, kMostLeeway = 3, kQueueOfJitter = 4;
+constexpr double kShortMs = 3, kShortQueueMs = 8;
+constexpr double kFreely = 50;  // times the rate that is known: as good as not paced
+constexpr double kWobbleMs = 2.5;
+constexpr double kWorst = 4;              // times the jitter: what nearly no packet exceeds
 constexpr double kMostUnknown = 200'000;  // bytes towards a line that is not known yet
 constexpr double kBurstTime = 0.003;      // s of a link's rate in one burst, by weight
 constexpr double kMaxBurst = 64000;       // one UDP_SEGMENT message
@@ -112,23 +114,30 @@ bool Scheduler::by_weight(Tier tier) const {
   return true;
 }
 
-// How much more than RateControl says: a line that jitters shows queues where none
-// are, and round trips are all that there is to see. So it may have more on the way, as
-// long as what looks like a queue is not out of proportion to its jitter.
-double Scheduler::leeway(const Lane& lane) const {
-  // Nor does a clock of milliseconds measure a very short line: as long as no queue
-  // shows on it, it is hardly held back.
-  const RateControl& control = lane.control;
-  if (control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs) return kShortLeeway;
-  const double jitter = lane.calm.samples > 0 ? lane.calm.jitter_ms : control.jitter_ms();
-  const double most = std::clamp(jitter / kJitterMs, 1.0, kMostLeeway);
-  const double standing = lane.calm.samples > 0 ? control.rtt_ms() - lane.calm.mean_ms : control.queue_ms();
-  const double room = std::clamp((kQueueOfJitter - standing / std::max(jitter, 1.0)) / 2, 0.0, 1.0);
-  return 1 + (most - 1) * room;
+// A line whose round trips wobble tells of queues where none are, more so the more is sent
+// (a packet that is late holds up those behind it), and round trips are all that there is
+// to see. Paced by them it never gets the rate that it has. So it takes what comes, up to
+// the given rate and a window; the flows' own congestion control does the rest, as over
+// that line alone.
+bool Scheduler::wobbles(const Lane& lane) const {
+  const double jitter = lane.calm.samples > 0 ? lane.calm.jitter_ms : lane.control.jitter_ms();
+  return jitter > kWobbleMs;
+}
+
+// The round trip that a flow which fills the line will see: where it wobbles, nearly always
+// the longest.
+double Scheduler::loaded_trip_ms(const Lane& lane) const {
+  const double trip = lane.control.rtt_ms();
+  return wobbles(lane) ? std::max(trip, lane.calm.mean_ms + kWorst * lane.calm.jitter_ms) : trip;
 }
 
 double Scheduler::pace(const Lane& lane) const {
-  const double rate = lane.control.pacing_rate() * leeway(lane);
+  const RateControl& control = lane.control;
+  double rate = control.pacing_rate();
+  // Nor does a clock of milliseconds measure a very short line: as long as no queue
+  // shows on it, it is hardly held back.
+  const bool too_short = control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs;
+  if (too_short || wobbles(lane)) rate = std::max(rate, kFreely * control.capacity());
   const double bound = static_cast<double>(lane.bound.bits_per_second) / 8;
   return bound > 0 ? std::min(rate, bound) : rate;
 }
@@ -245,9 +254,15 @@ void Scheduler::train_sent(TimePoint now, LinkId link, std::size_t bytes) {
 // Bytes that may be on the way. While the line is not known a flow in its slow start
 // limits itself, and what delays it then ends its start too early.
 double Scheduler::window(const Lane& lane) const {
-  if (lane.control.phase() == RateControl::Phase::kStartup)
-    return std::max(kMostUnknown, lane.control.window() * leeway(lane));
-  return lane.control.window() * leeway(lane);
+  const RateControl& control = lane.control;
+  double window = control.window();
+  if (control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs) window *= kFreely;
+  if (wobbles(lane)) {
+    // Half as much again as the line holds at its best rate, so that it can always show more.
+    const double trip = std::max(lane.calm.mean_ms + kWorst * lane.calm.jitter_ms, control.least_rtt_ms());
+    window = std::max(window, 1.5e-3 * control.capacity() * (trip + kFlightMs));
+  }
+  return control.phase() == RateControl::Phase::kStartup ? std::max(kMostUnknown, window) : window;
 }
 
 bool Scheduler::window_open(const Lane& lane) const {
@@ -453,7 +468,9 @@ void Scheduler::take(TimePoint now, std::size_t bytes) {
   const bool idle = !waiting || (now - lane.next_send > 2ms && !lane.was_full);
   if (idle) lane.busy_since = now;
   if (const double rate = rate_of(lane); rate > 0) {
-    lane.next_send = std::max(lane.next_send, now - kPacerSlack) + from_ms(1000 * cost / rate);
+    // A flow's burst may pass as it is where delays differ by as much anyway.
+    const Duration saved = wobbles(lane) ? from_ms(kWorst * lane.calm.jitter_ms) : kPacerSlack;
+    lane.next_send = std::max(lane.next_send, now - saved) + from_ms(1000 * cost / rate);
   }
   if (lane.marks.size() < kMaxMarks && (lane.marks.empty() || now - lane.marks.back().sent >= 500us)) {
     lane.marks.push_back({now, 0, lane.older, idle || lane.older.sent < lane.busy_since});

@@ -174,7 +174,8 @@ class Scheduler {
   [[nodiscard]] Lane* find(LinkId link) const;
   [[nodiscard]] Tier best_tier() const;
   [[nodiscard]] bool by_weight(Tier tier) const;
-  [[nodiscard]] double leeway(const Lane& lane) const;
+  [[nodiscard]] bool wobbles(const Lane& lane) const;
+  [[nodiscard]] double loaded_trip_ms(const Lane& lane) const;
   [[nodiscard]] double pace(const Lane& lane) const;
   [[nodiscard]] double window(const Lane& lane) const;
   [[nodiscard]] double rate_of(const Lane& lane) const;

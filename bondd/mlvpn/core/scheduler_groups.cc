@@ -131,7 +131,7 @@ Duration Scheduler::trip() const {
   double most = 0;
   for (std::size_t i = 0; i < count_; ++i) {
     const Lane& lane = *lanes_[i];
-    if (lane.tier == tier && lane.leader == busiest->leader) most = std::max(most, lane.control.rtt_ms());
+    if (lane.tier == tier && lane.leader == busiest->leader) most = std::max(most, loaded_trip_ms(lane));
   }
   return from_ms(most);
 }
