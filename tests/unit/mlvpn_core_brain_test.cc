@@ -490,6 +490,24 @@ TEST(RateControl, DelaysThatRiseWithoutMoreOnTheWayAreNoFullLine) {
   EXPECT_NE(control.phase(), RateControl::Phase::kStartup);
 }
 
+// A flow in slow start brings twice as much each round trip, all at once: what the link
+// carried without being kept busy must open its window for the next burst.
+TEST(RateControl, StartUpHasRoomForTheNextBurstOfAGrowingFlow) {
+  RateControl control;
+  RateControl::Ack ack;
+  ack.now = kStart;
+  ack.idle = true;
+  ack.rtt_ms = 100;
+  for (double burst = 15e3; burst < 500e3; burst *= 2) {
+    EXPECT_GT(control.window(), burst);
+    ack.now += 100ms;
+    ack.sent = ack.now - 100ms;
+    ack.delivered += burst;
+    ack.rate = burst / 0.1;
+    control.on_ack(ack);
+  }
+}
+
 TEST(RateControl, StartUpEndsWithALongQueueThatBringsNoMoreRate) {
   FullLine line;
   line.run(50ms, 0);

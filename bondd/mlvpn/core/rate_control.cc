@@ -8,9 +8,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Far more than the doubling of a round trip: bursts of a flow in its own slow start must
-// pass as they are, or it takes their being spread out for a queue and stops growing.
-constexpr double kStartupGain = 10;
+constexpr double kStartupGain = 2.5;
 constexpr double kProbeGain = 1.25;
 constexpr double kFastProbeGain = 1.6;  // when the probe before had success
 constexpr double kDrainGain = 0.7;
@@ -27,7 +25,7 @@ constexpr double kNoQueueMs = 2, kHardlyLossy = 0.05, kFarBelow = 16;
 
 }  // namespace
 
-RateControl::RateControl(double bound) : bound_(bound), rate_(kFirstRate) {}
+RateControl::RateControl(double bound) : bound_(bound), gain_(kStartupGain), rate_(kFirstRate) {}
 
 void RateControl::seed_rtt(double value) {
   if (acks_ == 0) rtt_ = value;
@@ -49,7 +47,7 @@ double RateControl::pacing_rate() const {
 double RateControl::window() const {
   const double least = least_rtt_ms();
   if (phase_ == Phase::kStartup) {
-    const double seen = best_rate_.empty() ? 0 : best_rate_.best();
+    const double seen = any_rate_.empty() ? 0 : any_rate_.best();
     return 3e-3 * seen * (std::max(rtt_, least) + 15) + 48e3;
   }
   const double trip = std::min(greatest_rtt_ms(), least + 250);
@@ -123,6 +121,7 @@ void RateControl::measure_delay(const Ack& ack) {
 void RateControl::measure_rate(const Ack& ack) {
   if (!ack.idle && last_ack_ != TimePoint{}) busy_clock_ += std::min<Duration>(ack.now - last_ack_, 100ms);
   if (!ack.rate) return;
+  any_rate_.add(busy_clock_, *ack.rate);
   if (ack.idle && *ack.rate <= rate_) return;
   // A sample far below, which met no queue and lost nothing, was not limited by the line: one
   // of the two ends had no processor time, and what waited there made the link look busy.

@@ -135,13 +135,14 @@ class RateControl {
   Phase phase_ = Phase::kStartup;
   TimePoint phase_start_{};
   Duration drain_for_{};
-  double gain_ = 2.5;
+  double gain_;
   double rate_ = 0;  // bytes/s
   bool probe_failed_ = false;
   double before_probe_ = 0, queue_before_probe_ = 0;
 
   WindowedBest<true> best_rate_{std::chrono::milliseconds(2400)};
-  TimePoint busy_clock_{std::chrono::hours(1)};  // runs only while the link is kept busy
+  WindowedBest<true> any_rate_{std::chrono::milliseconds(2400)};  // also while not kept busy
+  TimePoint busy_clock_{std::chrono::hours(1)};                   // runs only while the link is kept busy
   TimePoint last_ack_{};
   WindowedBest<false> base_{std::chrono::milliseconds(4000)};
   WindowedBest<false> recent_one_way_{std::chrono::milliseconds(40)};
