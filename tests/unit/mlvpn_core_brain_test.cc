@@ -396,6 +396,21 @@ TEST(Sender, RepairsMoreHolesThanAReportNames) {
   EXPECT_GE(repaired, 60);  // and what an unnamed number of others may be
 }
 
+// 128 kbit/s upwards below a quick download: the reports alone would fill the line, and
+// without data of our own the peer sends none of its own that would tell us otherwise.
+TEST(Sender, ReportsLeaveASlowLineHalfOfItsTimeForData) {
+  OneLink link;
+  link.sender.update_link(0, 16e3, false);
+  int sent = 0;
+  for (int i = 0; i < 1000; ++i, link.now += 1ms) {
+    if (i % 5 == 0) link.enqueue(1);
+    if (i % 5 == 0) link.sender.sent_control(link.now, 0, ++link.seq, 100);
+    sent += link.send([](std::uint64_t) { return true; });
+    link.report();
+  }
+  EXPECT_GE(sent, 20);
+}
+
 // Its probe is due and cannot leave: time alone changes nothing until the socket is writable.
 TEST(Sender, ASilentLinkWithABlockedSocketDoesNotSpin) {
   OneLink link;

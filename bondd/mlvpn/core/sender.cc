@@ -394,8 +394,12 @@ void Sender::sent_control(TimePoint now, LinkId id, std::uint64_t seq, std::size
   Link* const link = find(id);
   if (link == nullptr) return;
   const double size = static_cast<double>(bytes + kFraming);
-  link->next_send =
-      std::max(link->next_send, now - kPacerSlack) + from_ms(1000 * size / link->rate.pacing_rate());
+  // At most half of the line's time: nothing holds these packets up, so they must not keep
+  // data from leaving.
+  const Duration most = (now - link->last_control) / 2;
+  link->last_control = now;
+  link->next_send = std::max(link->next_send, now - kPacerSlack) +
+                    std::min<Duration>(from_ms(1000 * size / link->rate.pacing_rate()), most);
   // Not part of the flight: a report elicits no report, so its fate may stay unknown.
   Outstanding packet;
   packet.sent = now;

@@ -34,6 +34,7 @@ struct Sender::Link {
   TimePoint next_send{}, busy_since{};
   TimePoint last_progress{};
   TimePoint next_probe{};
+  TimePoint last_control{};
   bool probe_wanted = false;
   bool was_full = false;      // the window, not the pacer, held this link back
   double loss = kLossBefore;  // moving share
