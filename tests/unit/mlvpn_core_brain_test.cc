@@ -1,7 +1,6 @@
 // The parts of the brain, one by one.
 #include "bondd/mlvpn/core/ack_filter.h"
 #include "bondd/mlvpn/core/feedback.h"
-#include "bondd/mlvpn/core/flow_order.h"
 #include "bondd/mlvpn/core/flow_queue.h"
 #include "bondd/mlvpn/core/rate_control.h"
 #include "bondd/mlvpn/core/sender.h"
@@ -85,99 +84,6 @@ TEST(Report, RefusesAnyOtherLength) {
   auto longer = bytes;
   longer.push_back(0);
   EXPECT_FALSE(parse_report(longer));
-}
-
-struct Order {
-  std::vector<int> out, dropped;
-  std::array<std::uint8_t, 64> bytes{};
-  FlowOrder order{100,
-                  {.deliver = [this](const PacketRef& p) { out.push_back(static_cast<int>(p.index)); },
-                   .drop = [this](const PacketRef& p) { dropped.push_back(static_cast<int>(p.index)); },
-                   .keep = [](const PacketRef& p) { return p; }}};
-  void insert(TimePoint now, FlowBucket bucket, std::uint64_t number, int id, bool delicate = false) {
-    order.insert(now, pack_flow_seq({bucket, delicate, number}),
-                 {bytes.data(), 64, static_cast<std::uint32_t>(id)});
-  }
-  // Ninety-nine packets of an IPv4 protocol wait for the first, which comes last.
-  void fill_a_hole(std::uint8_t protocol) {
-    bytes[0] = 0x45;
-    bytes[9] = protocol;
-    for (int i = 1; i < 100; ++i) insert(kStart, 1, static_cast<std::uint64_t>(i), i);
-    insert(kStart, 1, 0, 0);
-  }
-};
-
-TEST(FlowOrder, AHoleHoldsUpItsOwnFlowOnly) {
-  Order o;
-  o.insert(kStart, 1, 1, 11);
-  o.insert(kStart, 2, 0, 20);
-  o.insert(kStart, 2, 1, 21);
-  EXPECT_EQ(o.out, (std::vector{20, 21}));
-  o.insert(kStart, 1, 0, 10);
-  EXPECT_EQ(o.out, (std::vector{20, 21, 10, 11}));
-  EXPECT_FALSE(o.order.next_timeout());
-}
-
-TEST(FlowOrder, GivesAHoleUpAfterItsPatienceAndTakesTheLateOneOnce) {
-  Order o;
-  o.order.set_patience(100ms);
-  o.insert(kStart, 1, 0, 10);
-  o.insert(kStart, 1, 2, 12);
-  EXPECT_EQ(o.order.next_timeout(), kStart + 100ms);
-  o.order.handle_timeout(kStart + 99ms);
-  EXPECT_EQ(o.out, (std::vector{10}));
-  o.order.handle_timeout(kStart + 100ms);
-  EXPECT_EQ(o.out, (std::vector{10, 12}));
-  o.insert(kStart + 120ms, 1, 1, 11);
-  o.insert(kStart + 121ms, 1, 1, 99);
-  EXPECT_EQ(o.out, (std::vector{10, 12, 11}));
-  EXPECT_EQ(o.dropped, (std::vector{99}));
-}
-
-TEST(FlowOrder, DelicateFlowsNeverWait) {
-  Order o;
-  o.insert(kStart, 1, 1, 11, true);
-  o.insert(kStart, 1, 1, 99, true);
-  o.insert(kStart, 1, 0, 10, true);
-  EXPECT_EQ(o.out, (std::vector{11, 10}));
-  EXPECT_EQ(o.dropped, (std::vector{99}));
-  o.insert(kStart, 1, 2, 12, true);
-  EXPECT_EQ(o.out, (std::vector{11, 10, 12}));
-}
-
-// Of all that a hole held up, a UDP socket's buffer takes 90 packets at once.
-TEST(FlowOrder, DatagramsBehindAHoleGoInPortions) {
-  Order o;
-  o.fill_a_hole(17);
-  EXPECT_EQ(o.out.size(), 17);
-  EXPECT_EQ(o.order.next_timeout(), kStart + 1ms);
-  o.insert(kStart, 1, 100, 100);  // the ones that follow stay behind them
-  o.insert(kStart, 1, 40, 999);
-  o.insert(kStart, 1, 17, 999);
-  EXPECT_EQ(o.dropped, (std::vector{999, 999}));
-  o.order.handle_timeout(kStart + 500us);
-  EXPECT_EQ(o.out.size(), 17);
-  o.order.handle_timeout(kStart + 1ms);
-  EXPECT_EQ(o.out.size(), 33);
-  for (int i = 2; o.order.next_timeout(); ++i) o.order.handle_timeout(kStart + i * 1ms);
-  EXPECT_EQ(o.out.size(), 101);
-  EXPECT_TRUE(std::ranges::is_sorted(o.out));
-  EXPECT_EQ(o.order.held(), 0);
-}
-
-TEST(FlowOrder, SegmentsOfTcpBehindAHoleGoAtOnce) {
-  Order o;
-  o.fill_a_hole(6);
-  EXPECT_EQ(o.out.size(), 100);
-}
-
-TEST(FlowOrder, AJumpTooFarBeginsAnew) {
-  Order o;
-  o.insert(kStart, 1, 0, 10);
-  o.insert(kStart, 1, 2, 12);
-  o.insert(kStart, 1, 1'000'000, 13);
-  o.insert(kStart, 1, 1'000'001, 14);
-  EXPECT_EQ(o.out, (std::vector{10, 12, 13, 14}));
 }
 
 TEST(FlowQueue, TakesTurnsAndLetsSparseFlowsPass) {

@@ -96,6 +96,7 @@ void Engine::Impl::note_arrival(TimePoint now, const Inbound& in) {
   const Link& link = *in.link;
   if (!link.peer_can(kCapFeedback)) return;
   const bool eliciting = in.header.is(PacketType::kData) || in.header.is(PacketType::kNudge);
+  places[link.id()].play_out.on_packet(now, in.header.timestamp);
   reporter.on_packet(now, in.header.flow_id, in.header.seq, in.size, eliciting);
   if (!in.header.is(PacketType::kFeedback)) return;
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
@@ -117,7 +118,7 @@ void Engine::Impl::note_arrival(TimePoint now, const Inbound& in) {
 bool Engine::Impl::deliver_by_flow(TimePoint now, const Inbound& in, const PacketRef& packet) {
   if ((in.header.unused & kFlowOrderBit) == 0 || !in.link->peer_can(kCapFlowOrder) || !config.reorder)
     return false;
-  order->insert(now, in.header.data_seq, packet);
+  order->insert(now, in.header.data_seq, packet, places[in.link->id()].play_out.hold());
   return true;
 }
 

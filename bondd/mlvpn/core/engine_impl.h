@@ -12,6 +12,7 @@
 #include "bondd/mlvpn/core/flow_order.h"
 #include "bondd/mlvpn/core/key_ring.h"
 #include "bondd/mlvpn/core/link.h"
+#include "bondd/mlvpn/core/play_out.h"
 #include "bondd/mlvpn/core/reorder_buffer.h"
 #include "bondd/mlvpn/core/ring.h"
 #include "bondd/mlvpn/core/scheduler.h"
@@ -37,6 +38,7 @@ struct Engine::Impl {
     Scheduler::Tier tier = Scheduler::Tier::kUnusable;
     double weight = 0;
     Rate rate;
+    PlayOut play_out;  // of what a bondd peer sends over it
   };
 
   // One received datagram on its way through the batch.

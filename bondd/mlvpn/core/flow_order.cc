@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kPortion = 16;
 constexpr auto kPortionEvery = 1ms;
+constexpr auto kSoon = 1ms;  // what is to go by then goes now: one wake-up for many packets
 
 bool is_datagram(const PacketRef& packet) {
   constexpr std::uint8_t kUdp = 17;
@@ -41,16 +42,19 @@ void FlowOrder::advance(Flow& flow, bool arrived) {
   flow.top = std::max(flow.top, flow.next);
 }
 
-void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& packet) {
+void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& packet, Duration hold) {
   const FlowSeq seq = unpack_flow_seq(data_seq);
   if (seq.bucket >= flows_.size()) return hooks_.drop(packet);
   Flow& flow = flows_[seq.bucket];
   if (seq.number < flow.next) return insert_late(flow, seq.number, packet);
-  if (seq.number == flow.next) {
-    if (flow.top > flow.next && (slot(flow, seq.number).done || flow.portioned)) {
-      ++counters_.duplicates;
-      return hooks_.drop(packet);
-    }
+  // With half of the room taken nothing is kept that could go.
+  const bool early =
+      hold > kSoon && !seq.delicate && seq.number >= flow.top && held_ < max_held_ / 2 && is_datagram(packet);
+  if (seq.number == flow.next && flow.top > flow.next && (slot(flow, seq.number).done || flow.kept)) {
+    ++counters_.duplicates;
+    return hooks_.drop(packet);
+  }
+  if (seq.number == flow.next && !early) {
     ++counters_.in_order;
     hooks_.deliver(packet);
     advance(flow, true);
@@ -60,7 +64,7 @@ void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& p
   if (seq.number - flow.next >= kHorizon) {
     // More is missing than can be waited for: begin anew from here.
     counters_.holes_lost += seq.number - flow.top;
-    while (flow.top > flow.next) skip_hole(now, flow);
+    flush(flow);
     flow.next = flow.top = seq.number;
     flow.given_up = ~std::uint64_t{0};
     hooks_.deliver(packet);
@@ -85,6 +89,7 @@ void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& p
     } else {
       place.packet = *kept;
       place.full = true;
+      if (early) place.not_before = now + hold;
       ++held_;
       ++counters_.waited;
     }
@@ -95,6 +100,7 @@ void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& p
     flow.hole_since = now;
     waiting_.push_back(seq.bucket);
   }
+  if (seq.number == flow.next) release(now, flow);
 }
 
 void FlowOrder::insert_late(Flow& flow, std::uint64_t number, const PacketRef& packet) {
@@ -122,14 +128,15 @@ void FlowOrder::await_next(Flow& flow) {
 // comes faster than its portions go does not pile up.
 void FlowOrder::release(TimePoint now, Flow& flow) {
   std::size_t portion = std::max<std::size_t>(kPortion, (flow.top - flow.next) / 16);
-  flow.portioned = false;
+  flow.kept = false;
   while (flow.next < flow.top) {
     Slot& place = slot(flow, flow.next);
     if (!place.full && !place.done) return await_next(flow);
     if (place.full) {
-      if (is_datagram(place.packet) && portion-- == 0) {
-        flow.portioned = true;
-        flow.next_portion = now + kPortionEvery;
+      const bool early = place.not_before > now + kSoon;
+      if (early || (is_datagram(place.packet) && portion-- == 0)) {
+        flow.kept = true;
+        flow.next_at = early ? place.not_before : now + kPortionEvery;
         return;
       }
       hooks_.deliver(place.packet);
@@ -157,8 +164,8 @@ void FlowOrder::handle_timeout(TimePoint now) {
   for (std::size_t i = 0; i < waiting_.size();) {
     const FlowBucket bucket = waiting_[i];
     Flow& flow = flows_[bucket];
-    if (flow.portioned && flow.next_portion <= now) release(now, flow);
-    while (flow.listed && !flow.portioned && flow.hole_since + patience_ <= now) skip_hole(now, flow);
+    if (flow.kept && flow.next_at <= now) release(now, flow);
+    while (flow.listed && !flow.kept && flow.hole_since + patience_ <= now) skip_hole(now, flow);
     if (i < waiting_.size() && waiting_[i] == bucket) ++i;
   }
 }
@@ -167,21 +174,32 @@ std::optional<TimePoint> FlowOrder::next_timeout() const {
   std::optional<TimePoint> first;
   for (const FlowBucket bucket : waiting_) {
     const Flow& flow = flows_[bucket];
-    const TimePoint due = flow.portioned ? flow.next_portion : flow.hole_since + patience_;
+    const TimePoint due = flow.kept ? flow.next_at : flow.hole_since + patience_;
     if (!first || due < *first) first = due;
   }
   return first;
 }
 
+void FlowOrder::flush(Flow& flow) {
+  if (!flow.listed) return;
+  for (; flow.next < flow.top; ++flow.next) {
+    const Slot& place = slot(flow, flow.next);
+    if (place.full) {
+      hooks_.deliver(place.packet);
+      --held_;
+    } else if (!place.done) {
+      ++counters_.holes_lost;
+    }
+  }
+  flow.listed = flow.kept = false;
+  std::erase(waiting_, static_cast<FlowBucket>(&flow - flows_.data()));
+}
+
 void FlowOrder::reset() {
   for (Flow& flow : flows_) {
-    for (std::uint64_t n = flow.next; n < flow.top; ++n) {
-      if (slot(flow, n).full) hooks_.deliver(slot(flow, n).packet);
-    }
+    flush(flow);
     flow = Flow{};
   }
-  waiting_.clear();
-  held_ = 0;
 }
 
 }  // namespace bondd::mlvpn

@@ -9,6 +9,7 @@
 // the peer works out from its lines: their spread, and the time of a repair. What a hole
 // held up goes at once when it is TCP's; datagrams go in portions, since a socket's buffer
 // takes 90 of them (rmem_default) and QUIC slows down for each that is dropped there.
+// A datagram that a jittering line brought early is kept for a while, see PlayOut.
 #pragma once
 
 #include <cstdint>
@@ -57,8 +58,11 @@ class FlowOrder {
   void set_patience(Duration patience) { patience_ = patience; }
   [[nodiscard]] Duration patience() const { return patience_; }
 
-  void insert(TimePoint now, std::uint64_t data_seq, const PacketRef& packet);
-  // Gives up holes that were waited for long enough, and delivers the next portions.
+  // `hold`: how long the packet is to be kept if it is a datagram that came before none of
+  // its flow's later ones.
+  void insert(TimePoint now, std::uint64_t data_seq, const PacketRef& packet, Duration hold = {});
+  // Gives up holes that were waited for long enough; delivers the next portions, and what
+  // was kept for long enough.
   void handle_timeout(TimePoint now);
   [[nodiscard]] std::optional<TimePoint> next_timeout() const;
   // A new session of the peer: what waits is delivered, numbers start from 0 again.
@@ -71,7 +75,7 @@ class FlowOrder {
   static constexpr std::uint64_t kHorizon = 16384;  // numbers ahead that can wait
   struct Slot {
     PacketRef packet;
-    TimePoint arrived{};
+    TimePoint arrived{}, not_before{};
     bool full = false;
     bool done = false;  // delivered already, being delicate
   };
@@ -82,8 +86,8 @@ class FlowOrder {
     TimePoint hole_since{};
     std::vector<Slot> slots;  // of numbers next to top, a power of two, by number
     bool listed = false;      // in waiting_
-    bool portioned = false;   // next is here, and goes at next_portion
-    TimePoint next_portion{};
+    bool kept = false;        // next is here, and goes at next_at
+    TimePoint next_at{};
   };
 
   Slot& slot(Flow& flow, std::uint64_t number) { return flow.slots[number & (flow.slots.size() - 1)]; }
@@ -91,6 +95,7 @@ class FlowOrder {
   void advance(Flow& flow, bool arrived);
   void await_next(Flow& flow);
   void release(TimePoint now, Flow& flow);
+  void flush(Flow& flow);  // all that waits, with its holes
   void skip_hole(TimePoint now, Flow& flow);
   void insert_late(Flow& flow, std::uint64_t number, const PacketRef& packet);
 
@@ -98,7 +103,7 @@ class FlowOrder {
   Hooks hooks_;
   Duration patience_{std::chrono::milliseconds(250)};
   std::vector<Flow> flows_;
-  std::vector<FlowBucket> waiting_;  // flows that have a hole, or a portion to come
+  std::vector<FlowBucket> waiting_;  // flows that have a hole, or packets to come
   std::size_t held_ = 0;
   Counters counters_;
 };
