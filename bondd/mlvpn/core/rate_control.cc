@@ -47,8 +47,11 @@ double RateControl::pacing_rate() const {
 double RateControl::window() const {
   const double least = least_rtt_ms();
   if (phase_ == Phase::kStartup) {
-    const double seen = any_rate_.empty() ? 0 : any_rate_.best();
-    return 3e-3 * seen * (std::max(rtt_, least) + 15) + 48e3;
+    // What came while the link was not kept busy opens the window for the next burst, twice as
+    // long: no more, or a queue would make room for a longer one.
+    const double kept_busy = best_rate_.empty() ? 0 : 3 * best_rate_.best() * (std::max(rtt_, least) + 15);
+    const double at_all = any_rate_.empty() ? 0 : 2 * any_rate_.best() * (least + 3 * calm_jitter_ + 15);
+    return 1e-3 * std::max(kept_busy, at_all) + 48e3;
   }
   const double trip = std::min(greatest_rtt_ms(), least + 250);
   return rate_ * 1e-3 * (1.2 * trip + 15) + 6000;
