@@ -14,7 +14,7 @@ constexpr auto kApart = 5ms;  // between samples: packets of one burst are late 
 constexpr unsigned kSamples = 16;
 constexpr double kSteadyMs = 2;      // timestamps are whole milliseconds
 constexpr double kDeviations = 1.5;  // above the mean: 1.2 times a normal distribution's sigma
-constexpr double kMostMs = 30;
+constexpr double kMostMs = 60;
 constexpr double kNewClockMs = 1000;  // the peer began anew
 
 }  // namespace

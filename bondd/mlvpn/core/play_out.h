@@ -19,7 +19,7 @@ class PlayOut {
   // An authentic packet came that the peer stamped with `timestamp`, ms mod 2^16.
   void on_packet(TimePoint now, std::uint16_t timestamp);
   // For how long the packet that came last is to be kept; 0 on a line that does not jitter,
-  // at most 30 ms.
+  // at most 60 ms.
   [[nodiscard]] Duration hold() const;
 
  private:
