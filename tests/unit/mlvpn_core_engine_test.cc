@@ -433,7 +433,7 @@ struct OneFlow : Upstream {
 
 TEST(Engine, ADeadLineIsFoundThoughNothingComesByTheOthers) {
   OneFlow rig;
-  rig.upload(3s);
+  rig.upload(15s);  // after the trains, around which it goes over the other
   const TimePoint cut_at = rig.now;
   rig.upload(5s, rig.carrier);
   EXPECT_EQ(rig.state(rig.carrier), LinkState::kSilent);

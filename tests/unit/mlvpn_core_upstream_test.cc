@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "bondd/mlvpn/core/bare_ack.h"
@@ -69,6 +70,14 @@ struct Upstream : Rig {
       }
       scanned = end;
     }
+  }
+  // The link of each datagram of padding that was sent.
+  std::vector<LinkId> padding() const {
+    std::vector<LinkId> links;
+    for (const Sent& s : sent) {
+      if (decode(s.bytes)->type == kPadding) links.push_back(s.link);
+    }
+    return links;
   }
   TimePoint started;
   std::uint16_t first_stamp = 0;
@@ -161,12 +170,43 @@ TEST(UpstreamPeer, ALinkOfOtherDelayGetsFlowsOfItsOwn) {
 
 TEST(UpstreamPeer, ATrainOfPaddingTellsAnIdleLinesRate) {
   Upstream rig;
-  rig.idle(8, 38ms);  // 32 packets of about 1486 bytes: 10 Mbit/s
-  int padding = 0;
-  for (const Sent& s : rig.sent) padding += static_cast<int>(decode(s.bytes)->type == kPadding);
-  EXPECT_EQ(padding, 2 * 31);
+  rig.idle(8, 8ms);                         // 8 packets, together 10.4 kB: 10 Mbit/s
+  EXPECT_EQ(rig.padding().size(), 2U * 7);  // a short one is enough
   ASSERT_TRUE(rig.stats(0).capacity);
   EXPECT_NEAR(static_cast<double>(rig.stats(0).capacity->bits_per_second) * 1e-6, 10, 1.5);
+}
+
+TEST(UpstreamPeer, ATrainTooShortForAFastLineIsFollowedByALongerOne) {
+  Upstream rig;
+  rig.idle(8, 1ms);
+  EXPECT_GE(rig.padding().size(), 2U * (7 + 31));
+}
+
+TEST(UpstreamPeer, ALineWithSmallPacketsOnlyIsMeasuredTooAndTheyGoAroundTheTrain) {
+  Upstream rig;
+  rig.idle(2);
+  std::size_t seen = 0;
+  while (rig.padding().empty()) {
+    rig.from_tun(tcp(4000, 1, 60));
+    rig.run_for(10ms);
+    ASSERT_LT(++seen, 1000U);
+  }
+  const LinkId measured = rig.padding()[0];
+  rig.from_tun(tcp(4000, 1, 60));
+  rig.run_for(1ms);
+  EXPECT_EQ(decode(rig.sent.back().bytes)->type, kData);
+  EXPECT_NE(rig.sent.back().link, measured);
+}
+
+TEST(UpstreamPeer, AFlowThatFillsItsLineMovesToAFasterOne) {
+  Upstream rig({.name = "a", .upload = Rate{4'000'000}}, {.name = "b", .upload = Rate{40'000'000}});
+  rig.trip[1] = 78ms;
+  rig.idle(6);
+  rig.data(4000, 1);
+  EXPECT_EQ(rig.sent.back().link, 0);  // there it comes first
+  rig.data(4000, 600);
+  const std::vector<Sent> later = rig.data(4000, 100);
+  EXPECT_TRUE(std::ranges::all_of(later, [](const Sent& s) { return s.link == 1; }));
 }
 
 }  // namespace

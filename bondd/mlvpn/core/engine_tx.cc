@@ -6,7 +6,7 @@
 
 namespace bondd::mlvpn {
 namespace {
-constexpr std::size_t kTrainLength = 32, kTrainPacket = 1400;
+constexpr std::size_t kTrainLength = 32, kFirstTrain = 8, kTrainPacket = 1400;
 constexpr Duration kTrainQuiet = std::chrono::milliseconds(1400);
 constexpr std::size_t kOutside = 42;  // Ethernet, IPv4, UDP
 }  // namespace
@@ -57,13 +57,14 @@ bool Engine::poll_transmit(TimePoint now, Transmit& out) {
 bool Engine::Impl::transmit_train(TimePoint now, Transmit& out) {
   const auto wanted = scheduler.train_wanted(now);
   if (!wanted || pool.free_buffers() < kControlReserve + kTrainLength) return false;
-  Link& link = *find(*wanted);
+  Link& link = *find(wanted->link);
+  const std::size_t length = wanted->first ? kFirstTrain : kTrainLength;
   const auto to = link.destination();
   if (!to || link.peer()) return false;
   static constexpr std::array<std::uint8_t, kTrainPacket> kNothing{};
   std::size_t bytes = 0;
-  for (std::size_t i = 0; i < kTrainLength; ++i) {
-    const bool last = i + 1 == kTrainLength;  // asks for an answer
+  for (std::size_t i = 0; i < length; ++i) {
+    const bool last = i + 1 == length;  // asks for an answer
     const auto sealed = seal_extension(now, link, last ? PacketType::kKeepalive : PacketType::kPadding,
                                        std::span(kNothing).first(last ? 0 : kTrainPacket));
     burst[i] = *sealed;
@@ -71,7 +72,7 @@ bool Engine::Impl::transmit_train(TimePoint now, Transmit& out) {
   }
   link.keep_quiet(now, kTrainQuiet);
   scheduler.train_sent(now, link.id(), bytes);
-  out = {link.id(), link.id(), *to, std::span(burst).first(kTrainLength)};
+  out = {link.id(), link.id(), *to, std::span(burst).first(length)};
   return true;
 }
 

@@ -22,6 +22,8 @@ inline constexpr std::size_t kHeadroom = 64;
 // The longest payload that fits an encrypted datagram that upstream peers take
 // (1500 bytes of UDP payload).
 inline constexpr std::size_t kMaxPayload = 1456;
+// A packet of at most so many bytes is no part of bulk: a call, a game, a question.
+inline constexpr std::size_t kSmall = 200;
 
 // Handle of a packet: where its bytes are and whose they are. Copying it does
 // not copy the packet; exactly one holder gives it back with Engine::recycle.

@@ -93,6 +93,8 @@ class RateControl {
   [[nodiscard]] double pacing_rate() const;
   // Bytes/s that the line is believed to carry.
   [[nodiscard]] double capacity() const { return rate_; }
+  // Whether any traffic has shown a rate: before that the capacity is a guess.
+  [[nodiscard]] bool rate_seen() const { return !best_rate_.empty(); }
   // Bytes that may be on the way without a confirmation.
   [[nodiscard]] double window() const;
 

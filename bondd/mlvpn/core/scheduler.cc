@@ -11,32 +11,18 @@ using namespace std::chrono_literals;
 constexpr Duration kPacerSlack = 400us;  // a wake-up sends this much ahead
 constexpr double kBurstMs = 0.2;         // advantage of the link used last
 constexpr double kOutside = 42;          // Ethernet, IPv4, UDP around each datagram
-constexpr Duration kStep = 10ms;         // the wire counts whole milliseconds: shorter spans say nothing
 constexpr double kShortMs = 3, kShortQueueMs = 8;
-constexpr double kFreely = 50;  // times the rate that is known: as good as not paced
-constexpr double kWobbleMs = 2.5;
-constexpr double kWorst = 4;              // times the jitter: what nearly no packet exceeds
+constexpr double kFreely = 50;            // times the rate that is known: as good as not paced
 constexpr double kMostUnknown = 200'000;  // bytes towards a line that is not known yet
 constexpr double kBurstTime = 0.003;      // s of a link's rate in one burst, by weight
 constexpr double kMaxBurst = 64000;       // one UDP_SEGMENT message
 constexpr double kRecent = 8'000'000;     // bytes after which the past counts half
 constexpr std::size_t kMaxMarks = 4096;
 constexpr std::size_t kMostStaged = 256;  // on one link
-// An upstream peer that has nothing to send echoes once a second, so the window
-// counts by time: what is older than a round trip and a little is not on the way.
-constexpr double kFlightTrips = 1.2;
-constexpr double kFlightMs = 15;
-constexpr Duration kMarkLife = 2s;  // longer than any round trip that an echo can give
 
-constexpr double kCalmBytes = 4000;  // on the way, at most
-constexpr Duration kEchoHold = 1s;
-constexpr Duration kTrainPause = 4s;  // between two tries, and when these found other packets beside them
-constexpr Duration kTrainLater = 30s;
-constexpr Duration kTrainEcho = 1300ms;  // upstream sends something each second
-constexpr unsigned kTrainTries = 3;
-constexpr double kTrainLeastMs = 1;  // the clock tells no less
-constexpr Duration kLook = 250ms;    // how often links and flows are compared
-constexpr unsigned kYoung = 3;       // packets of a flow that may come in any order
+// What shows that a flow is bulk, early in its slow start: where it ends that, it stays slow.
+constexpr double kGrownBytes = 32000;
+constexpr unsigned kYoung = 3;  // packets of a flow that may come in any order
 
 }  // namespace
 
@@ -114,23 +100,6 @@ bool Scheduler::by_weight(Tier tier) const {
   return true;
 }
 
-// A line whose round trips wobble tells of queues where none are, more so the more is sent
-// (a packet that is late holds up those behind it), and round trips are all that there is
-// to see. Paced by them it never gets the rate that it has. So it takes what comes, up to
-// the given rate and a window; the flows' own congestion control does the rest, as over
-// that line alone.
-bool Scheduler::wobbles(const Lane& lane) const {
-  const double jitter = lane.calm.samples > 0 ? lane.calm.jitter_ms : lane.control.jitter_ms();
-  return jitter > kWobbleMs;
-}
-
-// The round trip that a flow which fills the line will see: where it wobbles, nearly always
-// the longest.
-double Scheduler::loaded_trip_ms(const Lane& lane) const {
-  const double trip = lane.control.rtt_ms();
-  return wobbles(lane) ? std::max(trip, lane.calm.mean_ms + kWorst * lane.calm.jitter_ms) : trip;
-}
-
 double Scheduler::pace(const Lane& lane) const {
   const RateControl& control = lane.control;
   double rate = control.pacing_rate();
@@ -139,114 +108,16 @@ double Scheduler::pace(const Lane& lane) const {
   const bool too_short = control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs;
   if (too_short || wobbles(lane)) rate = std::max(rate, kFreely * control.capacity());
   const double bound = static_cast<double>(lane.bound.bits_per_second) / 8;
-  return bound > 0 ? std::min(rate, bound) : rate;
+  if (bound > 0) return std::min(rate, bound);
+  // Packets of a shared flow arrive in order only if it is known how long each takes.
+  const bool shared = control.phase() == RateControl::Phase::kStartup && group_size(*find(lane.leader)) > 1;
+  return shared && lane.train.rate_at_most > 0 ? std::min(rate, lane.train.rate_at_most) : rate;
 }
 
 // Bytes/s to send at; 0 for as fast as the socket takes it.
 double Scheduler::rate_of(const Lane& lane) const {
   if (lane.weight > 0 && by_weight(lane.tier)) return static_cast<double>(lane.bound.bits_per_second) / 8;
   return pace(lane);
-}
-
-// ----------------------------------------------------------------- echoes
-
-// Forgets what is too old to be on the way any more.
-void Scheduler::expire(Lane& lane, TimePoint now) const {
-  const double trip = std::max(lane.control.rtt_ms(), lane.control.greatest_rtt_ms());
-  const TimePoint landed = now - from_ms(kFlightTrips * trip + kFlightMs);
-  for (; !lane.flight.empty() && lane.flight.front().first < landed; lane.flight.pop_front()) {
-    lane.landed = std::max(lane.landed, lane.flight.front().second);
-  }
-  while (!lane.marks.empty() && lane.marks.front().sent < now - kMarkLife) lane.marks.pop_front();
-}
-
-void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
-  Lane* const lane = find(link);
-  if (lane == nullptr) return;
-  const TimePoint sent = now - rtt;
-  on_calm_echo(*lane, now, to_ms(rtt));
-  if (lane->marks.empty() || lane->marks.front().sent > sent) {
-    return;
-  }
-  Mark newest = lane->marks.front();
-  while (!lane->marks.empty() && lane->marks.front().sent <= sent) {
-    newest = lane->marks.front();
-    lane->marks.pop_front();
-  }
-  lane->delivered = std::max(lane->delivered, newest.total);
-  lane->landed = std::max(lane->landed, lane->delivered);
-  RateControl::Ack ack;
-  ack.now = now;
-  ack.sent = newest.sent;
-  ack.one_way_ms = ack.rtt_ms = std::max(to_ms(rtt), 0.5);
-  ack.delivered = lane->delivered;
-  ack.idle = newest.idle;
-  if (newest.before.at != TimePoint{}) {
-    const double span = std::max(to_ms(now - newest.before.at), to_ms(newest.sent - newest.before.sent));
-    if (span > 5) ack.rate = (lane->delivered - newest.before.delivered) * 1000 / span;
-  }
-  lane->control.on_ack(ack);
-  lane->newest = {now, newest.sent, lane->delivered};
-  if (now - lane->step.at >= kStep) {
-    lane->older = lane->step;
-    lane->step = lane->newest;
-  }
-}
-
-void Scheduler::on_calm_echo(Lane& lane, TimePoint now, double rtt) const {
-  Train& train = lane.train;
-  Calm& calm = lane.calm;
-  if (train.bytes > 0 && now - train.sent < kTrainEcho) {
-    // Nothing else is sent meanwhile. An echo of its middle is shorter than that of its end.
-    train.longest_ms = std::max(train.longest_ms, rtt);
-    return;
-  }
-  settle_train(lane, now);
-  // Which packet's echo it is nobody knows: the peer may have held it for a second.
-  if (now - lane.loaded_at < kEchoHold + from_ms(rtt)) return;
-  if (calm.samples++ == 0) {
-    calm.least_ms = calm.mean_ms = rtt;
-  } else {
-    const double weight = calm.samples < 8 ? calm.samples : 8;
-    calm.jitter_ms += (std::abs(rtt - calm.last_ms) - calm.jitter_ms) / weight;
-    calm.mean_ms += (rtt - calm.mean_ms) / weight;
-    calm.least_ms = std::min(calm.least_ms, rtt);
-  }
-  calm.last_ms = rtt;
-  RateControl::Ack ack;
-  ack.now = now;
-  ack.sent = now - from_ms(rtt);
-  ack.one_way_ms = ack.rtt_ms = std::max(rtt, 0.5);
-  ack.delivered = lane.delivered;
-  ack.idle = ack.light = true;
-  lane.control.on_ack(ack);
-}
-
-void Scheduler::settle_train(Lane& lane, TimePoint now) const {
-  Train& train = lane.train;
-  if (train.bytes <= 0 || now - train.sent < kTrainEcho) return;
-  const double longer = train.longest_ms - lane.calm.least_ms;
-  // None that is longer may also mean that the echo got lost.
-  if (longer > kTrainLeastMs || (train.longest_ms > 0 && train.tries > 1))
-    train.rate = train.bytes * 1000 / std::max(longer, kTrainLeastMs);
-  train.bytes = 0;
-}
-
-std::optional<LinkId> Scheduler::train_wanted(TimePoint now) const {
-  if (count_ < 2 || queued() != 0) return std::nullopt;
-  for (std::size_t i = 0; i < count_; ++i) {
-    const Lane& lane = *lanes_[i];
-    if (lane.tier >= Tier::kSilent || lane.blocked || lane.in_flight() > kCalmBytes) continue;
-    if (known_rate(lane) || lane.calm.samples < 2) continue;
-    const Duration pause = lane.train.tries < kTrainTries ? kTrainPause : kTrainLater;
-    if (lane.train.tries == 0 || now - lane.train.sent > pause) return lane.id;
-  }
-  return std::nullopt;
-}
-
-void Scheduler::train_sent(TimePoint now, LinkId link, std::size_t bytes) {
-  Lane* const lane = find(link);
-  lane->train = {now, static_cast<double>(bytes), 0, lane->train.tries + 1, 0};
 }
 
 // ------------------------------------------------------------------ windows
@@ -303,7 +174,11 @@ void Scheduler::queue_up(TimePoint now, const PacketRef& packet, FlowBucket buck
     const double idle = to_ms(now - home.last);
     const double trip = std::max(lane->control.rtt_ms(), lane->control.greatest_rtt_ms());
     const bool paused = idle > std::max(1.5 * trip, 60.0) || (home.packets < kYoung && idle > 10);
-    if (lane->tier != best_tier() || paused) lane = nullptr;
+    const bool avoids = lane->train.bytes > 0 && home.bytes <= kLeastFlow;
+    // The first that is large: so far there were a handshake and the like.
+    const bool grows = packet.size > kSmall && !home.large;
+    if (lane->tier != best_tier() || paused || avoids || grows) lane = nullptr;
+    if (paused) home.large = home.judged = false;
   }
   if (lane == nullptr) {
     const LinkId chosen = choose_home(now, home, packet.size);
@@ -314,6 +189,19 @@ void Scheduler::queue_up(TimePoint now, const PacketRef& packet, FlowBucket buck
   }
   ++home.packets;
   home.bytes += packet.size;
+  home.large = home.large || packet.size > kSmall;
+  if (lane != nullptr && home.bytes > kGrownBytes && !home.judged) {
+    home.judged = true;
+    const Lane* const better = find(choose_home(now, home, packet.size));
+    const Lane* const leader = find(lane->leader);
+    const bool faster = better != nullptr && leader != nullptr && better != leader && known_well(*leader) &&
+                        known_well(*better) && flow_rate(*better) > kMuchMore * flow_rate(*leader);
+    if (faster) {
+      home.link = better->id;
+      home.moved = now;
+      lane = better;
+    }
+  }
   home.last = now;
   Lane* const leader = lane != nullptr ? find(lane->leader) : nullptr;
   if (leader == nullptr) {
@@ -473,13 +361,14 @@ void Scheduler::take(TimePoint now, std::size_t bytes) {
     lane.next_send = std::max(lane.next_send, now - saved) + from_ms(1000 * cost / rate);
   }
   if (lane.marks.size() < kMaxMarks && (lane.marks.empty() || now - lane.marks.back().sent >= 500us)) {
-    lane.marks.push_back({now, 0, lane.older, idle || lane.older.sent < lane.busy_since});
+    lane.marks.push_back({now, 0, lane.older, idle || lane.older.sent < lane.busy_since, 0});
     lane.flight.emplace_back(now, 0);
   }
   lane.total += cost;
   if (lane.in_flight() > kCalmBytes) lane.loaded_at = now;
-  if (now - lane.train.sent < kTrainEcho) lane.train.bytes = 0;  // not alone any more
+  train_passed(lane, cost);
   lane.marks.back().total = lane.total;
+  lane.marks.back().in_flight = lane.in_flight();
   if (!lane.flight.empty()) lane.flight.back().second = lane.total;
   lane.was_full = !window_open(lane);
   if (lane.weight > 0)

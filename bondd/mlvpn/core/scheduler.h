@@ -11,8 +11,8 @@
 // * Each link is paced at what it delivers (RateControl), an echo being taken for
 //   the confirmation of all that was sent a round trip before it. A given rate is
 //   an upper bound.
-// * How fast an idle line is tells a train of padding: how much later than a packet of
-//   its own its last one arrives.
+// * How fast a line is that carries little tells a train of padding: how much later than
+//   on their own its last one, and what is sent soon after it, arrive.
 // * Links that are alike (delay, rate, little jitter, no loss) make a group and share
 //   each flow: a packet goes where it arrives first, so that packets arrive nearly in
 //   order. A slow link gets a packet only when the faster ones cannot carry all that
@@ -73,8 +73,13 @@ class Scheduler {
   // A timestamp echo came over the link: its round trip.
   void on_echo(TimePoint now, LinkId link, Duration rtt);
 
-  // A link whose rate a train would tell now: nothing is known of it, and it is idle.
-  [[nodiscard]] std::optional<LinkId> train_wanted(TimePoint now) const;
+  // A link whose rate a train would tell now: not known well, and little is sent on it. The
+  // first is short: on a slow line it takes long, and is enough.
+  struct TrainWish {
+    LinkId link = 0;
+    bool first = false;
+  };
+  [[nodiscard]] std::optional<TrainWish> train_wanted(TimePoint now) const;
   // One of `bytes` left at once.
   void train_sent(TimePoint now, LinkId link, std::size_t bytes);
 
@@ -105,7 +110,13 @@ class Scheduler {
   std::optional<PacketRef> surrender();
 
  private:
-  static constexpr double kTypical = 1500;  // bytes of a packet that is still to come
+  static constexpr double kLeastFlow = 8000;  // bytes between two looks, below which a flow does not count
+  static constexpr double kMuchMore = 1.5;    // times the rate: worth that the only flow moves
+  static constexpr double kWorst = 4;         // times the jitter: what nearly no packet exceeds
+  static constexpr double kFlightMs = 15;     // more than the usual round trips
+  static constexpr double kCalmBytes = 4000;  // on the way, at most, where no queue can be
+  static constexpr double kTypical = 1500;    // bytes of a packet that is still to come
+  static constexpr Duration kLook = std::chrono::milliseconds(250);  // links and flows are compared so often
 
   struct Confirmed {       // what an echo said
     TimePoint at, sent;    // when it came, and when that packet had left
@@ -116,6 +127,7 @@ class Scheduler {
     double total = 0;  // bytes sent so far
     Confirmed before;  // a while before this was sent: the rate is measured from there
     bool idle = false;
+    double in_flight = 0;  // with what was sent until then
   };
   struct Staged {
     PacketRef packet;
@@ -126,11 +138,17 @@ class Scheduler {
     unsigned samples = 0;
     double least_ms = 0, mean_ms = 0, last_ms = 0, jitter_ms = 0;
   };
+  // What padding that leaves at once tells: an echo that is `late` says that the line took
+  // no less, one that comes `after` so long besides, that it took no more.
   struct Train {
     TimePoint sent;
-    double bytes = 0, longest_ms = 0;  // of its last one, the echo
+    double bytes = 0;     // 0: none is under way
+    double beside = 0;    // bytes of others that left since
+    double least_ms = 0;  // that it took
+    std::optional<double> most_ms;
     unsigned tries = 0;
-    double rate = 0;  // bytes/s that it told; 0: nothing yet
+    // Bytes/s, of all trains so far; 0: nothing was told.
+    double rate_at_least = 0, rate_at_most = 0;
   };
   struct Lane {
     LinkId id = 0;
@@ -166,6 +184,8 @@ class Scheduler {
   struct Home {
     LinkId link = 0;
     bool chosen = false;
+    bool large = false;    // packets came that are
+    bool judged = false;   // as bulk
     unsigned packets = 0;  // since it was chosen
     double bytes = 0;      // since the last look
     TimePoint last, moved;
@@ -176,6 +196,7 @@ class Scheduler {
   [[nodiscard]] bool by_weight(Tier tier) const;
   [[nodiscard]] bool wobbles(const Lane& lane) const;
   [[nodiscard]] double loaded_trip_ms(const Lane& lane) const;
+  [[nodiscard]] double usual_ms(const Lane& lane, double jitters) const;
   [[nodiscard]] double pace(const Lane& lane) const;
   [[nodiscard]] double window(const Lane& lane) const;
   [[nodiscard]] double rate_of(const Lane& lane) const;
@@ -184,13 +205,18 @@ class Scheduler {
   [[nodiscard]] double arrival_ms(const Lane& lane, TimePoint now) const;
 
   void on_calm_echo(Lane& lane, TimePoint now, double rtt) const;
+  void on_train_echo(Lane& lane, TimePoint now, double rtt) const;
   void settle_train(Lane& lane, TimePoint now) const;
+  static void train_passed(Lane& lane, double bytes);
   [[nodiscard]] std::optional<double> known_rate(const Lane& lane) const;
+  [[nodiscard]] bool known_well(const Lane& lane) const;
   [[nodiscard]] bool alike(const Lane& a, const Lane& b) const;
   void regroup(TimePoint now);
   void balance(TimePoint now);
   void set_limits();
   [[nodiscard]] double group_rate(const Lane& leader) const;
+  [[nodiscard]] double flow_rate(const Lane& leader) const;
+  [[nodiscard]] bool outgrown(const Lane& from, const Lane& to, double bytes) const;
   [[nodiscard]] std::size_t group_size(const Lane& leader) const;
   LinkId choose_home(TimePoint now, const Home& home, std::size_t size) const;
   void queue_up(TimePoint now, const PacketRef& packet, FlowBucket bucket);

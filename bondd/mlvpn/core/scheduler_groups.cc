@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "bondd/mlvpn/core/scheduler.h"
 
@@ -18,17 +19,19 @@ struct Alike {
 };
 constexpr Alike kToJoin{30, 3, 2.2, 0.2}, kToStay{36, 4.5, 2.6, 0.4};
 constexpr unsigned kCalmSamples = 3;
+constexpr double kExact = 1.6;  // between the bounds that trains told
 constexpr double kLossMs = 60;  // a percent of loss keeps flows away like so much delay
 constexpr double kMostLossMs = 300;
 constexpr double kHomeMs = 5;          // a flow that pauses does not move for less
 constexpr double kBulkBytes = 64000;   // what a flow that sends much is judged by
 constexpr double kFirstBytes = 14600;  // and one that begins with a full packet (RFC 6928)
-constexpr std::size_t kSmall = 200;
-constexpr double kSlowerLimit = 0.8;  // of the last look's
+constexpr double kSlowerLimit = 0.8;   // of the last look's
 constexpr double kStandingMs = 30, kFreeMs = 5;
-constexpr int kCrowded = 3;          // looks in a row with a standing queue
-constexpr Duration kSettled = 5s;    // a flow that was moved stays for this long
-constexpr double kLeastFlow = 8000;  // bytes between two looks, below which a flow does not count
+constexpr int kCrowded = 3;        // looks in a row with a standing queue
+constexpr double kSomeMore = 1.2;  // times the rate: worth that one of several moves
+constexpr double kFills = 0.5;     // of a line's rate in one look: a flow that will fill it
+constexpr Duration kSettled = 5s;  // a flow that was moved stays for this long
+constexpr double kTrainMs = 60;    // small packets take a detour of this length around a train
 
 }  // namespace
 
@@ -37,10 +40,17 @@ std::optional<double> Scheduler::known_rate(const Lane& lane) const {
   const double bound = static_cast<double>(lane.bound.bits_per_second) / 8;
   if (lane.control.phase() != RateControl::Phase::kStartup)
     return bound > 0 ? std::min(bound, lane.control.capacity()) : lane.control.capacity();
-  const double seen = lane.total > 0 ? lane.control.capacity() : 0;
+  const double seen = lane.control.rate_seen() ? lane.control.capacity() : 0;
   if (bound > 0) return bound;
-  if (lane.train.rate > 0) return std::max(lane.train.rate, seen);
+  if (lane.train.rate_at_least > 0) return std::max(lane.train.rate_at_least, seen);
   return std::nullopt;
+}
+
+// Whether it is about the line's rate, and not only no more than that.
+bool Scheduler::known_well(const Lane& lane) const {
+  if (lane.bound.bits_per_second > 0 || lane.control.phase() != RateControl::Phase::kStartup) return true;
+  return lane.train.rate_at_least > 0 && !wobbles(lane) &&
+         lane.train.rate_at_least * kExact >= lane.train.rate_at_most;
 }
 
 bool Scheduler::alike(const Lane& a, const Lane& b) const {
@@ -49,6 +59,7 @@ bool Scheduler::alike(const Lane& a, const Lane& b) const {
   if (std::max(a.loss, b.loss) > most.loss) return false;
   if (std::max(a.calm.jitter_ms, b.calm.jitter_ms) > most.jitter_ms) return false;
   if (std::abs(a.calm.least_ms - b.calm.least_ms) / 2 > most.delay_ms) return false;
+  if (!known_well(a) || !known_well(b)) return false;
   const auto rate_a = known_rate(a), rate_b = known_rate(b);
   return rate_a && rate_b && std::max(*rate_a, *rate_b) <= most.ratio * std::min(*rate_a, *rate_b);
 }
@@ -157,18 +168,42 @@ void Scheduler::set_limits() {
   }
 }
 
+// What one flow gets of the group. Random loss keeps it small (Mathis et al., 1997).
+double Scheduler::flow_rate(const Lane& leader) const {
+  const double rate = group_rate(leader);
+  if (leader.loss <= 0) return rate;
+  return std::min(rate, 1.22 * kTypical * 1000 / leader.control.rtt_ms() / std::sqrt(leader.loss / 100));
+}
+
+// Whether the only flow of `from`, which sent so many bytes since the last look, is to move
+// to a group that is known to carry much more: it fills the line or will soon, or losses
+// hold it up.
+bool Scheduler::outgrown(const Lane& from, const Lane& to, double bytes) const {
+  if (!known_rate(to) || flow_rate(to) < kMuchMore * flow_rate(from)) return false;
+  if (from.crowded >= kCrowded || flow_rate(from) < group_rate(from)) return true;
+  // Early, while it is still in its slow start. Where the way is longer it may have what it wants.
+  const bool near = to.control.rtt_ms() < from.control.rtt_ms() + 2 * kToJoin.delay_ms;
+  return near && known_well(from) && known_well(to) &&
+         bytes > kFills * group_rate(from) * std::chrono::duration<double>(kLook).count();
+}
+
 // Of several flows that fill a group, one moves to a group with more room; a single one
 // only to a group that is known to carry much more.
 void Scheduler::balance(TimePoint now) {
   const Tier tier = best_tier();
-  std::array<double, 256> bulk_flows{};  // by leader
+  struct Load {
+    double flows = 0, bytes = 0;
+  };
+  std::array<Load, 256> loads{};  // by leader
   const auto leader_of = [&](const Home& home) -> Lane* {
     const Lane* const lane = home.chosen ? find(home.link) : nullptr;
     return lane != nullptr ? find(lane->leader) : nullptr;
   };
-  for (Home& home : homes_) {
-    if (const Lane* const leader = leader_of(home); leader != nullptr && home.bytes > kLeastFlow)
-      ++bulk_flows[leader->id];
+  for (const Home& home : homes_) {
+    if (const Lane* const leader = leader_of(home); leader != nullptr && home.bytes > kLeastFlow) {
+      ++loads[leader->id].flows;
+      loads[leader->id].bytes += home.bytes;
+    }
   }
   for (std::size_t i = 0; i < count_; ++i) {
     Lane& from = *lanes_[i];
@@ -176,16 +211,17 @@ void Scheduler::balance(TimePoint now) {
     const double rate = group_rate(from);
     const bool standing = static_cast<double>(from.queue.bytes()) > kStandingMs / 1000 * rate;
     from.crowded = standing ? from.crowded + 1 : 0;
-    const double flows = bulk_flows[from.id];
-    if (from.crowded < kCrowded || flows < 1) continue;
+    const auto [flows, bytes] = loads[from.id];
+    if (flows < 1 || (flows > 1 && from.crowded < kCrowded)) continue;
     for (std::size_t k = 0; k < count_; ++k) {
-      Lane& to = *lanes_[k];
+      const Lane& to = *lanes_[k];
       const double there = group_rate(to);
-      if (k == i || to.leader != to.id || to.tier != tier || to.blocked || from.crowded == 0) continue;
+      if (k == i || to.leader != to.id || to.tier != tier || to.blocked) continue;
       if (static_cast<double>(to.queue.bytes()) > kFreeMs / 1000 * there) continue;
-      const bool known = known_rate(to).has_value();
-      const double gain = there / (bulk_flows[to.id] + 1) / (rate / flows);
-      if (flows < 2 ? !known || gain < 1.5 : known && gain < 1.2) continue;
+      const double gain = there / (loads[to.id].flows + 1) / (rate / flows);
+      if (flows > 1 ? known_rate(to) && gain < kSomeMore
+                    : loads[to.id].flows > 0 || !outgrown(from, to, bytes))
+        continue;
       Home* smallest = nullptr;
       for (Home& home : homes_) {
         if (leader_of(home) != &from || home.bytes <= kLeastFlow || now - home.moved < kSettled) continue;
@@ -195,6 +231,7 @@ void Scheduler::balance(TimePoint now) {
       smallest->link = to.id;
       smallest->moved = now;
       from.crowded = 0;
+      break;
     }
   }
   for (Home& home : homes_) home.bytes = 0;
@@ -218,7 +255,8 @@ LinkId Scheduler::choose_home(TimePoint now, const Home& home, std::size_t size)
     const double waiting = static_cast<double>(leader.queue.bytes()) + ahead;
     double score =
         arrival + waiting * 1000 / group_rate(leader) + std::min(leader.loss * kLossMs, kMostLossMs);
-    if (home.link == leader.id && home.packets != 0) score -= kHomeMs;
+    if (home.link == leader.id && home.packets != 0 && home.large) score -= kHomeMs;
+    if (leader.train.bytes > 0 && ahead == 0) score += kTrainMs;
     if (best == nullptr || score < best_score) {
       best = &leader;
       best_score = score;

@@ -13,7 +13,6 @@ constexpr double kBurstMs = 0.2;        // advantage of the link used last
 constexpr double kSparseDebtMs = 15;    // small flows may overdraw the pacer by so much
 constexpr auto kProbeInterval = 150ms;  // towards a silent link
 constexpr std::size_t kFraming = 42;    // Ethernet, IPv4, UDP around each datagram
-constexpr std::size_t kSmall = 200;
 
 }  // namespace
 
