@@ -12,7 +12,8 @@ constexpr Duration kPacerSlack = 400us;  // a wake-up sends this much ahead
 constexpr double kBurstMs = 0.2;         // advantage of the link used last
 constexpr double kOutside = 42;          // Ethernet, IPv4, UDP around each datagram
 constexpr double kShortMs = 3, kShortQueueMs = 8;
-constexpr double kFreely = 50;            // times the rate that is known: as good as not paced
+constexpr double kFreely = 50;  // times the rate that is known: as good as not paced
+constexpr double kMoreAtFirst = 2, kMore = 1.5;
 constexpr double kMostUnknown = 200'000;  // bytes towards a line that is not known yet
 constexpr double kBurstTime = 0.003;      // s of a link's rate in one burst, by weight
 constexpr double kMaxBurst = 64000;       // one UDP_SEGMENT message
@@ -126,14 +127,16 @@ double Scheduler::rate_of(const Lane& lane) const {
 // limits itself, and what delays it then ends its start too early.
 double Scheduler::window(const Lane& lane) const {
   const RateControl& control = lane.control;
+  const bool startup = control.phase() == RateControl::Phase::kStartup;
   double window = control.window();
   if (control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs) window *= kFreely;
   if (wobbles(lane)) {
-    // Half as much again as the line holds at its best rate, so that it can always show more.
+    // More than the line holds at its best rate, so that it can always show more.
     const double trip = std::max(lane.calm.mean_ms + kWorst * lane.calm.jitter_ms, control.least_rtt_ms());
-    window = std::max(window, 1.5e-3 * control.capacity() * (trip + kFlightMs));
+    const double more = startup ? kMoreAtFirst : kMore;
+    window = more * 1e-3 * control.capacity() * (trip + kFlightMs);
   }
-  return control.phase() == RateControl::Phase::kStartup ? std::max(kMostUnknown, window) : window;
+  return startup ? std::max(kMostUnknown, window) : window;
 }
 
 bool Scheduler::window_open(const Lane& lane) const {

@@ -156,7 +156,8 @@ void Scheduler::set_limits() {
     for (std::size_t k = 0; k < count_; ++k) {
       const Lane& lane = *lanes_[k];
       if (lane.leader != leader.id || lane.tier != leader.tier) continue;
-      measured = measured && lane.total > 0;
+      // Before a line is full a flow in its slow start must not lose a packet here.
+      measured = measured && lane.control.phase() != RateControl::Phase::kStartup;
       rate += lane.control.capacity();
       trip = std::max(trip, lane.control.rtt_ms());
     }
