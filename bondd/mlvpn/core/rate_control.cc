@@ -151,7 +151,7 @@ bool RateControl::collapsed(const Ack& ack) {
 // line that jitters and keeps the order of packets grows with their number, by several
 // times the jitter: what looks like a queue is one only if so much was sent.
 bool RateControl::overfilled(double in_flight) const {
-  return in_flight > 1.5e-3 * rate_ * (least_rtt_ms() + 3 * calm_jitter_ + 15);
+  return in_flight > 1.3e-3 * rate_ * (least_rtt_ms() + 3 * calm_jitter_ + 15);
 }
 
 void RateControl::end_round(const Ack& ack) {

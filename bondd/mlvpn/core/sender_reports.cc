@@ -251,7 +251,9 @@ void Sender::update_queue_limit() {
   const double lead = most > least ? most - least : 0;
   const double share = loss > kCopyLoss || jitter > kCopyJitterMs ? 1.2 : 0.5;
   double wanted = std::max(rate * (lead + share * trip + 60) / 1000, 256e3);
-  if (guessing) wanted = std::max(wanted, std::min(0.6 * rate, 2e6));
+  // On lines that jitter a repaired hole releases a whole window at once, and twice as much comes.
+  const bool bursts = jitter > kCopyJitterMs;
+  if (guessing) wanted = std::max(wanted, std::min((bursts ? 0.8 : 0.6) * rate, bursts ? 4e6 : 2e6));
   // Lowered step by step: a flow that filled the queue must not lose it all at once.
   wanted = std::max(wanted, static_cast<double>(queue_.limit()) * 0.996);
   queue_.set_limit(std::min(static_cast<std::size_t>(wanted), config_.most_queued_bytes),
