@@ -57,19 +57,22 @@ struct Upstream : Rig {
   void idle(int seconds, Duration train_takes = 0ms) {
     for (int s = 0; s < seconds; ++s) {
       run_for(1s);
-      const std::size_t end = sent.size();
-      for (LinkId i : {LinkId{0}, LinkId{1}}) {
-        bool train = false;
-        for (std::size_t k = scanned; k < end; ++k)
-          train = train || (sent[k].link == i && decode(sent[k].bytes)->type == kPadding);
-        // An echo counts the time that it was held: what is left is the round trip.
-        const Duration away = trip[i] + (train ? train_takes : 0ms);
-        const auto echo = std::chrono::duration_cast<std::chrono::milliseconds>(now - started - away).count();
-        receive(i, kServers[i],
-                peer[i].make(kKeepalive, {}, 0, false, static_cast<std::uint16_t>(first_stamp + echo)));
-      }
-      scanned = end;
+      echo(train_takes);
     }
+  }
+  void echo(Duration train_takes = 0ms) {
+    const std::size_t end = sent.size();
+    for (LinkId i : {LinkId{0}, LinkId{1}}) {
+      bool train = false;
+      for (std::size_t k = std::min(scanned, end); k < end; ++k)
+        train = train || (sent[k].link == i && decode(sent[k].bytes)->type == kPadding);
+      // An echo counts the time that it was held: what is left is the round trip.
+      const Duration away = trip[i] + (train ? train_takes : 0ms);
+      const auto echo = std::chrono::duration_cast<std::chrono::milliseconds>(now - started - away).count();
+      receive(i, kServers[i],
+              peer[i].make(kKeepalive, {}, 0, false, static_cast<std::uint16_t>(first_stamp + echo)));
+    }
+    scanned = end;
   }
   // The link of each datagram of padding that was sent.
   std::vector<LinkId> padding() const {
@@ -207,6 +210,20 @@ TEST(UpstreamPeer, AFlowThatFillsItsLineMovesToAFasterOne) {
   rig.data(4000, 600);
   const std::vector<Sent> later = rig.data(4000, 100);
   EXPECT_TRUE(std::ranges::all_of(later, [](const Sent& s) { return s.link == 1; }));
+}
+
+TEST(UpstreamPeer, AFlowOnALongWayMovesToAShortOneOfTheSameRate) {
+  Upstream rig({.name = "a", .upload = Rate{40'000'000}}, {.name = "b", .upload = Rate{40'000'000}});
+  rig.trip[0] = 600ms;
+  rig.trip[1] = 300ms;
+  rig.idle(6);
+  EXPECT_EQ(rig.data(4000, 50).back().link, 1);
+  rig.trip[0] = 20ms;
+  for (int i = 0; i < 30; ++i) {  // without a pause
+    rig.data(4000, 100);
+    rig.echo();
+  }
+  EXPECT_EQ(rig.data(4000, 50).back().link, 0);
 }
 
 }  // namespace

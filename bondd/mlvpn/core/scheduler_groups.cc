@@ -28,6 +28,7 @@ constexpr double kFirstBytes = 14600;  // and one that begins with a full packet
 constexpr double kSlowerLimit = 0.8;   // of the last look's
 constexpr double kStandingMs = 30, kFreeMs = 5;
 constexpr int kCrowded = 3;        // looks in a row with a standing queue
+constexpr double kAsMuch = 0.8;    // of the rate: worth it where the way is much shorter
 constexpr double kSomeMore = 1.2;  // times the rate: worth that one of several moves
 constexpr double kFills = 0.5;     // of a line's rate in one look: a flow that will fill it
 constexpr Duration kSettled = 5s;  // a flow that was moved stays for this long
@@ -177,15 +178,19 @@ double Scheduler::flow_rate(const Lane& leader) const {
 }
 
 // Whether the only flow of `from`, which sent so many bytes since the last look, is to move
-// to a group that is known to carry much more: it fills the line or will soon, or losses
-// hold it up.
+// to a group that is known to carry much more, since it fills the line or will soon, or losses
+// hold it up; or as much by a much shorter way.
 bool Scheduler::outgrown(const Lane& from, const Lane& to, double bytes) const {
+  // It was driven away, or the way here became long.
+  const bool well = known_well(from) && known_well(to);
+  const bool shorter = std::min(from.calm.samples, to.calm.samples) >= kCalmSamples &&
+                       from.calm.least_ms > to.calm.least_ms + 2 * kToJoin.delay_ms;
+  if (well && shorter && flow_rate(to) > kAsMuch * flow_rate(from)) return true;
   if (!known_rate(to) || flow_rate(to) < kMuchMore * flow_rate(from)) return false;
   if (from.crowded >= kCrowded || flow_rate(from) < group_rate(from)) return true;
   // Early, while it is still in its slow start. Where the way is longer it may have what it wants.
   const bool near = to.control.rtt_ms() < from.control.rtt_ms() + 2 * kToJoin.delay_ms;
-  return near && known_well(from) && known_well(to) &&
-         bytes > kFills * group_rate(from) * std::chrono::duration<double>(kLook).count();
+  return near && well && bytes > kFills * group_rate(from) * std::chrono::duration<double>(kLook).count();
 }
 
 // Of several flows that fill a group, one moves to a group with more room; a single one
