@@ -120,7 +120,7 @@ class SiteNetns : public bondd::testing::OwnNetns, public ::testing::WithParamIn
   std::string look() {
     const std::string net = output_of(
         "for t in -4 -6; do ip $t rule; ip $t route show table all; done | sed 's/ linkdown//'; "
-        "ip -br addr | sed 's/^\\([^ ]*\\) *[A-Z]*/\\1/'; ip -d link | grep -v 'link/\\|minmtu' | "
+        "ip -br addr | sed 's/^\\([^ ]*\\) *[A-Z]* */\\1 /'; ip -d link | grep -v 'link/\\|minmtu' | "
         "sed 's/^[0-9]*: //; s/NO-CARRIER,//; s/,LOWER_UP//; s/ state [A-Z]*//'; ip link | grep link/");
     const std::string firewall =
         output_of("iptables-nft-save 2> /dev/null; iptables-legacy-save 2> /dev/null");

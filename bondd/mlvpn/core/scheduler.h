@@ -142,9 +142,10 @@ class Scheduler {
   // no less, one that comes `after` so long besides, that it took no more.
   struct Train {
     TimePoint sent;
-    double bytes = 0;     // 0: none is under way
-    double beside = 0;    // bytes of others that left since
-    double least_ms = 0;  // that it took
+    double bytes = 0;      // 0: none is under way
+    double beside = 0;     // bytes of others that left since
+    double least_ms = 0;   // that it took
+    double latest_ms = 0;  // the latest echo, by the least round trip
     std::optional<double> most_ms;
     unsigned tries = 0;
     // Bytes/s, of all trains so far; 0: nothing was told.

@@ -132,12 +132,16 @@ void Scheduler::on_train_echo(Lane& lane, TimePoint now, double rtt) const {
   Train& train = lane.train;
   const double after = to_ms(now - train.sent) - rtt;
   if (after < -kTrainLeastMs) return;  // of a packet before it
-  const double late = std::max(rtt - usual_ms(lane, kUsual), kTrainLeastMs);
-  train.least_ms = std::max(train.least_ms, late);
-  // Nothing else was sent: the latest echo is of its last packet.
-  const double most = train.beside > 0 ? std::max(after, 0.0) + late : train.least_ms;
-  // An echo of its first packet says nothing: later ones contradict it.
-  if (!train.most_ms || most < *train.most_ms || *train.most_ms < train.least_ms) train.most_ms = most;
+  // A line that wobbles may have delayed the echo by as much as ever, or not at all.
+  train.least_ms = std::max({train.least_ms, rtt - usual_ms(lane, kUsual), kTrainLeastMs});
+  const double late = std::max(rtt - lane.calm.least_ms, kTrainLeastMs);
+  train.latest_ms = std::max(train.latest_ms, late);
+  const double most = std::max(after, 0.0) + late;
+  if (train.beside <= 0) {
+    train.most_ms = train.latest_ms;  // nothing else was sent: the latest echo is of its last packet
+  } else if (!train.most_ms || most < *train.most_ms || *train.most_ms < train.least_ms) {
+    train.most_ms = most;  // an echo of its first packet says nothing: later ones contradict it
+  }
 }
 
 void Scheduler::settle_train(Lane& lane, TimePoint now) const {

@@ -43,7 +43,8 @@ std::optional<double> Scheduler::known_rate(const Lane& lane) const {
     return bound > 0 ? std::min(bound, lane.control.capacity()) : lane.control.capacity();
   const double seen = lane.control.rate_seen() ? lane.control.capacity() : 0;
   if (bound > 0) return bound;
-  if (lane.train.rate_at_least > 0) return std::max(lane.train.rate_at_least, seen);
+  // Where the way wobbles a train may come as if there was no line.
+  if (lane.train.rate_at_least > 0 && !wobbles(lane)) return std::max(lane.train.rate_at_least, seen);
   return std::nullopt;
 }
 
