@@ -21,6 +21,9 @@ constexpr double kNewClockMs = 1000;  // the peer began anew
 
 void PlayOut::on_packet(TimePoint now, std::uint16_t timestamp) {
   if (timestamp == kNoTimestamp) return;
+  // Of a steady line every packet but the samples costs nothing: gigabits come by it.
+  const bool sample = samples_ == 0 || now - sampled_ >= kApart;
+  if (!sample && spread_ms_ < kSteadyMs) return;
   const double now_ms = to_ms(now.time_since_epoch());
   const double whole = std::floor(now_ms);
   const auto usual = std::llround(usual_ms_);
@@ -31,7 +34,7 @@ void PlayOut::on_packet(TimePoint now, std::uint16_t timestamp) {
     usual_ms_ = way_ms_;
     spread_ms_ = 0;
   }
-  if (samples_ != 0 && now - sampled_ < kApart) return;
+  if (samples_ != 0 && !sample) return;
   sampled_ = now;
   samples_ = std::min(samples_ + 1, kSamples);
   spread_ms_ += (std::abs(way_ms_ - usual_ms_) - spread_ms_) / samples_;
