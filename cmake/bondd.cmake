@@ -31,12 +31,23 @@ if(BONDD_SANITIZE)
 endif()
 target_include_directories(bondd_options INTERFACE ${PROJECT_SOURCE_DIR})
 
-# bondd_library(NAME SOURCES a.cc … [PUBLIC lib …] [PRIVATE lib …])
+# bondd_library(NAME [OWN_OPTIONS] SOURCES a.cc … [PUBLIC lib …] [PRIVATE lib …])
+# OWN_OPTIONS: compiled with options of its own, so without the common precompiled headers.
 # Includes are written from the project's root: #include "bondd/base/error.h".
 function(bondd_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  cmake_parse_arguments(ARG "OWN_OPTIONS" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC bondd_options ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+  if(NOT TARGET bondd_headers)  # the standard library's headers are compiled once for all modules
+    add_library(bondd_headers OBJECT ${PROJECT_SOURCE_DIR}/cmake/headers.cc)
+    target_link_libraries(bondd_headers PRIVATE bondd_options)
+    target_precompile_headers(bondd_headers PRIVATE
+      <algorithm> <array> <chrono> <cstdint> <filesystem> <functional> <map> <memory> <optional> <set> <span>
+      <string> <string_view> <tuple> <unordered_map> <utility> <variant> <vector> <tl/expected.hpp>)
+  endif()
+  if(NOT ARG_OWN_OPTIONS)
+    target_precompile_headers(${name} REUSE_FROM bondd_headers)
+  endif()
 endfunction()
 
 # bondd_test(NAME SOURCES a_test.cc … LIBS lib … [LABEL unit])
@@ -59,7 +70,7 @@ function(bondd_test name)
   if(NOT TARGET bondd_test_headers)  # GoogleTest's headers are compiled once for all tests
     add_library(bondd_test_headers OBJECT ${PROJECT_SOURCE_DIR}/tests/support/headers.cc)
     target_link_libraries(bondd_test_headers PRIVATE bondd_options GTest::gmock)
-    target_precompile_headers(bondd_test_headers PRIVATE <gtest/gtest.h> <gmock/gmock.h>)
+    target_precompile_headers(bondd_test_headers PRIVATE <gtest/gtest.h> <gmock/gmock.h> <tl/expected.hpp>)
   endif()
   target_precompile_headers(${name} REUSE_FROM bondd_test_headers)
   gtest_discover_tests(${name} PROPERTIES LABELS ${ARG_LABEL} DISCOVERY_TIMEOUT 60)

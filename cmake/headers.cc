@@ -1,0 +1,1 @@
+// Carries the precompiled headers of the modules; see bondd_library() in cmake/bondd.cmake.
