@@ -42,6 +42,10 @@ std::string masked(std::uint32_t mark) {
 Words with_mark(std::uint32_t mark) {
   return {"-m", "mark", "--mark", masked(mark)};
 }
+// A packet whose way has been chosen: a tunnel's own, or an answer.
+Words with_any_mark() {
+  return {"-m", "mark", "!", "--mark", masked(0)};
+}
 
 const Words kAccept{"-j", "ACCEPT"};
 const Words kEstablished{"-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"};
@@ -179,16 +183,17 @@ class Builder {
               {Words{"-i", config_.bond.interface} + clamp, Words{"-o", config_.bond.interface} + clamp});
   }
 
-  // mangle OUTPUT and PREROUTING: the mark that leads a policy's traffic to its WAN's table.
+  // mangle OUTPUT and PREROUTING: the mark that leads a policy's traffic to its WAN's table. What has a mark
+  // of ours keeps it: a policy that also fits the tunnels (all of UDP) must not lead them by one WAN.
   void add_steering() {
-    std::vector<Words> rules;
+    std::vector<Words> rules{with_any_mark() + Words{"-j", "RETURN"}};
     for (const model::Policy& policy : config_.policies) {
       const std::uint32_t mark = model::policy_mark(facts_.slot, wan_number(policy.wan));
       for (const Match& match : policy.matches) {
         rules.push_back(match_words(match) + Words{"-j", "MARK", "--set-xmark", masked(mark)});
       }
     }
-    if (rules.empty()) return;
+    if (rules.size() == 1) return;
     add_chain(mangle_, "OUT", "OUTPUT", rules);
     rules.insert(rules.begin(), Words{"-i", config_.bond.interface, "-j", "RETURN"});
     add_chain(mangle_, "PRE", "PREROUTING", std::move(rules));
