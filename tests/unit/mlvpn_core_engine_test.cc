@@ -3,112 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <map>
-
-#include "tests/support/mlvpn_peer.h"
+#include "tests/support/engine_pair.h"
 
 namespace bondd::mlvpn {
 namespace {
 
 using namespace std::chrono_literals;
 using namespace test;
-
-constexpr LinkId kBoth[2] = {0, 1};
-const Endpoint kServers[2] = {endpoint("203.0.113.10", 1194), endpoint("203.0.113.10", 1196)};
-const Endpoint kClients[2] = {endpoint("198.51.101.2", 40001), endpoint("198.51.102.2", 40002)};
-
-// A client and a server engine; line i has a one-way delay and can be cut.
-struct Pair {
-  Rig client, server;
-  Duration delay[2] = {10ms, 10ms};
-  bool cut[2] = {false, false};
-  bool mute[2] = {false, false};  // to the client
-  struct Flying {
-    bool to_server;
-    LinkId line, port;  // of the client, of the server
-    Bytes bytes;
-  };
-  std::multimap<TimePoint, Flying> air;
-  std::uint64_t sent_into_cut = 0;  // DATA
-
-  static EngineConfig config_of(Role role, std::uint8_t seed, bool announce) {
-    EngineConfig config = engine_config(role, seed);
-    config.announce = announce;
-    return config;
-  }
-
-  // Without `announce` both take the other for an upstream program.
-  explicit Pair(LinkConfig a = {.name = "ovh"}, LinkConfig b = {.name = "orange"}, bool announce = true)
-      : client(config_of(Role::kClient, 1, announce)), server(config_of(Role::kServer, 2, announce)) {
-    LinkConfig configs[2] = {a, b};
-    for (int i = 0; i < 2; ++i) {
-      LinkConfig config = configs[i];
-      config.remote = kServers[i];
-      EXPECT_EQ(client.engine->add_link(client.now, config), i);
-      config.remote.reset();
-      EXPECT_EQ(server.engine->add_link(server.now, config), i);
-    }
-  }
-
-  void launch(Rig& from, bool to_server) {
-    from.collect();
-    for (Sent& s : from.sent) {
-      // The server's packets leave for the address that it knows, from their link's port.
-      const LinkId port = to_server ? (s.to == kServers[0] ? 0 : 1) : s.path;
-      const LinkId line = to_server ? s.path : (s.to == kClients[0] ? 0 : 1);
-      if (cut[line] || (mute[line] && !to_server)) {
-        const auto p = decode(s.bytes);
-        sent_into_cut += p && p->type == kData;
-        continue;
-      }
-      air.emplace(from.now + delay[line], Flying{to_server, line, port, s.bytes});
-    }
-    from.sent.clear();
-  }
-
-  void run_for(Duration duration) {
-    const TimePoint end = client.now + duration;
-    for (;;) {
-      launch(client, true);
-      launch(server, false);
-      TimePoint next = end;
-      if (!air.empty()) next = std::min(next, air.begin()->first);
-      for (Rig* rig : {&client, &server}) {
-        if (const auto t = rig->engine->poll_timeout()) next = std::min(next, *t);
-      }
-      next = std::max(next, client.now);
-      client.now = server.now = next;
-      for (Rig* rig : {&client, &server}) {
-        const auto t = rig->engine->poll_timeout();
-        if (t && *t <= next) rig->engine->handle_timeout(next);
-      }
-      while (!air.empty() && air.begin()->first <= next) {
-        const Flying f = air.begin()->second;
-        air.erase(air.begin());
-        if (f.to_server) {
-          server.receive(f.port, kClients[f.line], f.bytes);
-        } else {
-          client.receive(f.line, kServers[f.port], f.bytes);
-        }
-      }
-      if (next >= end) {
-        launch(client, true);
-        launch(server, false);
-        break;
-      }
-    }
-  }
-
-  // `n` packets a millisecond apart, numbered from `first`; answered one to one
-  // when `both`.
-  void stream(Rig& from, int n, int first = 0, bool both = false) {
-    for (int i = 0; i < n; ++i) {
-      from.from_tun(text("p" + std::to_string(first + i)));
-      if (both) (&from == &client ? server : client).from_tun(text("r"));
-      run_for(1ms);
-    }
-  }
-};
 
 TEST(Engine, TwoBonddKnowEachOtherAndUseBothLinks) {
   Pair pair;
