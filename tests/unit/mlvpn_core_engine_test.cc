@@ -417,6 +417,33 @@ TEST(Engine, ASteppingWallClockChangesNothing) {
   EXPECT_EQ(rig.stats(0).disconnects, 0U);
 }
 
+// The pool is empty just when a link's session ends: what was to leave by it must not keep
+// the other link from sending.
+TEST(Engine, ALinkThatEndsWhileThePoolIsEmptyHoldsUpNoOther) {
+  for (const LinkId ending : kBoth) {
+    Pair pair;
+    pair.run_for(100ms);
+    pair.stream(pair.server, 50);
+    pair.run_for(100ms);
+    BufferPool& pool = pair.server.engine->pool();
+    auto last = pool.take();
+    last->size = 100;
+    std::fill_n(last->data, last->size, std::uint8_t{0x45});
+    std::vector<PacketRef> taken;
+    while (const auto buffer = pool.take()) taken.push_back(*buffer);
+    pair.server.engine->handle_packets(pair.server.now, {&*last, 1});
+    pair.server.collect();
+    pair.client.engine->remove_link(pair.client.now, ending);
+    pair.run_for(50ms);
+    EXPECT_EQ(pair.server.state(ending), LinkState::kDown);
+    pair.server.engine->recycle(taken);
+    pair.client.delivered.clear();
+    pair.stream(pair.server, 50);
+    pair.run_for(100ms);
+    EXPECT_EQ(pair.client.delivered.size(), 51U) << ending;
+  }
+}
+
 TEST(Engine, TheSameSeedGivesTheSameBytes) {
   const auto run = [] {
     Pair pair;

@@ -177,14 +177,14 @@ bool Engine::Impl::transmit_report(TimePoint now, Transmit& out) {
 
 // As many departures as leave by one link and fit one call.
 bool Engine::Impl::transmit_brain(TimePoint now, Transmit& out) {
-  const auto first = sender->next(now);
+  auto first = sender->next(now);
+  while (first && !find(first->link)->destination()) {
+    sender->set_usable(now, first->link, false);  // takes it back: another link's
+    first = sender->next(now);
+  }
   if (!first) return false;
   Link& link = *find(first->link);
   const auto to = link.destination();
-  if (!to) {
-    sender->set_usable(now, first->link, false);
-    return false;
-  }
   if (first->kind == Departure::Kind::kProbe) {
     const auto sealed = seal_extension(now, link, PacketType::kNudge, {});
     if (!sealed) return false;

@@ -62,17 +62,19 @@ bool Engine::Impl::transmit_train(TimePoint now, Transmit& out) {
   const auto to = link.destination();
   if (!to || link.peer()) return false;
   static constexpr std::array<std::uint8_t, kTrainPacket> kNothing{};
-  std::size_t bytes = 0;
-  for (std::size_t i = 0; i < length; ++i) {
-    const bool last = i + 1 == length;  // asks for an answer
+  std::size_t n = 0, bytes = 0;
+  for (; n < length; ++n) {
+    const bool last = n + 1 == length;  // asks for an answer
     const auto sealed = seal_extension(now, link, last ? PacketType::kKeepalive : PacketType::kPadding,
                                        std::span(kNothing).first(last ? 0 : kTrainPacket));
-    burst[i] = *sealed;
+    if (!sealed) break;
+    burst[n] = *sealed;
     bytes += sealed->size + kOutside;
   }
+  if (n == 0) return false;
   link.keep_quiet(now, kTrainQuiet);
   scheduler.train_sent(now, link.id(), bytes);
-  out = {link.id(), link.id(), *to, std::span(burst).first(length)};
+  out = {link.id(), link.id(), *to, std::span(burst).first(n)};
   return true;
 }
 

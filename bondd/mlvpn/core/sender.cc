@@ -66,6 +66,7 @@ void Sender::set_usable(TimePoint now, LinkId link, bool usable) {
   l->last_progress = now;
   l->next_send = now;
   if (usable) return;
+  put_back(link);
   for (Outstanding& packet : l->outstanding) {
     if (packet.open) lose(now, *l, packet, true);
   }
@@ -81,7 +82,29 @@ void Sender::seed_rtt(LinkId link, double value) {
   if (Link* l = find(link)) l->rate.seed_rtt(value);
 }
 
+// What was to leave by `link` and has not: its packet is sent first by the next link.
+void Sender::put_back(LinkId link) {
+  if (copy_ && copy_->link == link) copy_.reset();
+  if (!departing_ || departing_->link != link) return;
+  if (departing_->kind == Departure::Kind::kData) {
+    repairs_.push_front(departing_data_);
+    ++kept_packets_;
+  }
+  departing_.reset();
+}
+
+// Gives a packet's buffer back: a copy that still is to leave must not take what is in it next.
+void Sender::release(const PacketRef& packet) {
+  if (copy_ && copy_->packet.index == packet.index) copy_.reset();
+  if (departing_ && departing_->kind == Departure::Kind::kCopy && departing_->packet.index == packet.index)
+    departing_.reset();
+  pool_.give(packet);
+}
+
 void Sender::reset_session(TimePoint now) {
+  if (departing_ && departing_->kind == Departure::Kind::kData) pool_.give(departing_data_.packet);
+  departing_.reset();
+  copy_.reset();
   for (const auto& link : links_) {
     for (Outstanding& packet : link->outstanding) {
       if (packet.open && packet.data) pool_.give(packet.payload.packet);
@@ -241,7 +264,7 @@ std::optional<Departure> Sender::next_sparse(TimePoint now) {
 
 std::optional<Departure> Sender::next_repair(TimePoint now) {
   while (!repairs_.empty() && now - repairs_.front().first_sent > kRepairFor) {
-    pool_.give(repairs_.front().packet);
+    release(repairs_.front().packet);
     --kept_packets_;
     repairs_.pop_front();
   }

@@ -91,7 +91,8 @@ class Sender {
   // A packet from tun; the sender owns it from now on.
   void enqueue(TimePoint now, const PacketRef& packet);
 
-  // The next packet to send. Each one is to be followed by sent().
+  // The next packet to send. Each one is to be followed by sent(), or yields again at the
+  // next call. One whose link can no longer be used leaves by another.
   std::optional<Departure> next(TimePoint now);
   // The departure just taken went out as `seq` with `bytes` of UDP payload.
   void sent(TimePoint now, std::uint64_t seq, std::size_t bytes);
@@ -150,6 +151,8 @@ class Sender {
   double arrival_ms(const Link& link, TimePoint now, std::size_t bytes, bool behind_staged) const;
   Link* soonest(TimePoint now, std::size_t bytes, bool behind_staged) const;
   std::optional<Departure> depart(TimePoint now, Link& link, Data data);
+  void put_back(LinkId link);
+  void release(const PacketRef& packet);
   void plan_copy(TimePoint now, const Link& link, const Departure& departure, bool small);
   std::optional<Departure> next_probe(TimePoint now);
   std::optional<Departure> next_repair(TimePoint now);

@@ -35,7 +35,7 @@ void Sender::confirm(Link& link, Outstanding& packet) {
   // Down to nothing: numbers near the smallest cost the processor a hundred cycles each.
   if (packet.bytes != 0) link.loss = link.loss < 1e-9 ? 0 : link.loss * (1 - 1.0 / 512);
   if (packet.data) {
-    pool_.give(packet.payload.packet);
+    release(packet.payload.packet);
     --kept_packets_;
   }
 }
@@ -49,7 +49,7 @@ void Sender::lose(TimePoint now, Link& link, Outstanding& packet, bool by_silenc
     repairs_.push_back(packet.payload);
     ++link.repaired;
   } else {
-    pool_.give(packet.payload.packet);
+    release(packet.payload.packet);
     --kept_packets_;
   }
 }
@@ -177,6 +177,7 @@ TimePoint Sender::refresh_deadline(const Link& link) const {
 void Sender::fall_silent(TimePoint now, Link& link) {
   link.silent = true;
   link.next_probe = now;
+  put_back(link.id);
   for (Outstanding& packet : link.outstanding) {
     if (packet.open) lose(now, link, packet, true);
   }
