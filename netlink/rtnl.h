@@ -1,5 +1,5 @@
 // The kernel's network state behind one seam: read it all, change one thing.
-// make_rtnl() talks to the kernel (libnl, libmnl for what libnl lacks);
+// make_rtnl() talks to the kernel (libmnl);
 // tests/support has an in-memory kernel with the same rules.
 #pragma once
 

@@ -70,7 +70,7 @@ std::size_t carry(TimePoint now, End& from, End& to, std::vector<std::uint8_t>& 
       delivered += n;
       to.engine.recycle(std::span(out).first(n));
     }
-    to.engine.end_round(now);
+    to.engine.end_round();
     to.receiving += Clock::now() - start;
   }
 }

@@ -76,7 +76,7 @@ class End final : public BondEnd, public Actor {
     const mlvpn::ReceivedRun run{from, datagram, static_cast<std::uint32_t>(datagram.size())};
     engine_.handle_datagrams(now, line, std::span(&run, 1));
     deliver(now);
-    engine_.end_round(now);
+    engine_.end_round();
     turn(now);
   }
 
@@ -100,7 +100,7 @@ class End final : public BondEnd, public Actor {
           const mlvpn::ReceivedRun run{from, datagram, static_cast<std::uint32_t>(datagram.size())};
           engine_.handle_datagrams(now, line, std::span(&run, 1));
           deliver(now);
-          engine_.end_round(now);
+          engine_.end_round();
           socket.pop_front();
         }
       }

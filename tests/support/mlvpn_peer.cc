@@ -122,7 +122,7 @@ void Rig::receive(LinkId path, const Endpoint& from, const std::vector<Bytes>& d
   for (Bytes& d : slab) runs.push_back({from, d, static_cast<std::uint32_t>(d.size())});
   engine->handle_datagrams(now, path, runs);
   collect();
-  engine->end_round(now);
+  engine->end_round();
   for (Bytes& d : slab) std::fill(d.begin(), d.end(), 0xee);  // the receive memory is reused
 }
 

@@ -289,7 +289,7 @@ std::vector<LinkStats> Engine::link_stats(TimePoint now) const {
     stats.share_percent = impl_->scheduler.share(id);
     stats.share_reason =
         impl_->scheduler.explain(id, [this](LinkId other) { return impl_->find(other)->config().name; });
-    impl_->fill_brain(now, stats);
+    impl_->fill_brain(stats);
     out.push_back(std::move(stats));
   }
   return out;

@@ -197,7 +197,7 @@ class Engine {
   // Gives back what poll_transmit or poll_deliver yielded, or an unused buffer.
   void recycle(std::span<const PacketRef> packets);
   // The receive memory of this round is about to be reused.
-  void end_round(TimePoint now);
+  void end_round();
 
   // The socket of `path` takes no more (EAGAIN, ENOBUFS): nothing is scheduled
   // for it until path_writable.

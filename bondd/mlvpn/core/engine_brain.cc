@@ -235,9 +235,9 @@ void Engine::Impl::brain_timeout(TimePoint now) {
   if (const auto due = order->next_timeout(); due && *due <= now) order->handle_timeout(now);
 }
 
-void Engine::Impl::fill_brain(TimePoint now, LinkStats& stats) const {
+void Engine::Impl::fill_brain(LinkStats& stats) const {
   if (!brain) return;
-  for (const SenderLinkView& view : sender->view(now)) {
+  for (const SenderLinkView& view : sender->view()) {
     if (view.link != stats.id) continue;
     if (view.capacity) stats.capacity = Rate{static_cast<std::uint64_t>(*view.capacity * 8)};
     if (view.rtt_ms) stats.rtt_ms = view.rtt_ms;
@@ -246,7 +246,7 @@ void Engine::Impl::fill_brain(TimePoint now, LinkStats& stats) const {
     stats.tx_loss_percent = view.loss_percent;
     stats.repaired = view.repaired;
     stats.share_reason =
-        sender->explain(now, stats.id, [this](LinkId id) { return places[id].link->config().name; });
+        sender->explain(stats.id, [this](LinkId id) { return places[id].link->config().name; });
   }
 }
 

@@ -93,7 +93,7 @@ struct Engine::Impl {
                                           std::span<const std::uint8_t> body);
   [[nodiscard]] std::optional<TimePoint> brain_deadline() const;
   void brain_timeout(TimePoint now);
-  void fill_brain(TimePoint now, LinkStats& stats) const;
+  void fill_brain(LinkStats& stats) const;
 
   EngineConfig config;
   LinkContext context;

@@ -168,7 +168,7 @@ std::size_t Engine::poll_deliver(std::span<PacketRef> out) {
   return n;
 }
 
-void Engine::end_round(TimePoint) {
+void Engine::end_round() {
   Impl& e = *impl_;
   e.reorder.own_all();
   for (std::size_t i = 0, n = e.ready.size(); i < n; ++i) {

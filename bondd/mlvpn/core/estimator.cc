@@ -46,23 +46,12 @@ void Estimator::on_received(TimePoint now, std::uint64_t newest) {
   ++received_;
 }
 
-void Estimator::on_sent(TimePoint now, std::size_t bytes) {
-  if (sent_bytes_ == 0) sent_since_ = std::max(sent_since_, now - 1s);
-  sent_bytes_ += bytes;
-}
-
 void Estimator::restart() {
   started_ = false;
   rx_loss_.reset();
 }
 
 void Estimator::tick(TimePoint now) {
-  if (now - sent_since_ >= 1s) {
-    const double seconds = std::chrono::duration<double>(now - sent_since_).count();
-    tx_rate_.bits_per_second = static_cast<std::uint64_t>(static_cast<double>(sent_bytes_) * 8 / seconds);
-    sent_bytes_ = 0;
-    sent_since_ = now;
-  }
   if (!started_) return;
   const std::uint64_t expected = newest_ - window_start_;
   if (expected < kEnough && now - window_opened_ < 10s) return;

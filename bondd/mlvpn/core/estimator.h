@@ -1,6 +1,6 @@
 // What one link is like, from what the wire gives: round trips from timestamp
 // echoes, losses of the receiving direction from gaps in the peer's sequence
-// numbers, and how much was sent.
+// numbers.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,6 @@ class Estimator {
   // An authenticated packet of the peer's flow. `newest`: the highest number so
   // far including this one.
   void on_received(TimePoint now, std::uint64_t newest);
-  void on_sent(TimePoint now, std::size_t bytes);
   // The peer started over: gaps do not count across that.
   void restart();
   // Once a second: closes the loss window when it holds enough packets.
@@ -31,8 +30,6 @@ class Estimator {
   [[nodiscard]] std::optional<double> rx_loss() const { return rx_loss_; }
   // Mean time between packets heard, of the busy recent past.
   [[nodiscard]] Duration heard_gap() const { return heard_gap_; }
-  // UDP payload sent in the last complete second.
-  [[nodiscard]] Rate tx_rate() const { return tx_rate_; }
 
  private:
   bool has_rtt_ = false;
@@ -48,10 +45,6 @@ class Estimator {
 
   TimePoint last_heard_;
   Duration heard_gap_ = std::chrono::seconds(1);
-
-  std::uint64_t sent_bytes_ = 0;
-  TimePoint sent_since_;
-  Rate tx_rate_;
 };
 
 }  // namespace bondd::mlvpn

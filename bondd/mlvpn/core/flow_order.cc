@@ -55,7 +55,6 @@ void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& p
     return hooks_.drop(packet);
   }
   if (seq.number == flow.next && !early) {
-    ++counters_.in_order;
     hooks_.deliver(packet);
     advance(flow, true);
     if (flow.top > flow.next) release(now, flow);
@@ -83,7 +82,6 @@ void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& p
   } else {
     const auto kept = held_ < max_held_ ? hooks_.keep(packet) : std::nullopt;
     if (!kept) {
-      ++counters_.overflows;
       place.done = true;
       hooks_.deliver(packet);
     } else {
@@ -91,7 +89,6 @@ void FlowOrder::insert(TimePoint now, std::uint64_t data_seq, const PacketRef& p
       place.full = true;
       if (early) place.not_before = now + hold;
       ++held_;
-      ++counters_.waited;
     }
   }
   place.arrived = now;

@@ -49,7 +49,7 @@ class FlowOrder {
     std::function<std::optional<PacketRef>(const PacketRef&)> keep;
   };
   struct Counters {
-    std::uint64_t in_order = 0, waited = 0, late = 0, duplicates = 0, holes_lost = 0, overflows = 0;
+    std::uint64_t late = 0, duplicates = 0, holes_lost = 0;
   };
 
   // At most `max_held` packets wait at any time.

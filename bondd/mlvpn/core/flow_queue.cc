@@ -90,10 +90,10 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
   std::uint32_t index = free_;
   if (index != kNone) {
     free_ = nodes_[index].next;
-    nodes_[index] = {packet, now, kNone};
+    nodes_[index] = {packet, kNone};
   } else {
     index = static_cast<std::uint32_t>(nodes_.size());
-    nodes_.push_back({packet, now, kNone});
+    nodes_.push_back({packet, kNone});
   }
   Flow& flow = flows_[bucket];
   if (flow.head == kNone) {
@@ -183,7 +183,7 @@ std::optional<FlowQueue::Item> FlowQueue::pop() {
   const bool lone = little(flow);
   const Node node = unlink_head(flow);
   flow.deficit -= static_cast<std::int32_t>(node.packet.size);
-  return Item{node.packet, bucket, sparse && lone, flow.mean_size < kSmallPacket, node.since};
+  return Item{node.packet, bucket, sparse && lone, flow.mean_size < kSmallPacket};
 }
 
 }  // namespace bondd::mlvpn

@@ -34,7 +34,6 @@ class FlowQueue {
     FlowBucket bucket = 0;
     bool sparse = false;    // its flow keeps no queue
     bool delicate = false;  // its flow is of small packets: rather out of order than late
-    TimePoint since{};
   };
 
   FlowQueue();
@@ -68,7 +67,6 @@ class FlowQueue {
 
   struct Node {
     PacketRef packet;
-    TimePoint since;
     std::uint32_t next = kNone;
   };
   struct Flow {

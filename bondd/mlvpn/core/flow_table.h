@@ -63,7 +63,6 @@ class FlowTable {
   [[nodiscard]] bool is_newer_run(std::uint64_t seq) const;
 
   [[nodiscard]] const std::optional<PeerFlow>& current() const { return current_; }
-  [[nodiscard]] const std::optional<PeerFlow>& candidate() const { return candidate_; }
 
   // A sequence number that starts at a time base (after 2001) and not at 0.
   static bool time_based(std::uint64_t seq) { return seq >= std::uint64_t{1'000'000'000'000'000} << 8; }

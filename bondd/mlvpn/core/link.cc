@@ -81,7 +81,6 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       flow_id_(context.random.next32()),
       seq_(first_seq),
       heard_(now),
-      answered_(now),
       next_auth_(now),
       next_keepalive_(kNever),
       next_tick_(now + 1s),
@@ -125,7 +124,6 @@ std::optional<Endpoint> Link::destination() const {
 void Link::on_sent(TimePoint now, PacketType type, std::size_t datagram_bytes) {
   ++tx_packets_;
   tx_bytes_ += datagram_bytes;
-  estimator_.on_sent(now, datagram_bytes);
   if (type == PacketType::kData && !unanswered_since_) {
     unanswered_since_ = now;
     deadline_ = std::min(deadline_, now + probe_interval());
@@ -334,7 +332,6 @@ void Link::on_heard(TimePoint now, const Header& header, bool by_own_line) {
 
 // Something shows that our packets arrive.
 void Link::on_answer(TimePoint now) {
-  answered_ = now;
   if (first_probe_ && is_asked_by_auth() && state_ != LinkState::kSilent) {
     ++asked_in_vain_;
     asked_in_vain_at_ = now;

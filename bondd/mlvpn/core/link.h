@@ -206,8 +206,7 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
 
   std::optional<Duration> echo_;
   TimePoint heard_;                            // any authenticated packet
-  TimePoint answered_;                         // one that shows that ours arrive
-  std::optional<TimePoint> unanswered_since_;  // first DATA or probe sent after that
+  std::optional<TimePoint> unanswered_since_;  // first DATA or probe sent after the last answer
   std::optional<TimePoint> first_probe_;
   unsigned probes_ = 0;
   TimePoint last_probe_;

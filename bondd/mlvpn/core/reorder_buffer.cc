@@ -113,7 +113,6 @@ bool ReorderBuffer::stray(std::uint64_t seq) {
     strays_ = 0;
     return false;
   }
-  ++counters_.strays;
   if (++strays_ < kStraysToReset) return true;
   strays_ = 0;
   reset();

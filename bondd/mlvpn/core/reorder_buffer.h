@@ -27,7 +27,7 @@ namespace bondd::mlvpn {
 class ReorderBuffer {
  public:
   struct Counters {
-    std::uint64_t late = 0, duplicates = 0, holes_lost = 0, no_buffer = 0, strays = 0;
+    std::uint64_t late = 0, duplicates = 0, holes_lost = 0, no_buffer = 0;
   };
 
   // Holds at most `capacity` numbers beyond `next`. Ready packets go to `out`,

@@ -130,7 +130,7 @@ void Sender::reset_session(TimePoint now) {
 
 void Sender::enqueue(TimePoint now, const PacketRef& packet) {
   const FlowBucket bucket = flow_bucket(packet.bytes(), config_.device, config_.hash_seed);
-  if (!config_.thin_acks || config_.device == DeviceKind::kTap) return push(now, packet, bucket);
+  if (config_.device == DeviceKind::kTap) return push(now, packet, bucket);
   const AckFilter::Verdict verdict = acks_.handle(now, packet, bucket);
   if (verdict.dropped) pool_.give(*verdict.dropped);
   if (verdict.first) push(now, *verdict.first, bucket);

@@ -38,7 +38,6 @@ namespace bondd::mlvpn {
 struct SenderConfig {
   DeviceKind device = DeviceKind::kTun;
   bool repair = true;
-  bool thin_acks = true;
   std::uint64_t hash_seed = 0;
   std::size_t most_outstanding = 6000;      // packets kept for repair, all links together
   std::size_t most_queued_bytes = 6 << 20;  // of the ingress queue
@@ -56,12 +55,10 @@ struct Departure {
 // One link as the brain sees it.
 struct SenderLinkView {
   LinkId link = 0;
-  bool usable = false, silent = false;
-  std::optional<double> rtt_ms, queue_ms, jitter_ms;
+  std::optional<double> rtt_ms, queue_ms;
   std::optional<double> capacity;  // bytes/s
   double loss_percent = 0;         // of what we sent lately
   double share_percent = 0;        // of the DATA bytes of the last seconds
-  int phase = 0;                   // RateControl::Phase
   std::uint64_t repaired = 0;      // packets that were lost here and sent again
 };
 
@@ -86,7 +83,6 @@ class Sender {
   // The peer's receiver starts anew: numbers of flows start from 0, all that was
   // outstanding is forgotten. What waits stays.
   void reset_session(TimePoint now);
-  void set_repair(bool on) { config_.repair = on; }
 
   // A packet from tun; the sender owns it from now on.
   void enqueue(TimePoint now, const PacketRef& packet);
@@ -114,10 +110,9 @@ class Sender {
   // How often the peer's data should be reported.
   [[nodiscard]] Duration report_interval() const;
 
-  [[nodiscard]] std::vector<SenderLinkView> view(TimePoint now) const;
+  [[nodiscard]] std::vector<SenderLinkView> view() const;
   // Why `link` carries what it carries, in words.
-  [[nodiscard]] std::string explain(TimePoint now, LinkId link,
-                                    const std::function<std::string(LinkId)>& name) const;
+  [[nodiscard]] std::string explain(LinkId link, const std::function<std::string(LinkId)>& name) const;
   [[nodiscard]] std::size_t queued() const { return queue_.packets() + staged_packets_; }
   [[nodiscard]] std::uint64_t queue_drops() const { return queue_.dropped(); }
 

@@ -283,20 +283,16 @@ Duration Sender::report_interval() const {
   return from_ms(std::clamp(trip / 4, 5.0, 15.0));
 }
 
-std::vector<SenderLinkView> Sender::view(TimePoint) const {
+std::vector<SenderLinkView> Sender::view() const {
   std::vector<SenderLinkView> result;
   double sum = 0;
   for (const auto& link : links_) sum += link->carried;
   for (const auto& link : links_) {
     SenderLinkView v;
     v.link = link->id;
-    v.usable = link->usable;
-    v.silent = link->silent;
-    v.phase = static_cast<int>(link->rate.phase());
     if (link->rate.measured()) {
       v.rtt_ms = link->rate.rtt_ms();
       v.queue_ms = link->rate.queue_ms();
-      v.jitter_ms = link->rate.jitter_ms();
       v.capacity = link->rate.capacity();
     }
     v.loss_percent = link->loss * 100;
@@ -307,7 +303,7 @@ std::vector<SenderLinkView> Sender::view(TimePoint) const {
   return result;
 }
 
-std::string Sender::explain(TimePoint now, LinkId id, const std::function<std::string(LinkId)>& name) const {
+std::string Sender::explain(LinkId id, const std::function<std::string(LinkId)>& name) const {
   const Link* const link = find(id);
   if (link == nullptr) return {};
   if (!link->usable) return "carries nothing: not usable";
@@ -332,7 +328,6 @@ std::string Sender::explain(TimePoint now, LinkId id, const std::function<std::s
   }
   if (link->loss >= 0.002) text += fmt::format("; loses {:.1f} %", link->loss * 100);
   if (link->rate.queue_ms() > 20) text += fmt::format("; {:.0f} ms of queue", link->rate.queue_ms());
-  (void)now;
   return text;
 }
 

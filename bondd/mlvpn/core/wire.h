@@ -40,7 +40,6 @@ enum class PacketType : std::uint8_t {
   kNudge = 8,       // bondd: empty; asks for FEEDBACK
   kPadding = 9,     // bondd: to nobody; its passing through the line tells the line's rate
 };
-inline constexpr std::uint8_t kMaxType = 63;
 
 struct Header {
   std::uint16_t length = 0;

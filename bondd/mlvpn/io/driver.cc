@@ -102,7 +102,7 @@ bool Driver::turn() {
   const TimePoint now = clock_now();
   receive(now);
   deliver();
-  engine_->end_round(now);
+  engine_->end_round();
   arena_.reset();
   read_tun(now);
   if (const auto deadline = engine_->poll_timeout(); deadline && *deadline <= now) {
