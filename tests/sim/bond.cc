@@ -17,7 +17,9 @@ using mlvpn::Endpoint;
 using mlvpn::LinkId;
 using mlvpn::PacketRef;
 
-constexpr std::uint32_t kInnerMtu = 1428;  // 1500 less IPv4, UDP, header and MAC
+constexpr std::uint32_t kInnerMtu = 1428;         // 1500 less IPv4, UDP, header and MAC
+constexpr std::size_t kAdded = 14 + 1500 - 1428;  // to an inner packet, for its frame
+constexpr std::size_t kUdpInEthernet = 42;
 
 Endpoint endpoint(std::size_t line, bool server, std::uint16_t port) {
   return {IpAddress::v4({10, 9, static_cast<std::uint8_t>(line), static_cast<std::uint8_t>(server ? 2 : 1)}),
@@ -51,6 +53,7 @@ class End final : public BondEnd, public Actor {
     timer_.set(until);
   }
   unsigned state_changes() const { return state_changes_; }
+  std::uint64_t delivered_bytes() const { return delivered_bytes_; }
 
   // From the host.
   void receive(TimePoint now, Packet packet) override {
@@ -156,7 +159,10 @@ class End final : public BondEnd, public Actor {
     // The host may answer at once, which enters this engine again: only now.
     std::vector<Packet> packets;
     packets.swap(delivered_);
-    for (Packet& packet : packets) host_.receive(now, std::move(packet));
+    for (Packet& packet : packets) {
+      delivered_bytes_ += packet.size() + kAdded;
+      host_.receive(now, std::move(packet));
+    }
   }
 
   EventQueue& events_;
@@ -175,6 +181,7 @@ class End final : public BondEnd, public Actor {
   std::array<std::deque<std::pair<Packet, Endpoint>>, 2> sockets_;
   std::deque<Packet> tun_;
   unsigned state_changes_ = 0;
+  std::uint64_t delivered_bytes_ = 0;
 };
 
 class LineEnd final : public PacketSink {
@@ -193,18 +200,19 @@ class LineEnd final : public PacketSink {
 
 class EngineBond final : public Bond, public Actor {
  public:
-  EngineBond(EventQueue& events, const LineSpec& a, const LineSpec& b, std::uint64_t seed,
+  EngineBond(EventQueue& events, const LineSpecs& a, const LineSpecs& b, std::uint64_t seed,
              const BondOptions& options, PacketSink& office, PacketSink& server)
       : events_(events) {
     make_end(0, options, seed, office);
     make_end(1, options, seed, server);
-    const LineSpec* specs[] = {&a, &b};
+    const LineSpecs* specs[] = {&a, &b};
     for (std::size_t i = 0; i < 2; ++i) {
       const auto port = static_cast<std::uint16_t>(5080 + i);
       up_ends_[i] = std::make_unique<LineEnd>(*ends_[1], i, endpoint(i, false, 40000));
       down_ends_[i] = std::make_unique<LineEnd>(*ends_[0], i, endpoint(i, true, port));
-      up_[i] = std::make_unique<Line>(events, *specs[i], seed * 8 + i, 42, *up_ends_[i]);
-      down_[i] = std::make_unique<Line>(events, *specs[i], seed * 8 + i + 4, 42, *down_ends_[i]);
+      up_[i] = std::make_unique<Line>(events, specs[i]->up, seed * 8 + i, kUdpInEthernet, *up_ends_[i]);
+      down_[i] =
+          std::make_unique<Line>(events, specs[i]->down, seed * 8 + i + 4, kUdpInEthernet, *down_ends_[i]);
     }
     ends_[0]->connect(*up_[0], *up_[1]);
     ends_[1]->connect(*down_[0], *down_[1]);
@@ -230,6 +238,13 @@ class EngineBond final : public Bond, public Actor {
     engines_[end]->freeze(events_.now() + duration);
   }
   unsigned state_changes(std::size_t end) const override { return engines_[end]->state_changes(); }
+  Line& line(std::size_t index, bool up) override { return up ? *up_[index] : *down_[index]; }
+  std::uint64_t delivered_bytes(std::size_t end) const override { return engines_[end]->delivered_bytes(); }
+  void begin_recordings(TimePoint now) override {
+    for (const auto* lines : {&up_, &down_}) {
+      for (const auto& line : *lines) line->queue().begin(now);
+    }
+  }
   mlvpn::Engine& engine(std::size_t end) override { return engines_[end]->engine(); }
 
   void on_event(TimePoint now, std::uint64_t) override {
@@ -276,7 +291,7 @@ class EngineBond final : public Bond, public Actor {
 
 }  // namespace
 
-PathFactory bond(const LineSpec& a, const LineSpec& b, std::uint64_t seed, const BondOptions& options) {
+PathFactory bond(const LineSpecs& a, const LineSpecs& b, std::uint64_t seed, const BondOptions& options) {
   return [=](EventQueue& events, PacketSink& office, PacketSink& server) {
     return std::make_unique<EngineBond>(events, a, b, seed, options, office, server);
   };

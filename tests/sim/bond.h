@@ -31,10 +31,14 @@ class Bond : public Path {
   virtual void freeze(std::size_t end, Duration duration) = 0;
   // Changes of links' states that this end's engine told so far.
   virtual unsigned state_changes(std::size_t end) const = 0;
+  // One direction of a line; the engine's datagrams pass it.
+  virtual Line& line(std::size_t index, bool up) = 0;
+  // Of IP packets that the bond gave to this end's host, each with what a datagram adds.
+  virtual std::uint64_t delivered_bytes(std::size_t end) const = 0;
   // 0: the office's engine, 1: the server's. Must not be an upstream program's end.
   virtual mlvpn::Engine& engine(std::size_t end) = 0;
 };
 
-PathFactory bond(const LineSpec& a, const LineSpec& b, std::uint64_t seed, const BondOptions& options);
+PathFactory bond(const LineSpecs& a, const LineSpecs& b, std::uint64_t seed, const BondOptions& options);
 
 }  // namespace bondd::sim

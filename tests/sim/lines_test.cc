@@ -1,5 +1,8 @@
 // The simulator proves itself on single lines: what stock TCP gets on a real kernel
 // with netem, it must get here.
+#include <cstdio>
+#include <fstream>
+
 #include "tests/sim/profiles.h"
 #include "tests/sim/world.h"
 
@@ -63,6 +66,84 @@ TEST(Netem, DuplicatesAndCuts) {
   queue.set_cut(true);
   queue.enqueue(start, 8, 100, [](int p) { return p; });
   EXPECT_EQ(queue.length(), 0U);
+}
+
+// Three chances within 10 ms, two of them in the same ms.
+std::shared_ptr<const Recording> three_chances() {
+  return std::make_shared<const Recording>(std::vector<std::uint32_t>{2, 2, 10});
+}
+
+TEST(Recording, BeginsAgainAfterItsLastMillisecond) {
+  const auto recording = three_chances();
+  EXPECT_EQ(recording->chance_ms(2), 10U);
+  EXPECT_EQ(recording->chance_ms(3), 12U);
+  EXPECT_EQ(recording->chances_before(2), 0U);
+  EXPECT_EQ(recording->chances_before(3), 2U);
+  EXPECT_EQ(recording->chances_before(10), 2U);
+  EXPECT_EQ(recording->chances_before(11), 3U);
+  EXPECT_EQ(recording->chances_before(23), 8U);
+}
+
+TEST(Recording, LetsBytesLeaveInTheOrderOfFrames) {
+  LineSpec spec{.limit = 4, .recording = three_chances()};
+  NetemQueue<int> queue(spec, 1);
+  const TimePoint start{1h};
+  queue.begin(start);
+  // 2 * 1504 at 2 ms, 1504 at 10 ms, 2 * 1504 at 12 ms.
+  for (int i = 0; i < 5; ++i) queue.enqueue(start, i, 1200, [](int p) { return p; });
+  EXPECT_EQ(queue.overflowed(), 1U);
+  std::vector<Duration> left;
+  while (const auto next = queue.next_time()) {
+    queue.dequeue(*next);
+    left.push_back(*next - start);
+  }
+  EXPECT_THAT(left, testing::ElementsAre(2ms, 2ms, 10ms, 12ms));
+}
+
+TEST(Recording, AChanceThatNobodyWaitsForIsLost) {
+  Chances chances(three_chances(), 0s);
+  const TimePoint start{1h};
+  chances.begin(start);
+  EXPECT_EQ(chances.take(start + 3ms, 100) - start, 10ms);
+  EXPECT_EQ(chances.take(start + 11ms, 1504) - start, 12ms);
+}
+
+TEST(Recording, BeginsAtItsOffsetAndAnewWhenTold) {
+  Chances chances(three_chances(), 8ms);
+  const TimePoint start{1h};
+  chances.begin(start);
+  EXPECT_EQ(chances.take(start, 1504) - start, 2ms);
+  chances.begin(start + 1s);
+  EXPECT_EQ(chances.take(start + 1s, 1504) - start, 1002ms);
+}
+
+TEST(Recording, OfferedIsWhatItsChancesHold) {
+  const LineSpec line{.recording = three_chances(), .offset = 1ms};
+  EXPECT_DOUBLE_EQ(offered_mbit(line, 0ms, 2ms), 2 * 1504 * 8e-6 / 2e-3);
+  EXPECT_DOUBLE_EQ(offered_mbit(line, 2ms, 12ms), 3 * 1504 * 8e-6 / 10e-3);
+  EXPECT_DOUBLE_EQ(offered_mbit(parse_line_spec("rate 8mbit").value(), 0ms, 1s), 8);
+}
+
+TEST(Recording, NamesTheFileAndTheLineThatIsNoMillisecond) {
+  const std::string path = testing::TempDir() + "bondd-recording";
+  std::ofstream(path) << "1\n5\n4\n";
+  EXPECT_THAT(Recording::load(path).error().message, testing::HasSubstr("line 3"));
+  EXPECT_FALSE(parse_line_spec("trace " + path));
+  std::ofstream(path) << "1\n5\n";
+  const auto spec = parse_line_spec("trace bondd-recording offset 7 delay 3ms", testing::TempDir());
+  ASSERT_TRUE(spec) << spec.error().message;
+  EXPECT_EQ(spec->recording->period_ms(), 5U);
+  EXPECT_EQ(spec->offset, 7s);
+  std::remove(path.c_str());
+}
+
+TEST(Recording, ASingleFlowGetsWhatTheLineOffers) {
+  // 12 Mbit/s, then nothing for 100 ms, each second.
+  std::vector<std::uint32_t> chances;
+  for (std::uint32_t ms = 1; ms <= 900; ++ms) chances.push_back(ms);
+  chances.push_back(1000);
+  const LineSpec line{.delay = 20ms, .recording = std::make_shared<const Recording>(chances)};
+  EXPECT_THAT(alone(line).mbit, DoubleNear(offered_mbit(line, 2s, 12s) * 1448 / 1514, 0.2));
 }
 
 TEST(SingleLine, GivesTcpWhatARealKernelGives) {

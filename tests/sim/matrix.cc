@@ -2,11 +2,13 @@
 // kernel, in seconds. See --help.
 #include <algorithm>
 #include <cstdio>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "tests/sim/bond.h"
 #include "tests/sim/profiles.h"
+#include "tests/sim/recorded.h"
 
 namespace {
 
@@ -23,7 +25,17 @@ struct Arguments {
   std::vector<std::string> profiles;
   std::vector<std::string> lines;  // two of one's own
   std::string later;               // what line B becomes 8 s after the start
+  PairOptions recorded;            // when it has a directory
 };
+
+// "0,20,40", in seconds.
+std::vector<bondd::Duration> parse_offsets(const std::string& text) {
+  std::vector<bondd::Duration> offsets;
+  std::istringstream in(text);
+  for (std::string each; std::getline(in, each, ',');)
+    offsets.push_back(std::chrono::seconds(std::stoi(each)));
+  return offsets;
+}
 
 Arguments parse(int argc, char** argv) {
   Arguments out;
@@ -58,6 +70,14 @@ Arguments parse(int argc, char** argv) {
       out.brief = true;
       out.experiment.warm_up = std::chrono::seconds(3);
       out.experiment.measured = std::chrono::seconds(1);
+    } else if (word == "--traces" && i + 1 < argc) {
+      out.recorded.directory = argv[++i];
+    } else if (word == "--offsets" && i + 1 < argc) {
+      out.recorded.offsets = parse_offsets(argv[++i]);
+    } else if (word == "--series" || word == "--explain") {
+      out.recorded.series = true;
+    } else if (word == "--no-alone") {
+      out.recorded.alone = false;
     } else if (word == "--trace") {
       out.bond.trace = true;
     } else if (word == "--seconds") {
@@ -170,12 +190,27 @@ int main(int argc, char** argv) {
         "  --light S   S seconds of small packets only come before the flow, and hardly any idle time\n"
         "  --swap      line B is the first\n"
         "  --later B   line B becomes this 8 s after the start; what counts is from the 10th second on\n"
+        "sim_matrix --traces DIR [--up] [--seed N] [--seeds N] [--offsets 0,20,40] [--series] [--no-alone] "
+        "[--trace] "
+        "[PAIR…]\n"
+        "  the pairs of recorded lines of DIR/pairs.tsv; --offsets are seconds that are added to theirs;\n"
+        "  --series prints each half second of the median run: what each line offered, what the sending\n"
+        "  engine believes of it (Mbit/s), the queue before it (ms), and what the flow got\n"
         "sim_matrix --profiles    the line pairs as JSON");
     return 2;
   }
   if (args.list) {
     list_profiles();
     return 0;
+  }
+  if (!args.recorded.directory.empty()) {
+    PairOptions options = args.recorded;
+    options.download = args.experiment.download;
+    options.seed = args.seed;
+    options.seeds = args.seeds;
+    options.bond = args.bond;
+    options.names = args.profiles;
+    return measure_pairs(options) ? 0 : 1;
   }
   std::puts("profile            A      B    bond   want      /best  /sum  again   ping    p95 game99");
   bool good = true;

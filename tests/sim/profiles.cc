@@ -53,8 +53,15 @@ Result<double> parse_percent(std::string_view word) {
   return value / 100;
 }
 
+Result<> parse_number(const std::string& text, std::size_t& out) {
+  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc{} && at == text.data() + text.size() ? Result<>{}
+                                                                 : failure("'" + text + "' is not a number");
+}
+
 // Reads one netem word with its arguments from `words` at `i`, which is left behind them.
-Result<> parse_word(const std::vector<std::string>& words, std::size_t& i, LineSpec& spec) {
+Result<> parse_word(const std::vector<std::string>& words, std::size_t& i, const std::string& directory,
+                    LineSpec& spec) {
   const std::string& word = words[i++];
   if (i >= words.size()) return failure("'" + word + "' needs a value");
   if (word == "distribution") {
@@ -78,12 +85,19 @@ Result<> parse_word(const std::vector<std::string>& words, std::size_t& i, LineS
     spec.rate = *rate;
     return {};
   }
-  if (word == "limit") {
-    const std::string& text = words[i++];
-    const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), spec.limit);
-    return error == std::errc{} && at == text.data() + text.size()
-               ? Result<>{}
-               : failure("'" + text + "' is not a number");
+  if (word == "limit") return parse_number(words[i++], spec.limit);
+  if (word == "trace") {
+    const std::string& file = words[i++];
+    auto recording = Recording::load(file.starts_with('/') ? file : directory + "/" + file);
+    if (!recording) return tl::make_unexpected(recording.error());
+    spec.recording = *recording;
+    return {};
+  }
+  if (word == "offset") {
+    std::size_t seconds = 0;
+    const auto done = parse_number(words[i++], seconds);
+    spec.offset = std::chrono::seconds(seconds);
+    return done;
   }
   double* const share = word == "loss"        ? &spec.loss
                         : word == "duplicate" ? &spec.duplicate
@@ -98,15 +112,27 @@ Result<> parse_word(const std::vector<std::string>& words, std::size_t& i, LineS
 
 }  // namespace
 
-Result<LineSpec> parse_line_spec(std::string_view text) {
+Result<LineSpec> parse_line_spec(std::string_view text, const std::string& directory) {
   std::istringstream in{std::string(text)};
   std::vector<std::string> words;
   for (std::string word; in >> word;) words.push_back(word);
   LineSpec spec;
   for (std::size_t i = 0; i < words.size();) {
-    if (auto done = parse_word(words, i, spec); !done) return tl::make_unexpected(done.error().in("line"));
+    if (auto done = parse_word(words, i, directory, spec); !done)
+      return tl::make_unexpected(done.error().in("line"));
   }
   return spec;
+}
+
+double offered_mbit(const LineSpec& line, Duration from, Duration to) {
+  if (!line.recording) return static_cast<double>(line.rate.bits_per_second) * 1e-6;
+  const auto ms = [&](Duration since) {
+    return static_cast<std::uint64_t>(
+        std::chrono::ceil<std::chrono::milliseconds>(line.offset + since).count());
+  };
+  const auto chances = line.recording->chances_before(ms(to)) - line.recording->chances_before(ms(from));
+  return static_cast<double>(chances * Recording::kChanceBytes) * 8e-6 /
+         std::chrono::duration<double>(to - from).count();
 }
 
 std::span<const Profile> all_profiles() {

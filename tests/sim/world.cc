@@ -25,13 +25,17 @@ constexpr std::uint16_t kPingFlow = 7, kGameFlow = 27015, kBulkFlow = 40000;
 
 class SingleLine final : public Path {
  public:
-  SingleLine(EventQueue& events, const LineSpec& spec, std::uint64_t seed, PacketSink& office,
+  SingleLine(EventQueue& events, const LineSpecs& specs, std::uint64_t seed, PacketSink& office,
              PacketSink& server)
-      : up_(events, spec, seed * 2 + 1, kEthernet, server),
-        down_(events, spec, seed * 2 + 2, kEthernet, office) {}
+      : up_(events, specs.up, seed * 2 + 1, kEthernet, server),
+        down_(events, specs.down, seed * 2 + 2, kEthernet, office) {}
   PacketSink& from_office() override { return up_; }
   PacketSink& from_server() override { return down_; }
   std::uint32_t mtu() const override { return 1500; }
+  void begin_recordings(TimePoint now) override {
+    up_.queue().begin(now);
+    down_.queue().begin(now);
+  }
 
  private:
   Line up_, down_;
@@ -53,8 +57,8 @@ class Alternating final : public PacketSink {
 
 class RoundRobin final : public Path {
  public:
-  RoundRobin(EventQueue& events, const LineSpec& a, const LineSpec& b, std::uint64_t seed, PacketSink& office,
-             PacketSink& server)
+  RoundRobin(EventQueue& events, const LineSpecs& a, const LineSpecs& b, std::uint64_t seed,
+             PacketSink& office, PacketSink& server)
       : a_(events, a, seed * 4 + 1, office, server),
         b_(events, b, seed * 4 + 3, office, server),
         up_(a_.from_office(), b_.from_office()),
@@ -62,6 +66,10 @@ class RoundRobin final : public Path {
   PacketSink& from_office() override { return up_; }
   PacketSink& from_server() override { return down_; }
   std::uint32_t mtu() const override { return 1500; }
+  void begin_recordings(TimePoint now) override {
+    a_.begin_recordings(now);
+    b_.begin_recordings(now);
+  }
 
  private:
   SingleLine a_, b_;
@@ -112,13 +120,13 @@ BulkFlow make_bulk(EventQueue& events, const Experiment& experiment, std::uint16
 
 }  // namespace
 
-PathFactory single_line(const LineSpec& spec, std::uint64_t seed) {
+PathFactory single_line(const LineSpecs& specs, std::uint64_t seed) {
   return [=](EventQueue& events, PacketSink& office, PacketSink& server) {
-    return std::make_unique<SingleLine>(events, spec, seed, office, server);
+    return std::make_unique<SingleLine>(events, specs, seed, office, server);
   };
 }
 
-PathFactory round_robin(const LineSpec& a, const LineSpec& b, std::uint64_t seed) {
+PathFactory round_robin(const LineSpecs& a, const LineSpecs& b, std::uint64_t seed) {
   return [=](EventQueue& events, PacketSink& office, PacketSink& server) {
     return std::make_unique<RoundRobin>(events, a, b, seed, office, server);
   };
@@ -132,8 +140,8 @@ Outcome run(const Experiment& experiment, const PathFactory& factory) {
 
   const TimePoint start = events.now() + experiment.light;
   const TimePoint from = start + experiment.warm_up;
-  SmallStream ping(events, {false, Protocol::kUdp, kPingFlow}, 50ms, 56, path->from_office(),
-                   &path->from_server());
+  SmallStream ping(events, {false, Protocol::kUdp, kPingFlow}, experiment.ping_interval, 56,
+                   path->from_office(), &path->from_server());
   SmallStream game(events, {true, Protocol::kUdp, kGameFlow}, 16667us, 90, path->from_server(), nullptr);
   for (Host* host : {&office, &server}) {
     host->on_flow(kPingFlow, [&](TimePoint now, const Packet& p) { ping.receive(now, p); });
@@ -144,6 +152,7 @@ Outcome run(const Experiment& experiment, const PathFactory& factory) {
   if (experiment.with_ping) ping.start(events.now());
   if (experiment.with_game) game.start(events.now());
   events.run_until(start);
+  path->begin_recordings(start);
 
   std::vector<BulkFlow> flows;
   for (int i = 0; i < experiment.flows; ++i) {
@@ -167,9 +176,15 @@ Outcome run(const Experiment& experiment, const PathFactory& factory) {
       for (const BulkFlow& flow : flows) again += flow.again();
       if (!flows.empty() && flows[0].tcp_receiver) flows[0].tcp_receiver->watch_gaps(from);
     }
-    events.run_until(start + t + 1s);
-    outcome.per_second.push_back(static_cast<double>(delivered() - before) * 8e-6);
-    before = delivered();
+    outcome.per_second.push_back(0);
+    for (const Duration half : {500ms, 1000ms}) {
+      events.run_until(start + t + half);
+      const double mbit = static_cast<double>(delivered() - before) * 8e-6;
+      before = delivered();
+      outcome.per_second.back() += mbit;
+      outcome.per_half_second.push_back(mbit * 2);
+      if (experiment.each_half_second) experiment.each_half_second(events.now(), *path);
+    }
   }
   outcome.mbit = static_cast<double>(delivered() - at_start) * 8e-6 /
                  std::chrono::duration<double>(experiment.measured).count();

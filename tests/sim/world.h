@@ -37,13 +37,15 @@ class Path {
   virtual PacketSink& from_office() = 0;
   virtual PacketSink& from_server() = 0;
   virtual std::uint32_t mtu() const = 0;  // of IP packets
+  // The recordings of its lines begin anew.
+  virtual void begin_recordings(TimePoint now) = 0;
 };
 using PathFactory = std::function<std::unique_ptr<Path>(EventQueue&, PacketSink& office, PacketSink& server)>;
 
 // A line used directly, without a tunnel.
-PathFactory single_line(const LineSpec& spec, std::uint64_t seed);
+PathFactory single_line(const LineSpecs& specs, std::uint64_t seed);
 // Two lines, packets in turn, no tunnel: what a bond without a brain does.
-PathFactory round_robin(const LineSpec& a, const LineSpec& b, std::uint64_t seed);
+PathFactory round_robin(const LineSpecs& a, const LineSpecs& b, std::uint64_t seed);
 
 enum class Bulk { kTcp, kQuic };
 
@@ -58,17 +60,22 @@ struct Experiment {
   std::uint64_t tcp_window = 3 << 20;
   bool with_ping = true;
   bool with_game = true;
+  Duration ping_interval = std::chrono::milliseconds(50);
+  // The recordings of lines begin anew with the flows.
   // Called once when the flows have started; may post events that cut lines.
-  std::function<void(EventQueue&, Path&)> plan;
+  std::function<void(EventQueue&, Path&)> plan{};
+  // Called at the end of each half second since the start of the flows.
+  std::function<void(TimePoint, Path&)> each_half_second{};
 };
 
 struct Outcome {
   double mbit = 0;  // goodput of the bulk flows
   std::uint64_t retransmissions = 0;
   std::uint64_t timeouts = 0;
-  Delays ping, game;               // game: from the server to the office
-  double longest_gap_ms = 0;       // of the first flow's in-order progress
-  std::vector<double> per_second;  // Mbit/s, from the start of the flows
+  Delays ping, game;                    // game: from the server to the office
+  double longest_gap_ms = 0;            // of the first flow's in-order progress
+  std::vector<double> per_second;       // Mbit/s, from the start of the flows
+  std::vector<double> per_half_second;  // the same
   std::uint64_t events = 0;
 };
 
