@@ -6,6 +6,7 @@
 #include <cstring>
 #include <deque>
 
+#include "bondd/mlvpn/core/brain_trace.h"
 #include "tests/sim/random.h"
 #include "tests/sim/upstream.h"
 
@@ -26,6 +27,25 @@ Endpoint endpoint(std::size_t line, bool server, std::uint16_t port) {
           port};
 }
 
+// Writes what a brain decides, in full precision: a change that decides the same leaves the file as it was.
+class TraceWriter final : public mlvpn::BrainTrace {
+ public:
+  TraceWriter(std::FILE* file, bool server) : file_(file), end_(server ? 'S' : 'C') {}
+  void on_sample(TimePoint now, LinkId link, const mlvpn::RateControl& rate) override {
+    std::fprintf(file_, "%c %ld sample %u rate %a pace %a window %a phase %d queue %a\n", end_, ticks(now),
+                 link, rate.capacity(), rate.pacing_rate(), rate.window(), static_cast<int>(rate.phase()),
+                 rate.queue_ms());
+  }
+  void on_departure(TimePoint now, LinkId link, std::uint64_t data_seq) override {
+    std::fprintf(file_, "%c %ld send %u %lx\n", end_, ticks(now), link, data_seq);
+  }
+
+ private:
+  static long ticks(TimePoint now) { return now.time_since_epoch().count(); }
+  std::FILE* file_;
+  char end_;
+};
+
 // One end of the bond: an engine and the loop around it.
 class End final : public BondEnd, public Actor {
  public:
@@ -34,7 +54,8 @@ class End final : public BondEnd, public Actor {
         host_(host),
         timer_(events, *this, 1),
         random_(seed * 2 + server),
-        engine_(events.now(), config(server, options, seed), key()) {
+        trace_(options.brain_trace, server),
+        engine_(events.now(), config(server, options, seed, trace_), key()) {
     for (std::size_t i = 0; i < 2; ++i) {
       mlvpn::LinkConfig link;
       link.name.assign(1, static_cast<char>('A' + i));
@@ -119,11 +140,13 @@ class End final : public BondEnd, public Actor {
         {reinterpret_cast<const std::uint8_t*>(password.data()), password.size()});
   }
 
-  static mlvpn::EngineConfig config(bool server, const BondOptions& options, std::uint64_t seed) {
+  static mlvpn::EngineConfig config(bool server, const BondOptions& options, std::uint64_t seed,
+                                    TraceWriter& trace) {
     mlvpn::EngineConfig config;
     config.role = server ? mlvpn::Role::kServer : mlvpn::Role::kClient;
     config.wall_clock_us = 1'700'000'000'000'000;
     config.repair = options.repair;
+    if (options.brain_trace != nullptr) config.trace = &trace;
     config.seed.fill(static_cast<std::uint8_t>(seed * 2 + server));
     return config;
   }
@@ -170,6 +193,7 @@ class End final : public BondEnd, public Actor {
   Timer timer_;
   Random random_;
   Duration lateness_{0};
+  TraceWriter trace_;
   mlvpn::Engine engine_;
   std::array<PacketSink*, 2> lines_{};
   std::vector<Packet> delivered_;

@@ -2,6 +2,8 @@
 // end: what runs between the two tuns of a real bond.
 #pragma once
 
+#include <cstdio>
+
 #include "bondd/mlvpn/core/engine.h"
 #include "tests/sim/world.h"
 
@@ -16,6 +18,8 @@ struct BondOptions {
   Peer peer = Peer::kBondd;
   std::size_t reorder = 64;  // reorder_buffer_size of an upstream program
   bool trace = false;        // prints the brain's view on stderr, ten times a second
+  // Each sample and each departure of the brains is written here, a line each; not owned.
+  std::FILE* brain_trace = nullptr;
 };
 
 // What an experiment may do to a bond under way.

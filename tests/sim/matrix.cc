@@ -80,6 +80,8 @@ Arguments parse(int argc, char** argv) {
       out.recorded.alone = false;
     } else if (word == "--trace") {
       out.bond.trace = true;
+    } else if (word == "--brain-trace" && i + 1 < argc) {
+      out.bond.brain_trace = std::fopen(argv[++i], "w");
     } else if (word == "--seconds") {
       out.seconds = true;
     } else if (word == "--profiles") {
@@ -184,7 +186,7 @@ int main(int argc, char** argv) {
     std::puts(
         "sim_matrix [--up] [--quic] [--repair-off] [--upstream [--reorder N]] [--rates] [--light SECONDS] "
         "[--swap] [--seed N] [--seeds HOW-MANY] "
-        "[--flows N] [--seconds] [--short] [--trace] "
+        "[--flows N] [--seconds] [--short] [--trace] [--brain-trace FILE] "
         "[--later B] [PROFILE… | --lines A B]\n"
         "  --rates     the engines are given the lines' rates\n"
         "  --light S   S seconds of small packets only come before the flow, and hardly any idle time\n"

@@ -39,6 +39,8 @@
 
 namespace bondd::mlvpn {
 
+class BrainTrace;
+
 // Datagrams that came from one sender in one receive: a UDP_GRO message, or a
 // single one (segment == bytes.size()). All have `segment` bytes, the last may
 // have fewer. The memory is changed (decryption in place).
@@ -113,6 +115,7 @@ struct EngineConfig {
   std::size_t reorder_packets = 4096;   // bound of what waits behind holes
   bool repair = true;                   // send again what got lost, towards a bondd peer
   bool announce = true;                 // tell a bondd peer what we can; upstream ignores it
+  BrainTrace* trace = nullptr;          // not owned; null in the product
 };
 
 // Counters and figures of a link since it was added. What is not known is empty.

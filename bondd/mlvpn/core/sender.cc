@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bondd/mlvpn/core/brain_trace.h"
 #include "bondd/mlvpn/core/sender_link.h"
 
 namespace bondd::mlvpn {
@@ -347,6 +348,7 @@ void Sender::sent(TimePoint now, std::uint64_t seq, std::size_t bytes) {
   const Departure departure = *departing_;
   departing_.reset();
   last_link_ = departure.link;
+  if (config_.trace != nullptr) config_.trace->on_departure(now, departure.link, departure.data_seq);
   Link& link = *find(departure.link);
   const double size = static_cast<double>(bytes + kFraming);
   const bool waiting = !queue_.empty() || staged_packets_ != 0 || !repairs_.empty();

@@ -35,12 +35,15 @@
 
 namespace bondd::mlvpn {
 
+class BrainTrace;
+
 struct SenderConfig {
   DeviceKind device = DeviceKind::kTun;
   bool repair = true;
   std::uint64_t hash_seed = 0;
   std::size_t most_outstanding = 6000;      // packets kept for repair, all links together
   std::size_t most_queued_bytes = 6 << 20;  // of the ingress queue
+  BrainTrace* trace = nullptr;              // not owned; null in the product
 };
 
 // What is to be sent now. The bytes stay the sender's: seal them into another buffer,

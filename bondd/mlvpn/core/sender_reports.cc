@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "bondd/mlvpn/core/brain_trace.h"
 #include "bondd/mlvpn/core/sender_link.h"
 
 namespace bondd::mlvpn {
@@ -147,6 +148,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   }
   link->rate.set_loss(link->loss);
   link->rate.on_ack(ack);
+  if (config_.trace != nullptr) config_.trace->on_sample(now, link->id, link->rate);
   link->newest_arrived_us = entry.arrived_us;
   link->newest_sent = newest.sent;
   trim(*link);
