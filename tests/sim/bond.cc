@@ -31,10 +31,10 @@ Endpoint endpoint(std::size_t line, bool server, std::uint16_t port) {
 class TraceWriter final : public mlvpn::BrainTrace {
  public:
   TraceWriter(std::FILE* file, bool server) : file_(file), end_(server ? 'S' : 'C') {}
-  void on_sample(TimePoint now, LinkId link, const mlvpn::RateControl& rate) override {
+  void on_sample(TimePoint now, LinkId link, const mlvpn::Line& line) override {
     std::fprintf(file_, "%c %ld sample %u rate %a pace %a window %a phase %d queue %a\n", end_, ticks(now),
-                 link, rate.capacity(), rate.pacing_rate(), rate.window(), static_cast<int>(rate.phase()),
-                 rate.queue_ms());
+                 link, line.capacity(), line.pacing_rate(), line.window(), static_cast<int>(line.phase()),
+                 line.queue_ms());
   }
   void on_departure(TimePoint now, LinkId link, std::uint64_t data_seq) override {
     std::fprintf(file_, "%c %ld send %u %lx\n", end_, ticks(now), link, data_seq);

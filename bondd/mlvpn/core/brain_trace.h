@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "bondd/base/units.h"
-#include "bondd/mlvpn/core/rate_control.h"
 #include "bondd/mlvpn/core/types.h"
+#include "bondd/mlvpn/line/line.h"
 
 namespace bondd::mlvpn {
 
@@ -17,7 +17,7 @@ class BrainTrace {
   BrainTrace& operator=(const BrainTrace&) = delete;
   virtual ~BrainTrace() = default;
   // A report confirmed packets of `link`: what is known of it now.
-  virtual void on_sample(TimePoint now, LinkId link, const RateControl& rate) = 0;
+  virtual void on_sample(TimePoint now, LinkId link, const Line& line) = 0;
   // A packet leaves on `link`; `data_seq` is 0 for a probe.
   virtual void on_departure(TimePoint now, LinkId link, std::uint64_t data_seq) = 0;
 };

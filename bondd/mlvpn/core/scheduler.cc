@@ -53,7 +53,7 @@ void Scheduler::set(TimePoint now, LinkId link, Tier tier, double weight, Rate r
     lane->flight.clear();
     lane->delivered = lane->landed = lane->total;
     lane->newest = lane->step = lane->older = {};
-    lane->control = RateControl();
+    lane->control = Line();
     lane->calm = {};
     lane->train = {};
   }
@@ -102,7 +102,7 @@ bool Scheduler::by_weight(Tier tier) const {
 }
 
 double Scheduler::pace(const Lane& lane) const {
-  const RateControl& control = lane.control;
+  const Line& control = lane.control;
   double rate = control.pacing_rate();
   // Nor does a clock of milliseconds measure a very short line: as long as no queue
   // shows on it, it is hardly held back.
@@ -111,7 +111,7 @@ double Scheduler::pace(const Lane& lane) const {
   const double bound = static_cast<double>(lane.bound.bits_per_second) / 8;
   if (bound > 0) return std::min(rate, bound);
   // Packets of a shared flow arrive in order only if it is known how long each takes.
-  const bool shared = control.phase() == RateControl::Phase::kStartup && group_size(*find(lane.leader)) > 1;
+  const bool shared = control.phase() == Phase::kStartup && group_size(*find(lane.leader)) > 1;
   return shared && lane.train.rate_at_most > 0 ? std::min(rate, lane.train.rate_at_most) : rate;
 }
 
@@ -126,8 +126,8 @@ double Scheduler::rate_of(const Lane& lane) const {
 // Bytes that may be on the way. While the line is not known a flow in its slow start
 // limits itself, and what delays it then ends its start too early.
 double Scheduler::window(const Lane& lane) const {
-  const RateControl& control = lane.control;
-  const bool startup = control.phase() == RateControl::Phase::kStartup;
+  const Line& control = lane.control;
+  const bool startup = control.phase() == Phase::kStartup;
   double window = control.window();
   if (control.least_rtt_ms() < kShortMs && control.queue_ms() < kShortQueueMs) window *= kFreely;
   if (wobbles(lane)) {

@@ -8,7 +8,7 @@
 // What there is to go by are the timestamp echoes: one says that everything sent
 // up to a round trip ago has left the line, and how long it queued there. So:
 //
-// * Each link is paced at what it delivers (RateControl), an echo being taken for
+// * Each link is paced at what it delivers (Line), an echo being taken for
 //   the confirmation of all that was sent a round trip before it. A given rate is
 //   an upper bound.
 // * How fast a line is that carries little tells a train of padding: how much later than
@@ -43,8 +43,8 @@
 
 #include "bondd/mlvpn/core/flow_queue.h"
 #include "bondd/mlvpn/core/packet.h"
-#include "bondd/mlvpn/core/rate_control.h"
 #include "bondd/mlvpn/core/types.h"
+#include "bondd/mlvpn/line/line.h"
 
 namespace bondd::mlvpn {
 
@@ -160,7 +160,7 @@ class Scheduler {
     double weight = 0;
     double loss = 0;  // percent
     Rate bound;
-    RateControl control;
+    Line control;
     Calm calm;
     Train train;
     std::deque<Mark> marks;

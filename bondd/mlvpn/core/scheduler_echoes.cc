@@ -78,19 +78,20 @@ void Scheduler::on_echo(TimePoint now, LinkId link, Duration rtt) {
   }
   lane->delivered = std::max(lane->delivered, newest.total);
   lane->landed = std::max(lane->landed, lane->delivered);
-  RateControl::Ack ack;
-  ack.now = now;
-  ack.sent = newest.sent;
-  ack.one_way_ms = ack.rtt_ms = std::max(to_ms(rtt), 0.5);
-  ack.delivered = lane->delivered;
+  RateSample sample;
+  sample.now = now;
+  sample.sent = newest.sent;
+  sample.one_way_ms = sample.rtt_ms = std::max(to_ms(rtt), 0.5);
+  sample.delivered = lane->delivered;
   // What was late waited for others: the line was busy, though our queue was empty.
-  ack.idle = newest.idle && (newest.in_flight < kCalmBytes || to_ms(rtt) < usual_ms(*lane, kWorst) + kBusyMs);
-  ack.in_flight = newest.in_flight;
+  sample.app_limited =
+      newest.idle && (newest.in_flight < kCalmBytes || to_ms(rtt) < usual_ms(*lane, kWorst) + kBusyMs);
+  sample.in_flight = newest.in_flight;
   if (newest.before.at != TimePoint{}) {
     const double span = std::max(to_ms(now - newest.before.at), to_ms(newest.sent - newest.before.sent));
-    if (span > 5) ack.rate = (lane->delivered - newest.before.delivered) * 1000 / span;
+    if (span > 5) sample.rate = (lane->delivered - newest.before.delivered) * 1000 / span;
   }
-  lane->control.on_ack(ack);
+  lane->control.on_sample(sample);
   lane->newest = {now, newest.sent, lane->delivered};
   if (now - lane->step.at >= kStep) {
     lane->older = lane->step;
@@ -116,14 +117,14 @@ void Scheduler::on_calm_echo(Lane& lane, TimePoint now, double rtt) const {
     calm.least_ms = std::min(calm.least_ms, rtt);
   }
   calm.last_ms = rtt;
-  RateControl::Ack ack;
-  ack.now = now;
-  ack.sent = now - from_ms(rtt);
-  ack.one_way_ms = ack.rtt_ms = std::max(rtt, 0.5);
-  ack.delivered = lane.delivered;
-  ack.idle = ack.light = true;
-  ack.in_flight = lane.in_flight();
-  lane.control.on_ack(ack);
+  RateSample sample;
+  sample.now = now;
+  sample.sent = now - from_ms(rtt);
+  sample.one_way_ms = sample.rtt_ms = std::max(rtt, 0.5);
+  sample.delivered = lane.delivered;
+  sample.app_limited = sample.light = true;
+  sample.in_flight = lane.in_flight();
+  lane.control.on_sample(sample);
 }
 
 // The peer may have held the echo for a while, and it counts that in: the packet left by so

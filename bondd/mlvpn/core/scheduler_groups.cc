@@ -39,7 +39,7 @@ constexpr double kTrainMs = 60;    // small packets take a detour of this length
 // Bytes/s, from the first source that there is: the configuration, traffic, a train.
 std::optional<double> Scheduler::known_rate(const Lane& lane) const {
   const double bound = static_cast<double>(lane.bound.bits_per_second) / 8;
-  if (lane.control.phase() != RateControl::Phase::kStartup)
+  if (lane.control.phase() != Phase::kStartup)
     return bound > 0 ? std::min(bound, lane.control.capacity()) : lane.control.capacity();
   const double seen = lane.control.rate_seen() ? lane.control.capacity() : 0;
   if (bound > 0) return bound;
@@ -50,7 +50,7 @@ std::optional<double> Scheduler::known_rate(const Lane& lane) const {
 
 // Whether it is about the line's rate, and not only no more than that.
 bool Scheduler::known_well(const Lane& lane) const {
-  if (lane.bound.bits_per_second > 0 || lane.control.phase() != RateControl::Phase::kStartup) return true;
+  if (lane.bound.bits_per_second > 0 || lane.control.phase() != Phase::kStartup) return true;
   return lane.train.rate_at_least > 0 && !wobbles(lane) &&
          lane.train.rate_at_least * kExact >= lane.train.rate_at_most;
 }
@@ -159,7 +159,7 @@ void Scheduler::set_limits() {
       const Lane& lane = *lanes_[k];
       if (lane.leader != leader.id || lane.tier != leader.tier) continue;
       // Before a line is full a flow in its slow start must not lose a packet here.
-      measured = measured && lane.control.phase() != RateControl::Phase::kStartup;
+      measured = measured && lane.control.phase() != Phase::kStartup;
       rate += lane.control.capacity();
       trip = std::max(trip, lane.control.rtt_ms());
     }

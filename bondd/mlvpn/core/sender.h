@@ -31,7 +31,7 @@
 #include "bondd/mlvpn/core/feedback.h"
 #include "bondd/mlvpn/core/flow_order.h"
 #include "bondd/mlvpn/core/flow_queue.h"
-#include "bondd/mlvpn/core/rate_control.h"
+#include "bondd/mlvpn/line/line.h"
 
 namespace bondd::mlvpn {
 

@@ -20,7 +20,7 @@ struct Sender::Link {
   std::uint32_t flow_id = 0;
   bool blocked = false;
   bool usable = false, fallback = false, silent = false;
-  RateControl rate;
+  Line rate;
   std::deque<Outstanding> outstanding;  // by sequence number, gaps allowed
   std::deque<Data> staged;
   std::size_t staged_bytes = 0;

@@ -79,7 +79,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
 
   // A hole is lost when three above it came that did not only run ahead: what those passed
   // had no time yet to come.
-  const RateControl& rate = link->rate;
+  const Line& rate = link->rate;
   const Duration overdue =
       from_ms(std::max(0.95 * rate.least_rtt_ms(), 0.9 * rate.rtt_ms() - 2 * rate.jitter_ms()));
   const Duration hopeless =
@@ -127,27 +127,27 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   }
   link->any_timed = true;
   link->highest_timed = timed_seq;
-  RateControl::Ack ack;
-  ack.now = now;
-  ack.sent = newest.sent;
+  RateSample sample;
+  sample.now = now;
+  sample.sent = newest.sent;
   const std::int64_t way_us = static_cast<std::int32_t>(entry.arrived_us - report_clock(newest.sent));
   if (!clock_origin_us_) clock_origin_us_ = way_us;
-  ack.one_way_ms = static_cast<double>(way_us - *clock_origin_us_) / 1000;
+  sample.one_way_ms = static_cast<double>(way_us - *clock_origin_us_) / 1000;
   const double hold =
       static_cast<double>(static_cast<std::int32_t>(report.clock_us - entry.arrived_us)) / 1000;
-  ack.rtt_ms = std::max(0.1, to_ms(now - newest.sent) - std::max(hold, 0.0));
-  ack.delivered = link->delivered;
-  ack.idle = newest.idle;
-  ack.light = newest.light;
-  ack.in_flight = newest.in_flight;
+  sample.rtt_ms = std::max(0.1, to_ms(now - newest.sent) - std::max(hold, 0.0));
+  sample.delivered = link->delivered;
+  sample.app_limited = newest.idle;
+  sample.light = newest.light;
+  sample.in_flight = newest.in_flight;
   if (newest.rate_valid && newest.bytes != 0) {
     const double arrived =
         static_cast<double>(static_cast<std::int32_t>(entry.arrived_us - newest.arrived_us)) / 1000;
     const double span = std::max(arrived, to_ms(newest.sent - newest.newest_sent));
-    if (span > 1) ack.rate = (link->delivered - newest.delivered) * 1000 / span;
+    if (span > 1) sample.rate = (link->delivered - newest.delivered) * 1000 / span;
   }
   link->rate.set_loss(link->loss);
-  link->rate.on_ack(ack);
+  link->rate.on_sample(sample);
   if (config_.trace != nullptr) config_.trace->on_sample(now, link->id, link->rate);
   link->newest_arrived_us = entry.arrived_us;
   link->newest_sent = newest.sent;
@@ -155,14 +155,14 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
 }
 
 TimePoint Sender::probe_deadline(const Link& link) const {
-  const RateControl& rate = link.rate;
+  const Line& rate = link.rate;
   return std::max(link.last_progress,
                   link.outstanding.front().sent + from_ms(rate.rtt_ms() + 3 * rate.jitter_ms())) +
          25ms;
 }
 
 TimePoint Sender::silence_deadline(const Link& link) const {
-  const RateControl& rate = link.rate;
+  const Line& rate = link.rate;
   const double trip = rate.measured() ? std::max(rate.rtt_ms(), rate.greatest_rtt_ms()) : 300;
   return std::max(link.last_progress + 70ms, link.outstanding.front().sent + from_ms(trip) + 50ms) +
          from_ms(4 * rate.jitter_ms());
