@@ -106,13 +106,76 @@ TEST(FlowOrder, SegmentsOfTcpBehindAHoleGoAtOnce) {
   EXPECT_EQ(o.out.size(), 100);
 }
 
-TEST(FlowOrder, AJumpTooFarBeginsAnew) {
+TEST(FlowOrder, AJumpTooFarBeginsAnewOnceSixteenAgree) {
   Order o;
   o.insert(kStart, 1, 0, 10);
   o.insert(kStart, 1, 2, 12);
-  o.insert(kStart, 1, 1'000'000, 13);
-  o.insert(kStart, 1, 1'000'001, 14);
-  EXPECT_EQ(o.out, (std::vector{10, 12, 13, 14}));
+  for (int i = 0; i < 15; ++i) o.insert(kStart, 1, 1'000'000U + static_cast<unsigned>(i), 100 + i);
+  EXPECT_EQ(o.out.size(), 16);  // at once, but 12 still waits
+  EXPECT_EQ(o.order.held(), 1);
+  o.insert(kStart, 1, 1'000'015, 115);
+  EXPECT_EQ(o.order.held(), 0);
+  o.insert(kStart, 1, 1'000'017, 117);  // in order from here
+  o.insert(kStart, 1, 1'000'016, 116);
+  EXPECT_EQ(o.out.size(), 20);
+  EXPECT_EQ(o.out.back(), 117);
+  o.insert(kStart, 1, 1'000'003, 999);  // a copy
+  EXPECT_EQ(o.dropped, (std::vector{999}));
+}
+
+// Whoever holds a line can write any number into what it carries.
+TEST(FlowOrder, AForgedNumberMakesNoOtherPacketGetLost) {
+  for (const std::uint64_t forged : {std::uint64_t{1} << 50, std::uint64_t{16483}, std::uint64_t{5000}}) {
+    Order o;
+    TimePoint now = kStart;
+    const auto stream = [&](std::uint64_t first, std::uint64_t end) {
+      for (std::uint64_t n = first; n < end; ++n, now += 1ms) {
+        o.insert(now, 1, n, static_cast<int>(n));
+        o.order.handle_timeout(now);
+      }
+    };
+    stream(0, 100);
+    for (int i = 0; i < 10; ++i) o.insert(now, 1, forged + static_cast<std::uint64_t>(i), 9999);
+    stream(100, 1000);
+    std::erase(o.out, 9999);
+    EXPECT_EQ(o.out.size(), 1000) << forged;
+    EXPECT_TRUE(std::ranges::is_sorted(o.out)) << forged;
+  }
+}
+
+TEST(FlowOrder, ForgedNumbersOfAllFlowsFillLittleMemory) {
+  Order o;
+  for (FlowBucket bucket = 0; bucket < kFlowBuckets; ++bucket) o.insert(kStart, bucket, 16383, bucket);
+  EXPECT_LE(o.order.places(), 65536);
+  o.order.handle_timeout(kStart + 1s);
+  EXPECT_LE(o.order.places(), 65536);
+  EXPECT_EQ(o.out.size(), kFlowBuckets);
+  // And every flow is carried as before.
+  for (FlowBucket bucket = 0; bucket < kFlowBuckets; ++bucket) {
+    for (std::uint64_t n = 0; n < 10; ++n) o.insert(kStart + 2s, bucket, n, static_cast<int>(n));
+  }
+  o.order.handle_timeout(kStart + 3s);
+  EXPECT_EQ(o.out.size(), 11 * kFlowBuckets);
+}
+
+TEST(FlowOrder, ASessionMayBeginAtAnyNumber) {
+  Order o;
+  constexpr std::uint64_t kFirst = std::uint64_t{1} << 40;
+  o.insert(kStart, 1, kFirst, 0);
+  o.insert(kStart, 1, kFirst + 2, 2);
+  o.insert(kStart, 1, kFirst + 1, 1);
+  o.insert(kStart, 1, kFirst - 1, 99);  // it was overtaken
+  EXPECT_EQ(o.out, (std::vector{0, 1, 2, 99}));
+}
+
+TEST(FlowOrder, AFlowThatGoesOnFarBehindIsFollowed) {
+  Order o;
+  for (std::uint64_t n = 0; n < 10'000; ++n) o.insert(kStart, 1, n, 1);
+  for (int i = 0; i < 100; ++i) o.insert(kStart, 1, static_cast<std::uint64_t>(i), 2);
+  EXPECT_EQ(std::ranges::count(o.out, 2), 36);  // after 64 of them
+  o.insert(kStart, 1, 101, 4);
+  o.insert(kStart, 1, 100, 3);
+  EXPECT_EQ(o.out.back(), 4);
 }
 
 TEST(FlowOrder, AnEarlyDatagramIsKeptAndThoseBehindItToo) {
@@ -172,12 +235,12 @@ TEST(FlowOrder, AJumpTooFarOrANewSessionEndsAllKeeping) {
   Order o;
   o.carry(kUdp);
   o.insert_early(kStart, 0, 10ms);
-  o.insert_early(kStart, 1'000'000, {});
-  EXPECT_EQ(o.out, (std::vector{0, 1'000'000}));
+  for (std::uint64_t n = 1'000'000; n < 1'000'016; ++n) o.insert_early(kStart, n, {});
+  EXPECT_EQ(o.out.size(), 17);
   EXPECT_FALSE(o.order.next_timeout());
-  o.insert_early(kStart, 1'000'001, 10ms);
+  o.insert_early(kStart, 1'000'016, 10ms);
   o.order.reset();
-  EXPECT_EQ(o.out.back(), 1'000'001);
+  EXPECT_EQ(o.out.back(), 1'000'016);
   EXPECT_EQ(o.order.held(), 0);
   o.insert_early(kStart, 0, {});
   EXPECT_EQ(o.out.back(), 0);

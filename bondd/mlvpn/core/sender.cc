@@ -10,10 +10,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr double kBurstMs = 0.2;        // advantage of the link used last
-constexpr double kSparseDebtMs = 15;    // small flows may overdraw the pacer by so much
-constexpr auto kProbeInterval = 150ms;  // towards a silent link
-constexpr std::size_t kFraming = 42;    // Ethernet, IPv4, UDP around each datagram
+constexpr double kBurstMs = 0.2;                  // advantage of the link used last
+constexpr double kSparseDebtMs = 15;              // small flows may overdraw the pacer by so much
+constexpr auto kProbeInterval = 150ms;            // towards a silent link
+constexpr std::size_t kFraming = 42;              // Ethernet, IPv4, UDP around each datagram
+constexpr std::uint64_t kNumbersSkipped = 32768;  // by a new session: twice FlowOrder's horizon
 
 }  // namespace
 
@@ -52,6 +53,10 @@ void Sender::update_link(LinkId link, double bound, bool fallback) {
     l->rate.set_bound(bound);
     l->fallback = fallback;
   }
+}
+
+void Sender::set_flow(LinkId link, std::uint32_t flow_id) {
+  if (Link* l = find(link)) l->flow_id = flow_id;
 }
 
 void Sender::remove_link(TimePoint now, LinkId link) {
@@ -124,7 +129,9 @@ void Sender::reset_session(TimePoint now) {
   for (const Data& data : repairs_) pool_.give(data.packet);
   kept_packets_ = 0;
   repairs_.clear();
-  std::ranges::fill(flow_numbers_, 0);
+  // Never from the start again: the peer need not know of this. Beyond its horizon, so that a
+  // receiver of any version goes on from there at once.
+  for (std::uint64_t& number : flow_numbers_) number += kNumbersSkipped;
   std::ranges::fill(flow_staged_, 0);
   clock_origin_us_.reset();
 }

@@ -76,6 +76,8 @@ class Sender {
   // `fallback`: used only when no other link can be.
   void add_link(LinkId link, std::uint32_t flow_id, double bound, bool fallback);
   void update_link(LinkId link, double bound, bool fallback);
+  // The link's packets have another flow id from now on.
+  void set_flow(LinkId link, std::uint32_t flow_id);
   void remove_link(TimePoint now, LinkId link);
   // A link that is not usable carries nothing; what was on it goes over the others.
   void set_usable(TimePoint now, LinkId link, bool usable);
@@ -83,7 +85,7 @@ class Sender {
   void set_blocked(LinkId link, bool blocked);
   // A round trip measured otherwise (timestamps of the wire), before any report.
   void seed_rtt(LinkId link, double ms);
-  // The peer's receiver starts anew: numbers of flows start from 0, all that was
+  // The peer's receiver starts anew: numbers of flows skip some, all that was
   // outstanding is forgotten. What waits stays.
   void reset_session(TimePoint now);
 
