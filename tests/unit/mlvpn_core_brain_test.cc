@@ -85,6 +85,29 @@ TEST(Report, RefusesAnyOtherLength) {
   EXPECT_FALSE(parse_report(longer));
 }
 
+// Ten lines that lose 5 % have more gaps than fit a packet; and so have 60 without any.
+TEST(Reporter, FitsOnePacketHoweverManyLinksLoseHowMuch) {
+  for (const std::uint32_t links : {1U, 10U, 32U, 60U}) {
+    Reporter reporter;
+    for (std::uint64_t seq = 0; seq < 1000; ++seq) {
+      if (seq % 3 == 1) continue;
+      for (std::uint32_t link = 0; link < links; ++link) reporter.on_packet(kStart, link, seq, 100, true);
+    }
+    std::vector<std::size_t> gaps(links, 0);
+    for (int i = 0; i < 2; ++i) {
+      const auto bytes = reporter.make(kStart, 100ms);
+      EXPECT_LE(bytes.size(), kMaxPayload) << links;
+      const auto report = parse_report(bytes);
+      ASSERT_TRUE(report) << links;
+      for (const LinkReport& link : report->links) {
+        EXPECT_EQ(link.highest, 999U);
+        gaps.at(link.flow_id) = link.gaps.size();
+      }
+    }
+    for (const std::size_t count : gaps) EXPECT_GE(count, links == 1 ? 40U : 5U) << links;
+  }
+}
+
 TEST(FlowQueue, TakesTurnsAndLetsSparseFlowsPass) {
   BufferPool pool(64);
   FlowQueue queue;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "bondd/mlvpn/core/bytes.h"
+#include "bondd/mlvpn/core/packet.h"
 
 namespace bondd::mlvpn {
 namespace {
@@ -14,6 +15,7 @@ constexpr auto kForgotten = std::chrono::seconds(10);  // a flow that is silent 
 constexpr std::size_t kMostFlows = 64;
 constexpr std::size_t kManyBytes = std::size_t{256} * 1024;
 constexpr std::size_t kHead = 8, kRecord = 25, kGapSize = 4;
+constexpr std::size_t kMostRecords = 32;  // of one report: leaves room for five gaps of each
 
 }  // namespace
 
@@ -107,7 +109,7 @@ void ArrivalLog::note_time(TimePoint now, std::uint64_t seq) {
   arrived_us_ = report_clock(now);
 }
 
-LinkReport ArrivalLog::report(std::uint32_t flow_id) const {
+LinkReport ArrivalLog::report(std::uint32_t flow_id, std::size_t most_gaps) const {
   LinkReport report{flow_id, highest_, arrived_us_, static_cast<std::uint32_t>(highest_ - timed_), 0, {}};
   constexpr std::uint64_t kMost = 0xffff;
   std::uint64_t seq = highest_;
@@ -126,7 +128,7 @@ LinkReport ArrivalLog::report(std::uint32_t flow_id) const {
         break;
       }
     }
-    if (received == left() || report.gaps.size() == kMaxGaps) {
+    if (received == left() || report.gaps.size() == most_gaps) {
       report.span += static_cast<std::uint32_t>(received);
       break;
     }
@@ -162,8 +164,24 @@ std::vector<std::uint8_t> Reporter::make(TimePoint now, Duration patience) {
   report.patience_ms = static_cast<std::uint16_t>(
       std::clamp<std::int64_t>(patience / std::chrono::milliseconds(1), 0, 0xffff));
   report.clock_us = report_clock(now);
-  for (const Log& log : logs_) {
-    if (log.log.any() && now - log.heard < kForgotten) report.links.push_back(log.log.report(log.flow_id));
+  std::vector<const Log*> told;
+  for (std::size_t i = 0; i < logs_.size() && told.size() < kMostRecords; ++i) {
+    const Log& log = logs_[(turn_ + i) % logs_.size()];
+    if (log.log.any() && now - log.heard < kForgotten) told.push_back(&log);
+  }
+  if (told.size() == kMostRecords) turn_ += kMostRecords;
+  for (const Log* log : told) report.links.push_back(log->log.report(log->flow_id));
+  // The links with the most gaps name fewer: as many as let all of it fit.
+  const std::size_t room = (kMaxPayload - kHead - told.size() * kRecord) / kGapSize;
+  std::size_t most = ArrivalLog::kMaxGaps;
+  const auto gaps = [&] {
+    std::size_t sum = 0;
+    for (const LinkReport& link : report.links) sum += std::min(link.gaps.size(), most);
+    return sum;
+  };
+  while (gaps() > room) --most;
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    if (report.links[i].gaps.size() > most) report.links[i] = told[i]->log.report(told[i]->flow_id, most);
   }
   due_.reset();
   last_ = now;

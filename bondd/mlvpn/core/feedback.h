@@ -74,7 +74,7 @@ class ArrivalLog {
   // not come (yet).
   bool on_packet(TimePoint now, std::uint64_t seq);
   [[nodiscard]] bool any() const { return any_; }
-  [[nodiscard]] LinkReport report(std::uint32_t flow_id) const;
+  [[nodiscard]] LinkReport report(std::uint32_t flow_id, std::size_t most_gaps = kMaxGaps) const;
 
  private:
   [[nodiscard]] bool has(std::uint64_t seq) const {
@@ -99,12 +99,17 @@ class Reporter {
   void on_packet(TimePoint now, std::uint32_t flow_id, std::uint64_t seq, std::size_t bytes, bool eliciting);
   // The peer begins anew: nothing of before is reported.
   void reset() { logs_.clear(); }
+  // What was noted of this flow was no word of the peer.
+  void forget(std::uint32_t flow_id) {
+    std::erase_if(logs_, [&](const Log& log) { return log.flow_id == flow_id; });
+  }
 
   // The usual time between two reports while data flows, 5 to 25 ms.
   void set_interval(Duration interval) { interval_ = interval; }
 
   [[nodiscard]] std::optional<TimePoint> next_timeout() const { return due_; }
-  // The report of now. `patience` goes into it.
+  // The report of now. `patience` goes into it. It fits one packet: with many lossy links each
+  // names fewer gaps, with very many each report is about the next ones of them.
   std::vector<std::uint8_t> make(TimePoint now, Duration patience);
 
  private:
@@ -114,6 +119,7 @@ class Reporter {
     ArrivalLog log;
   };
   std::vector<Log> logs_;
+  std::size_t turn_ = 0;  // of the logs, when there are too many for one report
   std::optional<TimePoint> due_;
   TimePoint last_{};
   std::size_t bytes_since_ = 0;
