@@ -101,6 +101,15 @@ TEST(Segment, RandomSuperPacketsComeApartIntoValidPackets) {
   }
 }
 
+// The next read is laid out by it, over buffers of 2 KiB.
+TEST(Segment, NoSegmentIsLongerThanWhatALinkCarriesWhateverTheHeaderSays) {
+  const PacketSpec spec{.payload = Bytes(100, 1)};
+  Bytes packet = test::build(spec, true);
+  const auto plan = SegmentPlan::make(DeviceKind::kTun, test::gso_header(spec, 60'000), packet, 1456);
+  EXPECT_EQ(plan.count(), 1U);
+  EXPECT_LE(plan.header_size() + plan.gso_size(), 1456U);
+}
+
 TEST(Segment, RefusesWhatItWasNotPromised) {
   const PacketSpec spec{.payload = Bytes(3000, 1)};
   const Bytes packet = test::build(spec, true);

@@ -96,9 +96,9 @@ SegmentError SegmentPlan::plan_gso(DeviceKind kind, const VnetHeader& header,
   checksum_at_ = tcp_ ? kTcpChecksumAt : kUdpChecksumAt;
   if (header.csum_offset != checksum_at_) return SegmentError::kMalformed;
 
-  gso_size_ = header.gso_size;
   const std::size_t payload = total_ - header_size_;
-  if (header_size_ + std::min(gso_size_, payload) > max_segment) return SegmentError::kTooLarge;
+  gso_size_ = std::min<std::size_t>(header.gso_size, payload);
+  if (header_size_ + gso_size_ > max_segment) return SegmentError::kTooLarge;
   count_ = (payload + gso_size_ - 1) / gso_size_;
   std::memcpy(headers_.data(), head.data(), header_size_);
   // Take the whole packet's length out of the pseudo-header's sum again (adding

@@ -50,7 +50,8 @@ class SegmentPlan {
   [[nodiscard]] SegmentError error() const { return error_; }
   [[nodiscard]] std::size_t count() const { return count_; }
   // Of a super-packet: where payload begins in each segment, and its bytes in all
-  // segments but the last. 0 and the whole for a packet that is not cut.
+  // segments but the last; together at most max_segment, whatever the header says. 0 and the whole for a
+  // packet that is not cut.
   [[nodiscard]] std::size_t header_size() const { return header_size_; }
   [[nodiscard]] std::size_t gso_size() const { return gso_size_; }
   // Bytes of segment `index` with its headers; at most max_segment.
