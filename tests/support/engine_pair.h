@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 
 #include "tests/support/mlvpn_peer.h"
@@ -28,6 +29,8 @@ struct Pair {
   };
   std::multimap<TimePoint, Flying> air;
   std::uint64_t sent_into_cut = 0;  // DATA
+  // What somebody in the lines sees and may change: empty bytes are dropped.
+  std::function<void(Flying&)> in_the_line = [](Flying&) {};
 
   static EngineConfig config_of(Role role, std::uint8_t seed, bool announce) {
     EngineConfig config = engine_config(role, seed);
@@ -59,7 +62,9 @@ struct Pair {
         sent_into_cut += p && p->type == kData;
         continue;
       }
-      air.emplace(from.now + delay[line], Flying{to_server, line, port, s.bytes});
+      Flying flying{to_server, line, port, s.bytes};
+      in_the_line(flying);
+      if (!flying.bytes.empty()) air.emplace(from.now + delay[line], std::move(flying));
     }
     from.sent.clear();
   }

@@ -22,6 +22,9 @@ enum Capability : std::uint32_t {
   kCapProbe = 1U << 0,      // answers PROBE at once
   kCapFeedback = 1U << 1,   // understands FEEDBACK
   kCapFlowOrder = 1U << 2,  // understands DATA numbered by flow (header's spare bit 0)
+  // Shows a server's number in AUTH (see handshake.h), and says "BYE" in DISCONNECT, so that
+  // no other packet passes for one.
+  kCapProof = 1U << 3,
 };
 
 struct Announcement {
@@ -39,6 +42,6 @@ std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> bod
 void render_announcement(const Announcement& announcement, std::uint8_t out[kAnnouncementSize]);
 
 // What this version can.
-inline constexpr std::uint32_t kOurCapabilities = kCapProbe | kCapFeedback | kCapFlowOrder;
+inline constexpr std::uint32_t kOurCapabilities = kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof;
 
 }  // namespace bondd::mlvpn

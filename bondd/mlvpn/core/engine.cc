@@ -33,6 +33,7 @@ Engine::Impl::Impl(TimePoint now, const EngineConfig& configuration, SecretKey k
   context.role = config.role;
   context.announce = config.announce;
   context.session = context.random.next64();
+  context.flow_in_use = [this](std::uint32_t flow_id) { return is_own_flow(flow_id); };
   context.epoch = now - std::chrono::milliseconds(context.random.next64() & 0xffff);
 }
 
@@ -50,8 +51,6 @@ std::optional<LinkId> Engine::add_link(TimePoint now, const LinkConfig& config) 
   const auto age = std::chrono::duration_cast<std::chrono::microseconds>(now - e.started).count();
   const std::uint64_t first_seq = e.seq_base + (static_cast<std::uint64_t>(age) << 8);
   auto link = std::make_unique<Link>(now, id, config, e.context, first_seq);
-  // Two links with one flow id would use the same nonces.
-  while (e.is_own_flow(link->flow_id())) link = std::make_unique<Link>(now, id, config, e.context, first_seq);
   e.places[id] = Impl::Place{};
   e.places[id].link = std::move(link);
   e.ids.push_back(id);

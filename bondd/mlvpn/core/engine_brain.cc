@@ -55,6 +55,7 @@ void Engine::Impl::make_brain() {
 void Engine::Impl::sync_brain(TimePoint now, LinkId id) {
   const Place& place = places[id];
   const Link& link = *place.link;
+  sender->set_flow(id, link.flow_id());
   sender->update_link(id, bound_of(link.config()), place.tier == Scheduler::Tier::kFallback);
   if (link.estimator().has_rtt()) {
     sender->seed_rtt(id, to_ms(link.estimator().srtt()));

@@ -72,6 +72,7 @@ struct Engine::Impl {
   void push_ready(const PacketRef& packet);
   Link* attribute(LinkId path, std::uint32_t flow_id);
   [[nodiscard]] bool is_own_flow(std::uint32_t flow_id) const;
+  [[nodiscard]] bool is_known_elsewhere(const Link& link, std::uint32_t flow_id) const;
 
   // engine_tx.cc
   bool transmit_parting(Transmit& out);

@@ -31,6 +31,12 @@ bool Engine::Impl::is_own_flow(std::uint32_t flow_id) const {
                      [&](LinkId id) { return places[id].link->flow_id() == flow_id; });
 }
 
+// One key for all links: a packet that was seen on one opens on the others.
+bool Engine::Impl::is_known_elsewhere(const Link& link, std::uint32_t flow_id) const {
+  return std::any_of(ids.begin(), ids.end(),
+                     [&](LinkId id) { return id != link.id() && places[id].link->knows_flow(flow_id); });
+}
+
 // A datagram belongs to the link whose socket it came to, unless its flow is
 // another link's, whose packets left by this socket while its own line is dead.
 Link* Engine::Impl::attribute(LinkId path, std::uint32_t flow_id) {
@@ -54,6 +60,10 @@ bool Engine::Impl::admit(LinkId path, const Endpoint& from, std::uint8_t* data, 
   if (is_own_flow(in.header.flow_id)) return ++counters.foreign, false;
   in.place = in.link->place_of(in.header);
   if (in.place == FlowTable::Place::kReplay) return ++counters.replayed, false;
+  if (in.place == FlowTable::Place::kRetired && !in.header.is(PacketType::kAuth))
+    return ++counters.replayed, false;
+  if (in.place == FlowTable::Place::kUnknown && is_known_elsewhere(*in.link, in.header.flow_id))
+    return ++counters.foreign, false;
   in.path = path;
   in.from = &from;
   in.datagram = data;
@@ -90,8 +100,9 @@ void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
   // An earlier packet of the batch may have changed the link's flows.
   const FlowTable::Place place = link.place_of(in.header);
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
-  const Link::Outcome outcome =
-      link.on_packet(now, in.header, place, in.path, *in.from, {in.datagram + front, in.size - front});
+  const Link::Outcome outcome = link.on_packet(now, in.header, place, in.path, *in.from,
+                                               {in.datagram + front, in.size - front}, in.job == kClear);
+  if (link.take_forged()) reporter.forget(in.header.flow_id);
   if (place == FlowTable::Place::kCurrent &&
       (outcome == Link::Outcome::kHandled || outcome == Link::Outcome::kDeliver)) {
     note_arrival(now, in);

@@ -13,19 +13,33 @@ constexpr auto kAlive = 300ms;
 // After this much silence the order of flows no longer protects anything, but
 // would lock out a peer whose clock was set back before it restarted.
 constexpr auto kGone = 10s;
+// A packet with a MAC that is older than clear DATA which came so long before: that was forged.
+constexpr auto kOvertaken = 200ms;
 
 }  // namespace
+
+bool FlowTable::is_retired(std::uint32_t id) const {
+  const auto end = retired_.begin() + static_cast<std::ptrdiff_t>(std::min(retired_count_, retired_.size()));
+  return std::find(retired_.begin(), end, id) != end;
+}
 
 FlowTable::Place FlowTable::find(std::uint32_t flow_id, std::uint64_t seq) const {
   const auto in = [&](const std::optional<PeerFlow>& flow) { return flow && flow->id == flow_id; };
   if (in(current_)) return current_->window.fresh(seq) ? Place::kCurrent : Place::kReplay;
   if (in(previous_)) return previous_->window.fresh(seq) ? Place::kPrevious : Place::kReplay;
   if (in(candidate_)) return candidate_->window.fresh(seq) ? Place::kCandidate : Place::kReplay;
-  const auto end = retired_.begin() + static_cast<std::ptrdiff_t>(std::min(retired_count_, retired_.size()));
-  return std::find(retired_.begin(), end, flow_id) != end ? Place::kReplay : Place::kUnknown;
+  return is_retired(flow_id) ? Place::kRetired : Place::kUnknown;
 }
 
-FlowTable::Accepted FlowTable::accept(TimePoint now, Place place, std::uint64_t seq, const Endpoint& from) {
+bool FlowTable::knows(std::uint32_t flow_id) const {
+  for (const auto* flow : {&current_, &previous_, &candidate_}) {
+    if (*flow && (*flow)->id == flow_id) return true;
+  }
+  return is_retired(flow_id);
+}
+
+FlowTable::Accepted FlowTable::accept(TimePoint now, Place place, std::uint64_t seq, const Endpoint& from,
+                                      bool is_auth) {
   std::optional<PeerFlow>& flow = place == Place::kCurrent    ? current_
                                   : place == Place::kPrevious ? previous_
                                                               : candidate_;
@@ -35,6 +49,11 @@ FlowTable::Accepted FlowTable::accept(TimePoint now, Place place, std::uint64_t 
   result.fresh = flow->window.accept(seq);
   if (!result.fresh) return {};
   flow->heard = now;
+  if (place == Place::kCandidate && !is_auth) candidate_spoke_ = true;
+  if (flow->clear.started() && flow->clear.newest() > seq && now - flow->clear_newest_at > kOvertaken) {
+    flow->clear = {};
+    result.forged = true;
+  }
   if (result.newest && flow->peer != from) {
     flow->peer = from;
     result.moved = true;
@@ -42,37 +61,49 @@ FlowTable::Accepted FlowTable::accept(TimePoint now, Place place, std::uint64_t 
   return result;
 }
 
+FlowTable::Accepted FlowTable::accept_clear(TimePoint now, std::uint64_t seq) {
+  Accepted result;
+  result.newest = seq > current_->clear.newest();
+  result.fresh = current_->clear.accept(seq);
+  if (!result.fresh) return {};
+  current_->heard = now;
+  if (result.newest) current_->clear_newest_at = now;
+  return result;
+}
+
 bool FlowTable::take_back(TimePoint now) {
-  if (!previous_ || !current_ || now - current_->heard < kAlive || now - switched_at_ < kAlive) return false;
+  if (!previous_ || !current_) return false;
+  const bool silent = now - current_->heard >= kAlive && now - switched_at_ >= kAlive;
+  if (!silent && previous_->rank <= current_->rank) return false;
   std::swap(current_, previous_);
   switched_at_ = now;
   return true;
 }
 
-FlowTable::Verdict FlowTable::propose(TimePoint now, std::uint32_t flow_id, std::uint64_t seq,
-                                      const Endpoint& from, bool link_up) {
-  PeerFlow flow{flow_id, {}, from, now};
-  flow.window.accept(seq);
-  if (!current_) {
-    current_ = flow;
+FlowTable::Verdict FlowTable::propose(TimePoint now, const Proposal& proposal) {
+  PeerFlow flow{
+      .id = proposal.flow_id, .peer = proposal.from, .heard = now, .announcement = proposal.announcement};
+  flow.rank = proposal.proven            ? FlowRank::kProven
+              : time_based(proposal.seq) ? FlowRank::kBondd
+                                         : FlowRank::kOriginal;
+  flow.window.begin(proposal.seq);
+  if (!current_ || flow.rank == FlowRank::kProven) {
+    replace_current(now, flow);
     return Verdict::kSwitched;
   }
   const auto silent = now - current_->heard;
-  if (time_based(seq) && time_based(current_->window.newest())) {
-    if (seq < current_->window.newest() && silent < kGone) return Verdict::kRefused;
-    replace_current(flow);
-    switched_at_ = now;
-    return Verdict::kSwitched;
-  }
-  if (!link_up || silent >= kAlive) {
-    replace_current(flow);
-    switched_at_ = now;
+  if (flow.rank < current_->rank && proposal.link_up && silent < proposal.timeout) return Verdict::kRefused;
+  const bool ordered = time_based(proposal.seq) && time_based(current_->window.newest());
+  if (ordered && proposal.seq < current_->window.newest() && silent < kGone) return Verdict::kRefused;
+  if (!proposal.link_up || silent >= kAlive) {
+    replace_current(now, flow);
     return Verdict::kSwitched;
   }
   // A candidate that did not make it gives way; it may try again.
   if (candidate_ && now - candidate_since_ < kAlive) return Verdict::kRefused;
   candidate_ = flow;
   candidate_since_ = now;
+  candidate_spoke_ = false;
   return Verdict::kWaits;
 }
 
@@ -82,35 +113,34 @@ bool FlowTable::promote_candidate(TimePoint now) {
     candidate_.reset();  // the current one is alive: the AUTH was a recording
     return false;
   }
-  if (now < candidate_since_ + kAlive) return false;
+  if (!candidate_spoke_ || now < candidate_since_ + kAlive) return false;
   const PeerFlow flow = *candidate_;
   candidate_.reset();
-  replace_current(flow);
-  switched_at_ = now;
+  replace_current(now, flow);
   return true;
 }
 
 std::optional<TimePoint> FlowTable::candidate_deadline() const {
-  if (!candidate_) return std::nullopt;
+  if (!candidate_ || !candidate_spoke_) return std::nullopt;
   return candidate_since_ + kAlive;
 }
 
-bool FlowTable::is_newer_run(std::uint64_t seq) const {
-  return current_ && time_based(seq) && time_based(current_->window.newest()) &&
-         seq > current_->window.newest();
-}
-
-void FlowTable::replace_current(const PeerFlow& with) {
-  if (previous_) retire(previous_->id);
+void FlowTable::replace_current(TimePoint now, const PeerFlow& with) {
+  const auto out = [&](std::optional<PeerFlow>& flow) {
+    if (flow && flow->id != with.id) retire(flow->id);
+    flow.reset();
+  };
+  out(previous_);
+  // What proved itself has the link for good; else the older one may turn out to be alive.
+  if (with.rank == FlowRank::kProven && current_ && current_->rank != FlowRank::kOriginal) out(current_);
   previous_ = current_;
-  // Two bondd runs are in order for good; only of upstream's flows may the
-  // older turn out to be the living one.
-  if (previous_ && time_based(with.window.newest()) && time_based(previous_->window.newest())) {
-    retire(previous_->id);
-    previous_.reset();
-  }
+  if (previous_ && previous_->id == with.id) previous_.reset();
   current_ = with;
+  switched_at_ = now;
   if (candidate_ && candidate_->id == with.id) candidate_.reset();
+  // It may have been retired, and said AUTH again.
+  const auto end = retired_.begin() + static_cast<std::ptrdiff_t>(std::min(retired_count_, retired_.size()));
+  std::replace(retired_.begin(), end, with.id, std::uint32_t{0});
 }
 
 void FlowTable::retire(std::uint32_t id) {

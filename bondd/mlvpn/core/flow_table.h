@@ -4,63 +4,88 @@
 // opens for ever; what tells it from the living peer is kept here.
 //
 //   current    the flow that is believed; it has a replay window
-//   previous   the one before: its stragglers still pass, and if it goes on
-//              speaking while the current one is silent it was no straggler:
-//              it becomes current again (the AUTH of the other was a recording)
+//   previous   the one before: if it goes on speaking while the current one is
+//              silent it was no straggler: it becomes current again (the AUTH of
+//              the other was a recording). An original peer's stragglers still pass
 //   candidate  a new flow that said AUTH while the current one was alive
-//   retired    ids that were replaced: replays for good
+//   retired    ids that were replaced: replays, but that it may say AUTH and prove itself
 //
-// bondd's own sequence numbers start at a time base and so order its flows: a
-// new flow that is not newer than the current one is a recording.
+// A flow has a rank, and gives way to one of less only when it was silent for long:
+//
+//   kProven    showed a number that we made for it: no recording can
+//   kBondd     its numbers start at a time base, so a newer flow is known for one
+//   kOriginal  any other
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
 
+#include "bondd/mlvpn/core/capability.h"
 #include "bondd/mlvpn/core/replay.h"
 #include "bondd/mlvpn/core/types.h"
 
 namespace bondd::mlvpn {
 
+enum class FlowRank : std::uint8_t { kOriginal, kBondd, kProven };
+
 struct PeerFlow {
   std::uint32_t id = 0;
-  ReplayWindow window;
-  Endpoint peer;    // sender of the newest packet
-  TimePoint heard;  // arrival of the newest packet
+  FlowRank rank = FlowRank::kOriginal;
+  ReplayWindow window;  // of packets with a MAC
+  Endpoint peer;        // sender of the newest packet
+  TimePoint heard;      // arrival of the newest packet
+  std::optional<Announcement> announcement;
+  // Clear DATA says nothing that can be believed: its numbers have a window of their own.
+  ReplayWindow clear;
+  TimePoint clear_newest_at;
+
+  // The highest number seen.
+  [[nodiscard]] std::uint64_t newest() const { return std::max(window.newest(), clear.newest()); }
 };
 
 class FlowTable {
  public:
-  enum class Place : std::uint8_t { kCurrent, kPrevious, kCandidate, kUnknown, kReplay };
+  enum class Place : std::uint8_t { kCurrent, kPrevious, kCandidate, kUnknown, kRetired, kReplay };
 
   // Where a packet belongs, before anything was decrypted.
   [[nodiscard]] Place find(std::uint32_t flow_id, std::uint64_t seq) const;
+  // Whether the flow spoke on this link, ever (of the last 64).
+  [[nodiscard]] bool knows(std::uint32_t flow_id) const;
 
   struct Accepted {
     bool fresh = false;   // not a duplicate
     bool newest = false;  // newer than all before it in its flow
     bool moved = false;   // the flow's peer address changed: only a newest packet may do that
+    bool forged = false;  // clear DATA before it had numbers that the peer never sent
   };
   // After its MAC was checked: marks the number.
-  Accepted accept(TimePoint now, Place place, std::uint64_t seq, const Endpoint& from);
+  Accepted accept(TimePoint now, Place place, std::uint64_t seq, const Endpoint& from, bool is_auth);
+  // Clear DATA of the current flow, from its address: marks the number where it moves nothing.
+  Accepted accept_clear(TimePoint now, std::uint64_t seq);
 
-  // A packet of the previous flow that is newer than all before, while the
-  // current flow was silent: the previous one is the living one. True when it
-  // was taken back.
+  // A packet of the previous flow that is newer than all before, while the current flow was
+  // silent or is of lower rank: the previous one is the living one. True when it was taken back.
   bool take_back(TimePoint now);
 
   // An unknown flow said AUTH (or AUTH_OK), its MAC was right. kSwitched: it is
   // current now. kWaits: it is the candidate. kRefused: a recording.
   enum class Verdict : std::uint8_t { kSwitched, kWaits, kRefused };
-  Verdict propose(TimePoint now, std::uint32_t flow_id, std::uint64_t seq, const Endpoint& from,
-                  bool link_up);
-  // The candidate becomes current when the current flow has been silent since.
+  struct Proposal {
+    std::uint32_t flow_id = 0;
+    std::uint64_t seq = 0;
+    Endpoint from;
+    std::optional<Announcement> announcement;
+    bool proven = false;
+    bool link_up = false;
+    Duration timeout{};  // of the link: then a flow of higher rank is gone
+  };
+  Verdict propose(TimePoint now, const Proposal& proposal);
+  // The candidate becomes current when it said more than AUTH, and the current flow has been
+  // silent since.
   bool promote_candidate(TimePoint now);
   [[nodiscard]] std::optional<TimePoint> candidate_deadline() const;
-
-  // Whether a DISCONNECT of an unknown flow is of a newer run of the peer.
-  [[nodiscard]] bool is_newer_run(std::uint64_t seq) const;
 
   [[nodiscard]] const std::optional<PeerFlow>& current() const { return current_; }
 
@@ -68,11 +93,13 @@ class FlowTable {
   static bool time_based(std::uint64_t seq) { return seq >= std::uint64_t{1'000'000'000'000'000} << 8; }
 
  private:
-  void replace_current(const PeerFlow& with);
+  void replace_current(TimePoint now, const PeerFlow& with);
   void retire(std::uint32_t id);
+  [[nodiscard]] bool is_retired(std::uint32_t id) const;
 
   std::optional<PeerFlow> current_, previous_, candidate_;
   TimePoint candidate_since_;
+  bool candidate_spoke_ = false;  // said more than AUTH
   TimePoint switched_at_;
   std::array<std::uint32_t, 64> retired_{};
   std::size_t retired_count_ = 0;  // of all times; the last 64 are kept

@@ -23,6 +23,10 @@ constexpr auto kResolveFirst = 5s;
 constexpr auto kResolveAgain = 30s;
 constexpr auto kBadMacQuiet = 10s;
 constexpr auto kStrangerQuiet = 1s;
+constexpr auto kAskQuiet = 200ms;               // between AUTHs at the word of a DISCONNECT
+constexpr unsigned kFlowLife = 10;              // AUTHs without an answer; then another flow is tried
+constexpr auto kProofAgain = 150ms;             // a proof may get lost; and two round trips
+constexpr std::string_view kBye = "BYE";        // a bondd's DISCONNECT
 constexpr Duration kSilentProbe = 100ms;        // how often a silent link is asked
 constexpr Duration kProbeIdle = 1600ms;         // a bondd peer's keepalive is missing
 constexpr Duration kKeepaliveMissing = 3200ms;  // an upstream peer's; it may send one in 2 s
@@ -78,8 +82,11 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       context_(context),
       state_(context.role == Role::kClient ? LinkState::kStarting : LinkState::kDown),
       reason_(context.role == Role::kClient ? "not answered yet" : "waiting for the client"),
-      flow_id_(context.random.next32()),
+      flow_id_(0),
       seq_(first_seq),
+      proofs_({context.random.next64(), context.random.next64()}),
+      probe_mask_(context.random.next64()),
+      asked_at_(now - kAskQuiet),
       heard_(now),
       next_auth_(now),
       next_keepalive_(kNever),
@@ -89,6 +96,7 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       stranger_answered_(now - kStrangerQuiet),
       bad_mac_event_(now - kBadMacQuiet),
       deadline_(now) {
+  renew_flow();
   // An upstream server that still holds the session of our last run flushes its
   // reorder buffer on this; else it would leak a packet for each that we send.
   if (context_.role == Role::kClient && config_.remote) {
@@ -96,9 +104,23 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
   }
 }
 
+// Two links with one flow id would use the same nonces.
+void Link::renew_flow() {
+  renew_flow_ = false;
+  std::uint32_t wanted = context_.random.next32();
+  while (context_.flow_in_use && context_.flow_in_use(wanted)) wanted = context_.random.next32();
+  flow_id_ = wanted;
+}
+
+const std::optional<Announcement>& Link::peer() const {
+  static constexpr std::optional<Announcement> kNone;
+  return flows_.current() ? flows_.current()->announcement : kNone;
+}
+
 // ---------------------------------------------------------------- sending
 
 Header Link::next_header(TimePoint now, PacketType type, std::size_t length) {
+  if (renew_flow_ && type == PacketType::kAuth) renew_flow();
   Header h;
   h.length = static_cast<std::uint16_t>(length);
   h.type = static_cast<std::uint8_t>(type);
@@ -139,28 +161,42 @@ void Link::queue_control(PacketType type, const Endpoint& to, LinkId path, std::
 }
 
 void Link::send_auth(TimePoint now) {
+  // The server may hold this flow for over: a recording of a run of ours took its place.
+  if (state_ == LinkState::kStarting && auth_tries_ != 0 && auth_tries_ % kFlowLife == 0) renew_flow_ = true;
   next_auth_ = now + (auth_tries_ < kAuthFastTries ? kAuthFast : kAuthSlow);
+  if (proof_ != 0)
+    next_auth_ = std::min(next_auth_, now + std::max<Duration>(kProofAgain, 2 * estimator_.srtt()));
   ++auth_tries_;
   if (!config_.remote) return;
-  std::uint8_t body[2 + kAnnouncementSize] = {'A', 'U'};
-  std::size_t size = 2;
+  std::optional<Announcement> ours;
   if (context_.announce) {
     const std::uint64_t challenge = context_.random.next64();
     challenges_[challenge_count_++ % challenges_.size()] = challenge;
-    render_announcement({kOurCapabilities, context_.session, challenge}, body + 2);
-    size = sizeof body;
+    ours = {kOurCapabilities, context_.session, challenge};
   }
-  queue_control(PacketType::kAuth, *config_.remote, id_, {body, size});
+  queue_control(PacketType::kAuth, *config_.remote, id_, render_handshake("AU", ours, true, proof_).span());
 }
 
-void Link::send_auth_ok(const Endpoint& to, const std::optional<Announcement>& peer) {
-  std::uint8_t body[2 + kAnnouncementSize] = {'O', 'K'};
-  std::size_t size = 2;
-  if (context_.announce && peer) {
-    render_announcement({kOurCapabilities, context_.session, peer->challenge}, body + 2);
-    size = sizeof body;
-  }
-  queue_control(PacketType::kAuthOk, to, id_, {body, size});
+void Link::send_auth_ok(const Endpoint& to, const Handshake& asked, std::uint64_t proof) {
+  std::optional<Announcement> ours;
+  if (context_.announce && asked.announcement)
+    ours = {kOurCapabilities, context_.session, asked.announcement->challenge};
+  queue_control(PacketType::kAuthOk, to, id_, render_handshake("OK", ours, proof != 0, proof).span());
+}
+
+// Old bondds refuse one with a text, an original peer does not look.
+void Link::send_disconnect(const Endpoint& to, LinkId path) {
+  const std::span bye(reinterpret_cast<const std::uint8_t*>(kBye.data()), kBye.size());
+  queue_control(PacketType::kDisconnect, to, path,
+                peer_can(kCapProof) ? bye : std::span<const std::uint8_t>());
+}
+
+// Somebody says that our session is over. AUTH does no harm if it is not.
+void Link::ask_for_session(TimePoint now) {
+  if (context_.role != Role::kClient || now - asked_at_ < kAskQuiet) return;
+  asked_at_ = now;
+  send_auth(now);
+  update_deadline(now);
 }
 
 // -------------------------------------------------------------- receiving
@@ -170,29 +206,43 @@ bool Link::trusts_clear(const Header& header, const Endpoint& from) const {
   return in_session() && flow && flow->id == header.flow_id && flow->peer == from;
 }
 
-Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Place place, LinkId path,
-                              const Endpoint& from, std::span<const std::uint8_t> text) {
-  // The type is not authenticated: what must be empty, and what must not, tells
-  // an AUTH or DATA that was made into a DISCONNECT on the way.
-  const bool must_be_empty = header.is(PacketType::kKeepalive) || header.is(PacketType::kDisconnect);
-  if ((must_be_empty && !text.empty()) || (header.is(PacketType::kData) && text.empty()))
-    return Outcome::kForeign;
-  if (place == FlowTable::Place::kReplay) return Outcome::kReplayed;
+// The type is not authenticated. What each must contain, and must not, tells a packet that was
+// made into another one on the way.
+bool Link::is_well_formed(const Header& header, std::span<const std::uint8_t> text) const {
+  constexpr std::size_t kProbeSize = 8;
+  if (header.is(PacketType::kKeepalive)) return text.empty();
+  if (header.is(PacketType::kData)) return !text.empty();
+  if (header.is(PacketType::kProbe) || header.is(PacketType::kProbeReply)) return text.size() == kProbeSize;
+  if (header.is(PacketType::kDisconnect)) return text.empty() || std::ranges::equal(text, kBye);
+  if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk))
+    return !text.empty() || !FlowTable::time_based(header.seq);
+  return true;
+}
 
-  if (place == FlowTable::Place::kUnknown) return on_unknown_flow(now, header, from, text);
-  const FlowTable::Accepted accepted = flows_.accept(now, place, header.seq, from);
+Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Place place, LinkId path,
+                              const Endpoint& from, std::span<const std::uint8_t> text, bool clear) {
+  if (!is_well_formed(header, text)) return Outcome::kForeign;
+  if (place == FlowTable::Place::kReplay) return Outcome::kReplayed;
+  if (place == FlowTable::Place::kRetired && !header.is(PacketType::kAuth)) return Outcome::kReplayed;
+
+  if (place == FlowTable::Place::kUnknown || place == FlowTable::Place::kRetired)
+    return on_unknown_flow(now, header, place, from, text);
+  const FlowTable::Accepted accepted =
+      clear ? flows_.accept_clear(now, header.seq)
+            : flows_.accept(now, place, header.seq, from, header.is(PacketType::kAuth));
   if (!accepted.fresh) return Outcome::kReplayed;
+  forged_ = forged_ || accepted.forged;
   rx_bytes_ += kOverhead + text.size();
   ++rx_packets_;
   if (place == FlowTable::Place::kCandidate) {
-    if (header.is(PacketType::kAuth) && context_.role == Role::kServer) {
-      send_auth_ok(from, parse_announcement(text.subspan(std::min<std::size_t>(2, text.size()))));
-    }
+    const auto said = parse_handshake(text, "AU");
+    if (header.is(PacketType::kAuth) && context_.role == Role::kServer && said) send_auth_ok(from, *said);
     return Outcome::kHandled;
   }
   if (place == FlowTable::Place::kPrevious) {
     if (!accepted.newest || !flows_.take_back(now)) {
-      return header.is(PacketType::kData) && in_session() ? Outcome::kDeliver : Outcome::kHandled;
+      const bool straggler = header.is(PacketType::kData) && !FlowTable::time_based(header.seq);
+      return straggler && in_session() ? Outcome::kDeliver : Outcome::kHandled;
     }
     flow_switched();
   }
@@ -207,17 +257,14 @@ Link::Outcome Link::on_known_flow(TimePoint now, const Header& header, LinkId pa
   const bool newest = header.seq == flows_.current()->window.newest();
   if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk)) {
     if (!by_own_line) return Outcome::kHandled;
-    return newest ? on_handshake(now, header, from, text, true) : Outcome::kHandled;
+    return newest ? on_handshake(now, header, from, text, FlowTable::Place::kCurrent) : Outcome::kHandled;
   }
-  if (header.is(PacketType::kDisconnect)) {
-    if (newest && in_session()) end_session(now, "the peer disconnected", 200ms);
-    return Outcome::kHandled;
-  }
+  if (header.is(PacketType::kDisconnect)) return on_disconnect(now, newest, text);
   if (!in_session()) {
     if (needs_auth_) {
       if (context_.role == Role::kServer && now - stranger_answered_ >= kStrangerQuiet) {
         stranger_answered_ = now;
-        queue_control(PacketType::kDisconnect, from, id_);
+        send_disconnect(from, id_);
       }
       return Outcome::kHandled;
     }
@@ -227,24 +274,35 @@ Link::Outcome Link::on_known_flow(TimePoint now, const Header& header, LinkId pa
   }
   if (header.is(PacketType::kData)) return Outcome::kDeliver;
   if (header.is(PacketType::kProbe)) {
-    queue_control(PacketType::kProbeReply, from, id_, text.first(std::min<std::size_t>(text.size(), 8)));
-  } else if (header.is(PacketType::kProbeReply) && text.size() == 8) {
-    const auto sent = TimePoint(Duration(static_cast<std::int64_t>(load_be<std::uint64_t>(text.data()))));
+    queue_control(PacketType::kProbeReply, from, id_, text);
+  } else if (header.is(PacketType::kProbeReply)) {
+    const std::uint64_t stamp = load_be<std::uint64_t>(text.data()) ^ probe_mask_;
+    const auto sent = TimePoint(Duration(static_cast<std::int64_t>(stamp)));
     if (sent <= now && now - sent < 5s) estimator_.on_rtt(now, now - sent);
     on_answer(now);
   }
   return Outcome::kHandled;
 }
 
-Link::Outcome Link::on_unknown_flow(TimePoint now, const Header& header, const Endpoint& from,
-                                    std::span<const std::uint8_t> text) {
+// Between two new bondds only the word that no other packet has ends a session.
+Link::Outcome Link::on_disconnect(TimePoint now, bool newest, std::span<const std::uint8_t> text) {
+  if (text.empty() && peer_can(kCapProof)) {
+    ask_for_session(now);
+    return Outcome::kForeign;
+  }
+  if (newest && in_session()) end_session(now, "the peer disconnected", 200ms);
+  return Outcome::kHandled;
+}
+
+Link::Outcome Link::on_unknown_flow(TimePoint now, const Header& header, FlowTable::Place place,
+                                    const Endpoint& from, std::span<const std::uint8_t> text) {
   if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk)) {
-    return on_handshake(now, header, from, text, false);
+    return on_handshake(now, header, from, text, place);
   }
   if (header.is(PacketType::kDisconnect)) {
-    if (!in_session() || !flows_.is_newer_run(header.seq)) return Outcome::kForeign;
-    end_session(now, "the peer restarted", Duration::zero());
-    return Outcome::kHandled;
+    // A server that restarted says so; one that did not was recorded.
+    if (in_session() && peer() && FlowTable::time_based(header.seq)) ask_for_session(now);
+    return Outcome::kForeign;
   }
   // Somebody with the key holds a session that we do not have (we restarted).
   if (context_.role == Role::kServer && !in_session() && now - stranger_answered_ >= kStrangerQuiet) {
@@ -255,42 +313,75 @@ Link::Outcome Link::on_unknown_flow(TimePoint now, const Header& header, const E
 }
 
 Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endpoint& from,
-                                 std::span<const std::uint8_t> text, bool known_flow) {
-  const bool expected =
-      context_.role == Role::kServer ? header.is(PacketType::kAuth) : header.is(PacketType::kAuthOk);
-  if (!expected) return Outcome::kForeign;
-  const auto peer = parse_announcement(text.subspan(std::min<std::size_t>(2, text.size())));
-  if (context_.role == Role::kClient) {
-    if (peer && !is_challenge(peer->challenge)) return Outcome::kReplayed;
+                                 std::span<const std::uint8_t> text, FlowTable::Place place) {
+  const bool server = context_.role == Role::kServer;
+  if (!header.is(server ? PacketType::kAuth : PacketType::kAuthOk)) return Outcome::kForeign;
+  const auto said = parse_handshake(text, server ? "AU" : "OK");
+  if (!said) return Outcome::kForeign;
+  const bool known_flow = place == FlowTable::Place::kCurrent;
+  // What a flow can does not become less.
+  if (known_flow && peer() && !said->announcement) return Outcome::kForeign;
+  if (!server) {
+    if (said->announcement && !is_challenge(said->announcement->challenge)) return Outcome::kReplayed;
     // Without a challenge only the address speaks for an unknown answer.
-    if (!peer && !known_flow && config_.remote != from) return Outcome::kForeign;
+    if (!said->announcement && !known_flow && config_.remote != from) return Outcome::kForeign;
   }
+  Outcome outcome = Outcome::kHandled;
   if (!known_flow) {
-    switch (flows_.propose(now, header.flow_id, header.seq, from, in_session())) {
-      case FlowTable::Verdict::kRefused:
-        return Outcome::kReplayed;
-      case FlowTable::Verdict::kWaits:
-        if (context_.role == Role::kServer) send_auth_ok(from, peer);
-        return Outcome::kHandled;
-      case FlowTable::Verdict::kSwitched:
-        break;
-    }
+    if (!admit_flow(now, header, from, *said, place, outcome)) return outcome;
     flow_switched();
     rx_bytes_ += kOverhead + text.size();
     ++rx_packets_;
     on_heard(now, header, true);
   }
-  established(now, from, peer, !known_flow);
-  return Outcome::kHandled;
+  established(now, from, *said, !known_flow);
+  return outcome;
 }
 
-void Link::established(TimePoint now, const Endpoint& from, const std::optional<Announcement>& peer,
-                       bool new_flow) {
-  if (context_.role == Role::kServer) send_auth_ok(from, peer);
-  peer_ = peer;
+// A flow that is not the current one said AUTH or AUTH_OK. True when it is the current one now.
+// Nothing changes for one that can prove that it is alive before it has.
+bool Link::admit_flow(TimePoint now, const Header& header, const Endpoint& from, const Handshake& said,
+                      FlowTable::Place place, Outcome& outcome) {
+  const bool server = context_.role == Role::kServer;
+  bool proven = !server && said.announcement;  // it answers a challenge of ours
+  if (server && context_.announce && said.can_prove()) {
+    const std::uint64_t number = proofs_.number(header.flow_id);
+    if (said.proof != number) {
+      send_auth_ok(from, said, number);
+      return false;
+    }
+    proofs_.used();
+    proven = true;
+  }
+  outcome = Outcome::kReplayed;
+  if (place == FlowTable::Place::kRetired && !proven) return false;
+  switch (flows_.propose(now, {.flow_id = header.flow_id,
+                               .seq = header.seq,
+                               .from = from,
+                               .announcement = said.announcement,
+                               .proven = proven,
+                               .link_up = in_session(),
+                               .timeout = std::max<Duration>(config_.timeout, kMinTimeout)})) {
+    case FlowTable::Verdict::kRefused:
+      return false;
+    case FlowTable::Verdict::kWaits:
+      if (server) send_auth_ok(from, said);
+      outcome = Outcome::kHandled;
+      return false;
+    case FlowTable::Verdict::kSwitched:
+      break;
+  }
+  outcome = Outcome::kHandled;
+  return true;
+}
+
+void Link::established(TimePoint now, const Endpoint& from, const Handshake& said, bool new_flow) {
+  if (context_.role == Role::kServer) send_auth_ok(from, said);
   needs_auth_ = false;
+  if (context_.role == Role::kClient) proof_ = said.proof;
   auth_tries_ = 0;
   on_answer(now);
+  if (context_.role == Role::kClient && proof_ != 0) send_auth(now);
   if (in_session() && !new_flow) return;
   next_keepalive_ = now + kKeepalive;
   if (!in_session()) {
@@ -307,7 +398,7 @@ void Link::flow_switched() {
 
 void Link::on_heard(TimePoint now, const Header& header, bool by_own_line) {
   heard_ = now;
-  if (header.version != 0) estimator_.on_received(now, flows_.current()->window.newest());
+  if (header.version != 0) estimator_.on_received(now, flows_.current()->newest());
   if (header.timestamp != kNoTimestamp) {
     peer_timestamp_ = header.timestamp;
     peer_timestamp_at_ = now;
@@ -325,7 +416,7 @@ void Link::on_heard(TimePoint now, const Header& header, bool by_own_line) {
       estimator_.on_rtt(now, *echo_);
     }
     on_answer(now);
-  } else if (!peer_ && state_ == LinkState::kSilent) {
+  } else if (!peer() && state_ == LinkState::kSilent) {
     on_answer(now);
   }
 }
@@ -361,7 +452,6 @@ void Link::on_timer(TimePoint now, const Surroundings& others) {
     flow_switched();
     heard_ = now;
     if (!in_session()) set_state(now, LinkState::kUp, "the client signed on");
-    peer_.reset();
   }
   if (now >= next_tick_) {
     next_tick_ = now + 1s;
@@ -396,8 +486,8 @@ void Link::check_session(TimePoint now, const Surroundings& others) {
   }
   // A server that restarted ignores a session that it does not know (upstream
   // says nothing at all); to one that did not, AUTH does no harm.
-  if (context_.role == Role::kClient && !refuge_ && now - heard_ > quiet_server() && now >= next_auth_)
-    send_auth(now);
+  const bool quiet = !refuge_ && now - heard_ > quiet_server();
+  if (context_.role == Role::kClient && (quiet || proof_ != 0) && now >= next_auth_) send_auth(now);
   check_silence(now, others);
   if (refuge_) try_home(now, others);
 }
@@ -476,7 +566,7 @@ void Link::ask_server(TimePoint now, const Surroundings& others) {
 void Link::send_probe(TimePoint now) {
   last_probe_ = now;
   std::uint8_t body[8];
-  store_be(body, static_cast<std::uint64_t>(now.time_since_epoch().count()));
+  store_be(body, static_cast<std::uint64_t>(now.time_since_epoch().count()) ^ probe_mask_);
   if (const auto to = destination()) queue_control(PacketType::kProbe, *to, id_, body);
 }
 
@@ -502,7 +592,8 @@ void Link::go_silent(TimePoint now, std::string reason, const Surroundings& othe
   silent_since_ = now;
   if (others.other) reason += " while " + std::string(others.other_name) + " answers";
   set_state(now, LinkState::kSilent, std::move(reason));
-  if (context_.role != Role::kClient || peer_ || !others.other || !others.reachable || !destination()) return;
+  if (context_.role != Role::kClient || peer() || !others.other || !others.reachable || !destination())
+    return;
   refuge_ = Refuge{.next = now + kTryHome, .interval = kTryHome};
   take_refuge(now, *others.other);
 }
@@ -569,7 +660,7 @@ void Link::update_deadline(TimePoint now) {
   if (state_ == LinkState::kStarting) at = std::min({at, next_auth_, next_resolve_});
   if (in_session()) {
     if (context_.role == Role::kClient)
-      at = std::min(at, std::max(heard_ + quiet_server() + 1ms, next_auth_));
+      at = std::min(at, proof_ != 0 ? next_auth_ : std::max(heard_ + quiet_server() + 1ms, next_auth_));
     if (refuge_) at = std::min(at, refuge_->next);
     at = std::min({at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + 1ms});
     if (!peer_can(kCapProbe)) {
@@ -602,8 +693,9 @@ void Link::set_remote(TimePoint now, const Endpoint& remote) {
   if (config_.remote == remote) return;
   config_.remote = remote;
   if (context_.role != Role::kClient) return;
+  renew_flow_ = true;  // where it goes now another link of ours may be known by this flow
   if (in_session()) {
-    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, carrier());
+    if (const auto to = destination()) send_disconnect(*to, carrier());
     end_session(now, "the server has a new address", Duration::zero());
   } else {
     next_auth_ = now;
@@ -625,7 +717,7 @@ void Link::on_path_failed(TimePoint now, const std::string& why, const Surroundi
 void Link::disconnect(TimePoint now) {
   control_.clear();
   if (in_session()) {
-    if (const auto to = destination()) queue_control(PacketType::kDisconnect, *to, carrier());
+    if (const auto to = destination()) send_disconnect(*to, carrier());
     end_session(now, "switched off", std::chrono::hours(24 * 365));
   }
 }
@@ -635,6 +727,7 @@ void Link::disconnect(TimePoint now) {
 void Link::end_session(TimePoint now, std::string reason, Duration retry_after) {
   ++disconnects_;
   needs_auth_ = true;
+  proof_ = 0;
   refuge_.reset();
   unanswered_since_.reset();
   first_probe_.reset();
@@ -676,7 +769,7 @@ void Link::fill(TimePoint now, LinkStats& out) const {
   out.name = config_.name;
   out.state = state_;
   out.reason = reason_;
-  out.peer_is_bondd = peer_.has_value();
+  out.peer_is_bondd = peer().has_value();
   out.peer = destination();
   out.path = carrier();
   if (estimator_.has_rtt()) {

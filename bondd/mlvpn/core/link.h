@@ -18,6 +18,7 @@
 
 #include <array>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,6 +28,7 @@
 #include "bondd/mlvpn/core/engine.h"
 #include "bondd/mlvpn/core/estimator.h"
 #include "bondd/mlvpn/core/flow_table.h"
+#include "bondd/mlvpn/core/handshake.h"
 #include "bondd/mlvpn/core/random.h"
 #include "bondd/mlvpn/core/ring.h"
 #include "bondd/mlvpn/core/wire.h"
@@ -41,6 +43,7 @@ struct LinkContext {
   std::uint64_t session = 0;  // of this engine, in our announcement
   TimePoint epoch;            // zero of the wire's millisecond clock
   std::deque<LinkEvent> events;
+  std::function<bool(std::uint32_t)> flow_in_use;  // by another of our links: would use its nonces
 
   explicit LinkContext(const std::array<std::uint8_t, 32>& seed) : random(seed) {}
 };
@@ -85,12 +88,15 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   [[nodiscard]] FlowTable::Place place_of(const Header& header) const {
     return flows_.find(header.flow_id, header.seq);
   }
+  // Whether the flow spoke on this link: then it is foreign on all others.
+  [[nodiscard]] bool knows_flow(std::uint32_t flow_id) const { return flows_.knows(flow_id); }
   // In clear mode: whether DATA may come from there without a MAC.
   [[nodiscard]] bool trusts_clear(const Header& header, const Endpoint& from) const;
   enum class Outcome : std::uint8_t { kHandled, kDeliver, kReplayed, kForeign };
   // A packet whose MAC was right, that came to `path`'s socket. `text` is its plaintext.
+  // `clear`: DATA that trusts_clear() let in; it has no MAC.
   Outcome on_packet(TimePoint now, const Header& header, FlowTable::Place place, LinkId path,
-                    const Endpoint& from, std::span<const std::uint8_t> text);
+                    const Endpoint& from, std::span<const std::uint8_t> text, bool clear);
   // The peer reported that packets of this link arrived.
   void on_report(TimePoint now) { on_answer(now); }
   // A packet that did not open, from `from`. At most one event in 10 s.
@@ -132,11 +138,14 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   [[nodiscard]] const Estimator& estimator() const { return estimator_; }
   [[nodiscard]] const FlowTable& flows() const { return flows_; }
   [[nodiscard]] TimePoint heard() const { return heard_; }
-  [[nodiscard]] const std::optional<Announcement>& peer() const { return peer_; }
-  [[nodiscard]] bool peer_can(Capability c) const { return peer_ && (peer_->capabilities & c) != 0; }
+  // What the peer's flow announced: it belongs to the flow, and goes with it.
+  [[nodiscard]] const std::optional<Announcement>& peer() const;
+  [[nodiscard]] bool peer_can(Capability c) const { return peer() && (peer()->capabilities & c) != 0; }
   [[nodiscard]] std::uint64_t received_packets() const { return rx_packets_; }
   // Counts the changes of the peer's flow; the reordering starts anew with them.
   [[nodiscard]] unsigned flow_generation() const { return flow_generation_; }
+  // Whether clear DATA before the last packet was found to be forged, once.
+  bool take_forged() { return std::exchange(forged_, false); }
   // The round trip that the last packet's echo gave, once.
   std::optional<Duration> take_echo() { return std::exchange(echo_, std::nullopt); }
   void fill(TimePoint now, LinkStats& out) const;
@@ -154,25 +163,31 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   void set_state(TimePoint now, LinkState state, std::string reason);
   void judge_silence(TimePoint now);
   void event(EventKind kind, std::string reason);
-  void established(TimePoint now, const Endpoint& from, const std::optional<Announcement>& peer,
-                   bool new_flow);
+  void established(TimePoint now, const Endpoint& from, const Handshake& said, bool new_flow);
   void end_session(TimePoint now, std::string reason, Duration retry_after);
   void flow_switched();
   void send_auth(TimePoint now);
-  void send_auth_ok(const Endpoint& to, const std::optional<Announcement>& peer);
+  void send_auth_ok(const Endpoint& to, const Handshake& asked, std::uint64_t proof = 0);
+  void send_disconnect(const Endpoint& to, LinkId path);
+  void renew_flow();
+  void ask_for_session(TimePoint now);
   void on_heard(TimePoint now, const Header& header, bool by_own_line);
   void on_answer(TimePoint now);
   Outcome on_known_flow(TimePoint now, const Header& header, LinkId path, const Endpoint& from,
                         std::span<const std::uint8_t> text);
-  Outcome on_unknown_flow(TimePoint now, const Header& header, const Endpoint& from,
+  Outcome on_unknown_flow(TimePoint now, const Header& header, FlowTable::Place place, const Endpoint& from,
                           std::span<const std::uint8_t> text);
+  Outcome on_disconnect(TimePoint now, bool newest, std::span<const std::uint8_t> text);
   Outcome on_handshake(TimePoint now, const Header& header, const Endpoint& from,
-                       std::span<const std::uint8_t> text, bool known_flow);
+                       std::span<const std::uint8_t> text, FlowTable::Place place);
+  bool admit_flow(TimePoint now, const Header& header, const Endpoint& from, const Handshake& said,
+                  FlowTable::Place place, Outcome& outcome);
+  [[nodiscard]] bool is_well_formed(const Header& header, std::span<const std::uint8_t> text) const;
   void check_session(TimePoint now, const Surroundings& others);
   void check_silence(TimePoint now, const Surroundings& others);
   void send_probe(TimePoint now);
   // An original server: AUTH is the only question that it answers at once.
-  [[nodiscard]] bool is_asked_by_auth() const { return context_.role == Role::kClient && !peer_; }
+  [[nodiscard]] bool is_asked_by_auth() const { return context_.role == Role::kClient && !peer(); }
   void ask_server(TimePoint now, const Surroundings& others);
   void check_tolerances(TimePoint now);
   void go_silent(TimePoint now, std::string reason, const Surroundings& others);
@@ -191,13 +206,18 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   FlowTable flows_;
   unsigned flow_generation_ = 0;
   Estimator estimator_;
-  std::optional<Announcement> peer_;
   Ring<ControlPacket> control_{32};
 
   std::uint32_t flow_id_;
   std::uint64_t seq_;
-  std::array<std::uint64_t, 4> challenges_{};  // of our last AUTHs
+  std::array<std::uint64_t, 8> challenges_{};  // of our last AUTHs
   unsigned challenge_count_ = 0;
+  bool renew_flow_ = false;       // with the next AUTH
+  ProofMaker proofs_;             // a server's, for flows that it does not know
+  std::uint64_t proof_ = 0;       // a client's: the server's number that AUTH is to show
+  std::uint64_t probe_mask_ = 0;  // over the time in our probes: only their answer shows it
+  TimePoint asked_at_;            // for a session, at the word of a DISCONNECT
+  bool forged_ = false;
 
   // Only AUTH brings the session back: after a DISCONNECT of either side.
   bool needs_auth_ = true;

@@ -27,6 +27,14 @@ class ReplayWindow {
     return true;
   }
 
+  // Marks `seq` and all before it: a flow that is first heard now said nothing before.
+  void begin(std::uint64_t seq) {
+    blocks_.fill(~std::uint64_t{0});
+    blocks_[block(seq)] = ~std::uint64_t{0} >> (63 - (seq & 63));
+    newest_ = seq;
+    started_ = true;
+  }
+
   [[nodiscard]] std::uint64_t newest() const { return newest_; }
   [[nodiscard]] bool started() const { return started_; }
 
