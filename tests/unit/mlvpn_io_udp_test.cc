@@ -100,6 +100,16 @@ TEST(UdpSocket, CarriesBatchesInOrderWithAndWithoutOffloads) {
   }
 }
 
+// A forged word of a router must not make the kernel cut datagrams into fragments.
+TEST(UdpSocket, HearsNoWordAboutThePathsMtu) {
+  const auto socket = open_udp({});
+  ASSERT_TRUE(socket);
+  int value = 0;
+  socklen_t size = sizeof(value);
+  ASSERT_EQ(getsockopt(socket->get(), IPPROTO_IP, IP_MTU_DISCOVER, &value, &size), 0);
+  EXPECT_EQ(value, IP_PMTUDISC_OMIT);
+}
+
 TEST(UdpSocket, SegmentsInTheKernelWhereItCan) {
   Pair pair = make_pair("127.0.0.1");
   ASSERT_TRUE(pair.a.gso());

@@ -64,6 +64,16 @@ Result<UniqueFd> open_udp(const UdpOptions& options) {
   set_buffer(fd.get(), SO_RCVBUFFORCE, SO_RCVBUF, options.receive_buffer);
   set_buffer(fd.get(), SO_SNDBUFFORCE, SO_SNDBUF, options.send_buffer);
   const IpAddress any = options.family == Family::kIpv4 ? IpAddress() : IpAddress::v6({});
+  // Anybody can forge a router's word about the path's MTU. Without DF a router that needs
+  // smaller packets makes fragments, and needs no word. Only IPv6 has no such routers; there
+  // the kernel believes no word below 1280.
+  if (af == AF_INET) {
+    const int mtu_discovery = IP_PMTUDISC_OMIT;
+    if (auto done = set_option(fd.get(), IPPROTO_IP, IP_MTU_DISCOVER, mtu_discovery, "IP_MTU_DISCOVER");
+        !done) {
+      return tl::make_unexpected(done.error());
+    }
+  }
   const Endpoint local{options.address.value_or(any), options.port};
   if (local.address.family() != options.family) return failure("address and family of a UDP socket differ");
   const SocketAddress address(local);
