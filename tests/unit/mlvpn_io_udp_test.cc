@@ -100,6 +100,35 @@ TEST(UdpSocket, CarriesBatchesInOrderWithAndWithoutOffloads) {
   }
 }
 
+// A host with many addresses: an answer from another one is a stranger's, and no NAT lets it in.
+TEST(UdpSocket, ASocketOfAllAddressesAnswersFromTheOneThatWasAsked) {
+  for (const char* ip : {"127.0.0.7", "::1"}) {
+    for (const bool offloads : {true, false}) {
+      const IpAddress asked = *parse_ip(ip);
+      auto server_fd = open_udp({.family = asked.family()});
+      auto client_fd =
+          open_udp({.family = asked.family(), .address = *parse_ip(asked.is_v4() ? "127.0.0.1" : "::1")});
+      ASSERT_TRUE(server_fd && client_fd);
+      const Endpoint server_at{asked, local_endpoint(server_fd->get()).port};
+      UdpSocket server(std::move(*server_fd), offloads), client(std::move(*client_fd), offloads);
+      Batch question(1, 100, 0);
+      (void)client.send(server_at, question.packets);
+      ASSERT_EQ(client.flush(), UdpSocket::SendStatus::kOk);
+      ReceiveArena arena;
+      bool more = false;
+      const auto runs = server.receive(arena, more);
+      ASSERT_EQ(runs.size(), 1U);
+      EXPECT_EQ(runs[0].from.local, asked);
+      const Endpoint client_at = runs[0].from;
+      Batch many(40, 1400, 0), one(1, 99, 40);
+      (void)server.send(client_at, many.packets);
+      (void)server.send(client_at, one.packets);
+      ASSERT_EQ(server.flush(), UdpSocket::SendStatus::kOk);
+      EXPECT_EQ(drain(client, server_at), count_up(41)) << ip << offloads;
+    }
+  }
+}
+
 // A forged word of a router must not make the kernel cut datagrams into fragments.
 TEST(UdpSocket, HearsNoWordAboutThePathsMtu) {
   const auto socket = open_udp({});

@@ -19,6 +19,9 @@ inline constexpr std::size_t kMaxLinks = 32;  // at one time
 struct Endpoint {
   IpAddress address;
   std::uint16_t port = 0;  // host order
+  // Our own address that it sent to, where the socket has none of its own: answers leave from
+  // there. Unspecified: the kernel's choice.
+  IpAddress local{};
 
   auto operator<=>(const Endpoint&) const = default;
 };

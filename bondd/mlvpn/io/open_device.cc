@@ -74,6 +74,14 @@ Result<UniqueFd> open_udp(const UdpOptions& options) {
       return tl::make_unexpected(done.error());
     }
   }
+  // A socket of all addresses answers from the one that was asked.
+  if (!options.address || options.address->is_unspecified()) {
+    const int level = af == AF_INET ? IPPROTO_IP : IPPROTO_IPV6;
+    const int option = af == AF_INET ? IP_PKTINFO : IPV6_RECVPKTINFO;
+    if (auto done = set_option(fd.get(), level, option, 1, "IP_PKTINFO"); !done) {
+      return tl::make_unexpected(done.error());
+    }
+  }
   const Endpoint local{options.address.value_or(any), options.port};
   if (local.address.family() != options.family) return failure("address and family of a UDP socket differ");
   const SocketAddress address(local);

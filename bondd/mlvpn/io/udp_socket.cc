@@ -4,6 +4,7 @@
 #include <netinet/udp.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 
@@ -17,21 +18,66 @@ constexpr int kUdpGro = 104;      // clashes with netinet/udp.h
 // path's MTU may have grown.
 constexpr std::uint32_t kGsoRetryMessages = 20'000;
 
-// One control message; the kernel wants it aligned as cmsghdr.
-template <typename Value>
+// Room for the control messages of one message: a segment's size, and an address of ours. The
+// kernel wants it aligned as cmsghdr.
 struct alignas(cmsghdr) Control {
-  std::array<std::uint8_t, CMSG_SPACE(sizeof(Value))> bytes{};
+  static constexpr std::size_t kRoom = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(in6_pktinfo));
+  std::array<std::uint8_t, kRoom> bytes;
 };
 
-std::uint32_t gro_segment(msghdr& message, std::uint32_t size) {
+template <typename Value>
+Value value_of(cmsghdr* control) {
+  Value value{};
+  std::memcpy(&value, CMSG_DATA(control), sizeof(value));
+  return value;
+}
+
+// What the kernel says about a received message.
+struct About {
+  std::uint32_t segment = 0;
+  IpAddress local;
+};
+
+About read_control(msghdr& message, std::uint32_t size) {
+  About about{size, {}};
   for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
        control = CMSG_NXTHDR(&message, control)) {
-    if (control->cmsg_level != IPPROTO_UDP || control->cmsg_type != kUdpGro) continue;
-    int segment = 0;
-    std::memcpy(&segment, CMSG_DATA(control), sizeof(segment));
-    if (segment > 0) return static_cast<std::uint32_t>(segment);
+    if (control->cmsg_level == IPPROTO_UDP && control->cmsg_type == kUdpGro) {
+      if (const int segment = value_of<int>(control); segment > 0)
+        about.segment = static_cast<std::uint32_t>(segment);
+    } else if (control->cmsg_level == IPPROTO_IP && control->cmsg_type == IP_PKTINFO) {
+      about.local = IpAddress::v4(ntohl(value_of<in_pktinfo>(control).ipi_spec_dst.s_addr));
+    } else if (control->cmsg_level == IPPROTO_IPV6 && control->cmsg_type == IPV6_PKTINFO) {
+      about.local = IpAddress::v6(
+          std::bit_cast<std::array<std::uint8_t, 16>>(value_of<in6_pktinfo>(control).ipi6_addr));
+    }
   }
-  return size;
+  return about;
+}
+
+// Adds a control message to `message`, whose msg_control has room for it.
+template <typename Value>
+void add_control(msghdr& message, int level, int type, const Value& value) {
+  auto* const part =
+      reinterpret_cast<cmsghdr*>(static_cast<std::uint8_t*>(message.msg_control) + message.msg_controllen);
+  part->cmsg_level = level;
+  part->cmsg_type = type;
+  part->cmsg_len = CMSG_LEN(sizeof(Value));
+  std::memcpy(CMSG_DATA(part), &value, sizeof(value));
+  message.msg_controllen += CMSG_SPACE(sizeof(Value));
+}
+
+// The interface stays the routing's choice, as it is without this.
+void add_source(msghdr& message, const IpAddress& from) {
+  if (from.is_v4()) {
+    in_pktinfo info{};
+    std::memcpy(&info.ipi_spec_dst, from.data(), sizeof(info.ipi_spec_dst));
+    add_control(message, IPPROTO_IP, IP_PKTINFO, info);
+  } else {
+    in6_pktinfo info{};
+    std::memcpy(&info.ipi6_addr, from.data(), sizeof(info.ipi6_addr));
+    add_control(message, IPPROTO_IPV6, IPV6_PKTINFO, info);
+  }
 }
 
 }  // namespace
@@ -55,7 +101,7 @@ std::span<const ReceivedRun> UdpSocket::receive(ReceiveArena& arena, bool& more)
   std::array<mmsghdr, kReceiveSingle> headers;
   std::array<iovec, kReceiveSingle> slices;
   std::array<SocketAddress, kReceiveSingle> senders;
-  std::array<Control<int>, kReceiveSingle> controls;
+  std::array<Control, kReceiveSingle> controls;
   for (std::size_t i = 0; i < slots; ++i) {
     slices[i] = {arena.slab(i), ReceiveArena::kSlabSize};
     headers[i].msg_hdr = {senders[i].get(),         SocketAddress::capacity(), &slices[i], 1,
@@ -72,9 +118,11 @@ std::span<const ReceivedRun> UdpSocket::receive(ReceiveArena& arena, bool& more)
     const std::uint32_t size = headers[i].msg_len;
     if ((headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) ++counters_.truncated;
     if ((headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0 || size == 0) continue;
-    const std::uint32_t segment = gro_segment(headers[i].msg_hdr, size);
-    aggregated = aggregated || segment < size;
-    runs_.push_back({senders[i].endpoint(), {arena.slab(i), size}, segment});
+    const About about = read_control(headers[i].msg_hdr, size);
+    aggregated = aggregated || about.segment < size;
+    Endpoint from = senders[i].endpoint();
+    from.local = about.local;
+    runs_.push_back({from, {arena.slab(i), size}, about.segment});
   }
   arena.use(count);
   counters_.receive_messages += count;
@@ -86,13 +134,14 @@ std::span<const ReceivedRun> UdpSocket::receive(ReceiveArena& arena, bool& more)
 // What one sendmmsg(2) gets.
 struct UdpSocket::Batch {
   std::array<mmsghdr, kMaxMessages> headers{};
-  std::array<Control<std::uint16_t>, kMaxMessages> controls;
+  std::array<Control, kMaxMessages> controls;
   std::size_t count = 0;
 };
 
 UdpSocket::SendStatus UdpSocket::send(const Endpoint& to, std::span<const PacketRef> packets) {
   if (packets.empty()) return SendStatus::kOk;
-  messages_.push_back({SocketAddress(to), packets_.size(), packets.size(), packets.front().size, false, 0});
+  messages_.push_back(
+      {SocketAddress(to), to.local, packets_.size(), packets.size(), packets.front().size, false, 0});
   for (const PacketRef& packet : packets) {
     packets_.push_back(packet);
     slices_.push_back({packet.data, packet.size});
@@ -132,17 +181,11 @@ void UdpSocket::build(Batch& batch) {
       header.msg_namelen = message.to.size();
       header.msg_iov = &slices_[message.first + next];
       header.msg_iovlen = datagrams;
-      if (segmented) {
-        auto& control = batch.controls[batch.count].bytes;
-        header.msg_control = control.data();
-        header.msg_controllen = control.size();
-        cmsghdr* part = CMSG_FIRSTHDR(&header);
-        part->cmsg_level = IPPROTO_UDP;
-        part->cmsg_type = kUdpSegment;
-        part->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
-        const auto segment = static_cast<std::uint16_t>(message.segment);
-        std::memcpy(CMSG_DATA(part), &segment, sizeof(segment));
-      }
+      header.msg_control = batch.controls[batch.count].bytes.data();
+      if (segmented)
+        add_control(header, IPPROTO_UDP, kUdpSegment, static_cast<std::uint16_t>(message.segment));
+      if (!message.from.is_unspecified()) add_source(header, message.from);
+      if (header.msg_controllen == 0) header.msg_control = nullptr;
       ++batch.count;
       next += datagrams;
     }

@@ -1,6 +1,9 @@
 // One UDP socket of a link: batches in and out, with segmentation and
 // aggregation offload where the kernel and the NIC have them.
 //
+// A socket bound to no address notes which of ours each datagram came to
+// (Endpoint::local), and sends from that one.
+//
 // Sending keeps the order under every failure: what the kernel did not take
 // stays in a backlog that is sent first. Receiving goes to slabs of 64 KiB that
 // the caller may change in place until it receives into them again.
@@ -102,6 +105,7 @@ class UdpSocket {
  private:
   struct Message {
     SocketAddress to;
+    IpAddress from;         // unspecified: the kernel's choice
     std::size_t first = 0;  // into packets_ and slices_
     std::size_t count = 0;  // datagrams
     std::uint32_t segment = 0;
