@@ -6,70 +6,20 @@
 #include <set>
 
 #include "bondd/model/ownership.h"
+#include "bondd/plan/mangle.h"
+#include "bondd/plan/words.h"
 
 namespace bondd::plan {
 namespace {
 
 using model::Config;
 using model::Facts;
-using model::Match;
 using model::Role;
 using rules::Chain;
 using rules::Jump;
-using Words = std::vector<std::string>;
-
-Words operator+(Words left, const Words& right) {
-  left.insert(left.end(), right.begin(), right.end());
-  return left;
-}
-
-std::string_view name(model::Protocol proto) {
-  return proto == model::Protocol::kTcp ? "tcp" : "udp";
-}
-
-std::string ports(const model::PortRange& range) {
-  return range.first == range.last ? fmt::format("{}", range.first)
-                                   : fmt::format("{}:{}", range.first, range.last);
-}
-
-Words proto(model::Protocol p) {
-  return {"-p", std::string(name(p)), "-m", std::string(name(p))};
-}
-
-std::string masked(std::uint32_t mark) {
-  return fmt::format("{:#x}/{:#x}", mark, model::kMarkMask);
-}
-Words with_mark(std::uint32_t mark) {
-  return {"-m", "mark", "--mark", masked(mark)};
-}
-// A packet whose way has been chosen: a tunnel's own, or an answer.
-Words with_any_mark() {
-  return {"-m", "mark", "!", "--mark", masked(0)};
-}
 
 const Words kAccept{"-j", "ACCEPT"};
 const Words kEstablished{"-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"};
-
-// iptables-save leaves out what matches every address.
-Words source(const IpPrefix& prefix) {
-  return prefix.is_default() ? Words{} : Words{"-s", to_string(prefix.network())};
-}
-Words destination(const IpPrefix& prefix) {
-  return prefix.is_default() ? Words{} : Words{"-d", to_string(prefix.network())};
-}
-IpPrefix host(const IpAddress& address) {
-  return IpPrefix{address, address.bits()};
-}
-
-Words match_words(const Match& match) {
-  Words words;
-  if (match.source) words = words + source(*match.source);
-  if (match.destination) words = words + destination(*match.destination);
-  words = words + proto(match.proto);
-  if (match.sport) words = words + Words{"--sport", ports(*match.sport)};
-  if (match.dport) words = words + Words{"--dport", ports(*match.dport)};
-  return words;
-}
 
 class Builder {
  public:
@@ -79,14 +29,11 @@ class Builder {
   rules::Firewall build() {
     add_input();
     add_forward();
-    add_mss();
-    add_steering();
-    add_reply_marks();
     add_source_nat();
     add_destination_nat();
     rules::Firewall firewall;
-    for (rules::Table* table : {&filter_, &mangle_, &nat_}) {
-      if (!table->chains.empty()) firewall.tables.push_back(*table);
+    for (const rules::Table& table : {filter_, plan_mangle(config_, facts_), nat_}) {
+      if (!table.chains.empty()) firewall.tables.push_back(table);
     }
     return firewall;
   }
@@ -175,54 +122,6 @@ class Builder {
     add_chain(filter_, "FWD", "FORWARD", std::move(rules));
   }
 
-  // mangle FORWARD: a TCP segment must fit the tunnel in both directions.
-  void add_mss() {
-    const Words clamp{"-p",      "tcp", "-m", "tcp",    "--tcp-flags",
-                      "SYN,RST", "SYN", "-j", "TCPMSS", "--clamp-mss-to-pmtu"};
-    add_chain(mangle_, "MSS", "FORWARD",
-              {Words{"-i", config_.bond.interface} + clamp, Words{"-o", config_.bond.interface} + clamp});
-  }
-
-  // mangle OUTPUT and PREROUTING: the mark that leads a policy's traffic to its WAN's table. What has a mark
-  // of ours keeps it: a policy that also fits the tunnels (all of UDP) must not lead them by one WAN.
-  void add_steering() {
-    std::vector<Words> rules{with_any_mark() + Words{"-j", "RETURN"}};
-    for (const model::Policy& policy : config_.policies) {
-      const std::uint32_t mark = model::policy_mark(facts_.slot, wan_number(policy.wan));
-      for (const Match& match : policy.matches) {
-        rules.push_back(match_words(match) + Words{"-j", "MARK", "--set-xmark", masked(mark)});
-      }
-    }
-    if (rules.size() == 1) return;
-    add_chain(mangle_, "OUT", "OUTPUT", rules);
-    rules.insert(rules.begin(), Words{"-i", config_.bond.interface, "-j", "RETURN"});
-    add_chain(mangle_, "PRE", "PREROUTING", std::move(rules));
-  }
-
-  // mangle: a connection that came in through the bond is answered through the bond, even where
-  // through_bond says otherwise. Only the office has another way out.
-  void add_reply_marks() {
-    if (config_.role != Role::kClient) return;
-    const std::string& bond = config_.bond.interface;
-    const std::string mark = masked(model::reply_mark(facts_.slot));
-    const Words restore{"-m",
-                        "connmark",
-                        "--mark",
-                        mark,
-                        "-j",
-                        "CONNMARK",
-                        "--restore-mark",
-                        "--nfmask",
-                        fmt::format("{:#x}", model::kMarkMask),
-                        "--ctmask",
-                        fmt::format("{:#x}", model::kMarkMask)};
-    add_chain(
-        mangle_, "RPL", "PREROUTING",
-        {Words{"-i", bond, "-m", "conntrack", "--ctstate", "NEW", "-j", "CONNMARK", "--set-xmark", mark},
-         Words{"!", "-i", bond} + restore});
-    add_chain(mangle_, "RPO", "OUTPUT", {restore});
-  }
-
   // nat POSTROUTING: steered traffic takes the address towards its box, the bond's that of the VPS.
   void add_source_nat() {
     std::vector<Words> rules;
@@ -275,7 +174,7 @@ class Builder {
   const Config& config_;
   const Facts& facts_;
   const std::vector<Tunnel>& tunnels_;
-  rules::Table filter_{"filter", {}, {}}, mangle_{"mangle", {}, {}}, nat_{"nat", {}, {}};
+  rules::Table filter_{"filter", {}, {}}, nat_{"nat", {}, {}};
 };
 
 }  // namespace
