@@ -31,6 +31,7 @@ using DeviceNames = std::map<int, std::string>;  // by interface index
 // Empty for what Snapshot leaves out (see there) and what the values cannot say.
 std::optional<Address> parse_address(const nlmsghdr* message, const DeviceNames& names);
 std::optional<Route> parse_route(const nlmsghdr* message, const DeviceNames& names);
+std::optional<Neighbour> parse_neighbour(const nlmsghdr* message, const DeviceNames& names);
 std::optional<Rule> parse_rule(const nlmsghdr* message);
 
 // `device`: the interface index, 0 when there is none.

@@ -5,6 +5,7 @@
 #include <linux/fib_rules.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -131,6 +132,19 @@ Result<std::vector<Rule>> KernelRtnl::read_rules() {
   return rules;
 }
 
+Result<std::vector<Neighbour>> KernelRtnl::read_neighbours(const DeviceNames& names) {
+  std::vector<Neighbour> neighbours;
+  Message message(RTM_GETNEIGH, 0);
+  message.header<ndmsg>().ndm_family = AF_INET;
+  auto read = socket_.dump(
+      message, [&] { neighbours.clear(); },
+      [&](const nlmsghdr* answer) {
+        if (auto neighbour = parse_neighbour(answer, names)) neighbours.push_back(std::move(*neighbour));
+      });
+  if (!read) return tl::make_unexpected(read.error().in("reading neighbours"));
+  return neighbours;
+}
+
 Result<Snapshot> KernelRtnl::snapshot() {
   Snapshot snapshot;
   auto links = read_links();
@@ -142,6 +156,8 @@ Result<Snapshot> KernelRtnl::snapshot() {
   if (!routes) return passed_on(routes);
   auto rules = read_rules();
   if (!rules) return passed_on(rules);
+  auto neighbours = read_neighbours(names);
+  if (!neighbours) return passed_on(neighbours);
   for (KernelLink& link : *links) {
     snapshot.facts[link.link.name] = link.facts;
     snapshot.links.push_back(std::move(link.link));
@@ -149,6 +165,7 @@ Result<Snapshot> KernelRtnl::snapshot() {
   snapshot.addresses = std::move(*addresses);
   snapshot.routes = std::move(*routes);
   snapshot.rules = std::move(*rules);
+  snapshot.neighbours = std::move(*neighbours);
   return snapshot;
 }
 

@@ -27,6 +27,7 @@ class KernelRtnl final : public Rtnl {
   Result<std::vector<Address>> read_addresses(const DeviceNames& names);
   Result<std::vector<Route>> read_routes(const DeviceNames& names);
   Result<std::vector<Rule>> read_rules();
+  Result<std::vector<Neighbour>> read_neighbours(const DeviceNames& names);
   Result<std::optional<KernelLink>> find_link(const std::string& name);
   Result<std::optional<KernelLink>> find_link(int index);
   Result<std::optional<KernelLink>> find_link(Message& message);

@@ -22,6 +22,7 @@ struct Snapshot {
   std::vector<Address> addresses;
   std::vector<Route> routes;
   std::vector<Rule> rules;
+  std::vector<Neighbour> neighbours;
 };
 
 // Every call blocks for its kernel round trips. Errors carry the kernel's

@@ -72,6 +72,15 @@ struct Address {
   auto operator<=>(const Address&) const = default;
 };
 
+// Who has an address on a device's link, as far as the kernel has asked and was answered (ARP; IPv4 only).
+struct Neighbour {
+  std::string device;
+  IpAddress address;
+  MacAddress mac;
+
+  auto operator<=>(const Neighbour&) const = default;
+};
+
 enum class RouteType : std::uint8_t { kUnicast = 1, kBlackhole = 6, kUnreachable = 7, kThrow = 9 };  // RTN_*
 
 constexpr std::uint32_t kMainTable = 254;  // RT_TABLE_MAIN

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <optional>
 
@@ -95,6 +96,12 @@ void canonical_mark(std::string& option, std::string& value) {
   value = whole ? fmt::format("{:#x}", mark->mark) : fmt::format("{:#x}/{:#x}", mark->mark, mark->mask);
 }
 
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
 bool takes_mark(std::string_view option) {
   return option == "--mark" || option == "--set-mark" || option == "--set-xmark" || option == "--or-mark" ||
          option == "--and-mark";
@@ -116,6 +123,12 @@ Words canonical_rest(const Words& words, std::string_view protocol) {
       std::string value = next;
       canonical_mark(word, value);
       rest.insert(rest.end(), {word, value});
+      ++i;
+      continue;
+    }
+    if (word == "--mac-source" && !next.empty()) {  // iptables before 1.8.8 prints capitals
+      rest.push_back(std::move(word));
+      rest.push_back(lower(next));
       ++i;
       continue;
     }

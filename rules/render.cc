@@ -243,8 +243,13 @@ std::vector<std::string> render_commands(const Firewall& firewall) {
         add(table.name, std::move(words));
       }
     }
-    for (const Jump& jump : table.jumps)
-      add(table.name, {jump.first ? "-I" : "-A", jump.builtin, "-j", jump.chain});
+    // Insertions in reverse, as render_new_jumps() has them: the first one given comes first.
+    for (auto jump = table.jumps.rbegin(); jump != table.jumps.rend(); ++jump) {
+      if (jump->first) add(table.name, {"-I", jump->builtin, "-j", jump->chain});
+    }
+    for (const Jump& jump : table.jumps) {
+      if (!jump.first) add(table.name, {"-A", jump.builtin, "-j", jump.chain});
+    }
   }
   return commands;
 }

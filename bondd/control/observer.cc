@@ -10,6 +10,7 @@
 
 #include "bondd/model/ownership.h"
 #include "bondd/plan/plan.h"
+#include "bondd/plan/routing.h"
 #include "bondd/supervise/run_program.h"
 #include "openvpn-profiles/profile.h"
 
@@ -106,10 +107,31 @@ Result<> Observer::read_firewall() {
   return {};
 }
 
+// A gateway keeps the hardware address that it last had: the kernel forgets those it has not heard for a
+// while, and the plan would change with every silence.
+void Observer::remember_gateways(const model::Config& config, netlink::Snapshot& network) {
+  for (const model::Wan& wan : config.wans) {
+    const plan::Exit exit = plan::find_exit(wan, network);
+    const auto is_it = [&](const netlink::Neighbour& one) {
+      return one.device == exit.device && exit.gateway == one.address;
+    };
+    const auto now = std::find_if(network.neighbours.begin(), network.neighbours.end(), is_it);
+    const auto before = std::find_if(gateways_.begin(), gateways_.end(), is_it);
+    if (now == network.neighbours.end()) {
+      if (before != gateways_.end()) network.neighbours.push_back(*before);
+    } else if (before == gateways_.end()) {
+      gateways_.push_back(*now);
+    } else {
+      *before = *now;
+    }
+  }
+}
+
 Result<Observation> Observer::observe(Depth depth, unsigned slot, const Programs& programs,
                                       const model::Config* config) {
   auto snapshot = rtnl_->snapshot();
   if (!snapshot) return tl::make_unexpected(snapshot.error().in("cannot read the network's state"));
+  if (config != nullptr && config->role == model::Role::kClient) remember_gateways(*config, *snapshot);
   if (depth == Depth::kAll || !firewall_) {
     if (auto read = read_firewall(); !read)
       return tl::make_unexpected(read.error().in("cannot read the firewall"));

@@ -64,6 +64,7 @@ class Observer {
 
  private:
   Result<> read_firewall();
+  void remember_gateways(const model::Config& config, netlink::Snapshot& network);
 
   netlink::Rtnl* rtnl_;
   rules::Iptables* iptables_;
@@ -71,6 +72,7 @@ class Observer {
   const RunDirView* run_dir_;
   const ProcessTable* processes_;
   bool tolerant_ = false;
+  std::vector<netlink::Neighbour> gateways_;  // that were ever heard
   std::optional<rules::Firewall> firewall_;
   std::optional<Error> firewall_error_;
 };

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "bondd/model/ownership.h"
+#include "bondd/plan/firewall.h"
+#include "bondd/plan/routing.h"
 #include "bondd/plan/words.h"
 
 namespace bondd::plan {
@@ -31,8 +33,10 @@ class Builder {
 
   rules::Table build() {
     add_mss();
-    add_steering();
-    add_reply_marks();
+    if (config_.role == Role::kClient) {
+      add_arrivals();
+      add_steering();
+    }
     return std::move(mangle_);
   }
 
@@ -58,44 +62,100 @@ class Builder {
               {Words{"-i", config_.bond.interface} + clamp, Words{"-o", config_.bond.interface} + clamp});
   }
 
-  // mangle OUTPUT and PREROUTING: the mark that leads a policy's traffic to its WAN's table. What has a mark
-  // of ours keeps it: a policy that also fits the tunnels (all of UDP) must not lead them by one WAN.
-  void add_steering() {
-    std::vector<Words> rules{with_any_mark() + Words{"-j", "RETURN"}};
-    for (const model::Policy& policy : config_.policies) {
-      const std::uint32_t mark = model::policy_mark(facts_.slot, wan_number(policy.wan));
-      for (const Match& match : policy.matches) {
-        rules.push_back(match_words(match) + Words{"-j", "MARK", "--set-xmark", masked(mark)});
+  // INPUT and PREROUTING: a connection that comes in by a WAN is noted with it. The networks on this side are
+  // told from the Internet by the source; of several gateways on one device each by its hardware address,
+  // and one that is not known yet counts as that of the default route.
+  [[nodiscard]] std::vector<Words> arrivals(const Words& protocol, std::string_view direction) const {
+    std::vector<Words> rules;
+    for (const auto& [device, wans] : wans_by_device()) {
+      for (const IpPrefix& inside : inside_networks(config_, facts_.network, device))
+        rules.push_back(source(inside) + Words{"-i", device, "-j", "RETURN"});
+      const auto note = [&](unsigned n, const Words& from) {
+        rules.push_back(Words{"-i", device} + protocol + from +
+                        Words{"-m", "conntrack", "--ctdir", std::string(direction), "-j", "CONNMARK",
+                              "--set-xmark", masked(model::policy_mark(facts_.slot, n))});
+      };
+      if (wans.size() == 1) {
+        note(wans.front(), {});
+        continue;
+      }
+      if (const auto n = default_wan(config_, facts_.network, device)) note(*n, {});
+      for (const unsigned n : wans) {
+        if (const auto mac = gateway_mac(n)) note(n, {"-m", "mac", "--mac-source", to_string(*mac)});
       }
     }
-    if (rules.size() == 1) return;
-    add_chain("OUT", "OUTPUT", rules);
-    rules.insert(rules.begin(), Words{"-i", config_.bond.interface, "-j", "RETURN"});
-    add_chain("PRE", "PREROUTING", std::move(rules));
+    return rules;
   }
 
-  // mangle: a connection that came in through the bond is answered through the bond, even where
-  // through_bond says otherwise. Only the office has another way out.
-  void add_reply_marks() {
-    if (config_.role != Role::kClient) return;
+  // Numbers of the WANs that leave by each device, in the file's order.
+  [[nodiscard]] std::vector<std::pair<std::string, std::vector<unsigned>>> wans_by_device() const {
+    std::vector<std::pair<std::string, std::vector<unsigned>>> out;
+    for (unsigned n = 1; n <= config_.wans.size(); ++n) {
+      const std::string device = wan_device(config_.wans[n - 1], facts_.network);
+      if (device.empty()) continue;
+      auto found = std::find_if(out.begin(), out.end(), [&](const auto& one) { return one.first == device; });
+      if (found == out.end()) found = out.insert(out.end(), {device, {}});
+      found->second.push_back(n);
+    }
+    return out;
+  }
+
+  [[nodiscard]] std::optional<MacAddress> gateway_mac(unsigned n) const {
+    const Exit exit = find_exit(config_.wans[n - 1], facts_.network);
+    const auto& all = facts_.network.neighbours;
+    const auto found = std::find_if(all.begin(), all.end(), [&](const netlink::Neighbour& neighbour) {
+      return neighbour.device == exit.device && exit.gateway == neighbour.address;
+    });
+    return found == all.end() ? std::nullopt : std::optional(found->mac);
+  }
+
+  // What comes in by a WAN is answered by that WAN, what came in through the bond by the bond, even where
+  // through_bond says otherwise. Only the office has several ways out. A TCP connection of this machine that
+  // is older than we are (the admin's own, by which he runs `bondd up`) goes on by the WAN that its packets
+  // come by; other protocols have no connection that could break.
+  void add_arrivals() {
+    add_chain("WAN", "PREROUTING", arrivals({}, "ORIGINAL"));
+    add_chain("EST", "INPUT", arrivals({"-p", "tcp"}, "REPLY"));
+  }
+
+  // OUTPUT and PREROUTING, in this order: the way that is chosen already (a tunnel's own), the way by which a
+  // connection came in, a policy's. A policy that also fits the tunnels (all of UDP) must not lead them
+  // by one WAN, nor answers.
+  void add_steering() {
     const std::string& bond = config_.bond.interface;
-    const std::string mark = masked(model::reply_mark(facts_.slot));
-    const Words restore{"-m",
-                        "connmark",
-                        "--mark",
-                        mark,
-                        "-j",
-                        "CONNMARK",
-                        "--restore-mark",
-                        "--nfmask",
-                        fmt::format("{:#x}", model::kMarkMask),
-                        "--ctmask",
-                        fmt::format("{:#x}", model::kMarkMask)};
-    add_chain(
-        "RPL", "PREROUTING",
-        {Words{"-i", bond, "-m", "conntrack", "--ctstate", "NEW", "-j", "CONNMARK", "--set-xmark", mark},
-         Words{"!", "-i", bond} + restore});
-    add_chain("RPO", "OUTPUT", {restore});
+    const std::string mask = fmt::format("{:#x}", model::kMarkMask);
+    const Words restore{"-j", "CONNMARK", "--restore-mark", "--nfmask", mask, "--ctmask", mask};
+    const Words back{"-j", "RETURN"};
+    const std::vector<Words> policies = policy_rules();
+
+    std::vector<Words> out{with_any_mark() + back, with_any_connmark() + restore};
+    if (!policies.empty()) out.push_back(with_any_mark() + back);
+    out.insert(out.end(), policies.begin(), policies.end());
+    add_chain("OUT", "OUTPUT", std::move(out));
+
+    std::vector<Words> pre{
+        Words{"-i", bond, "-m", "conntrack", "--ctdir", "ORIGINAL", "-j", "CONNMARK", "--set-xmark",
+              masked(model::reply_mark(facts_.slot))},
+        Words{"-i", bond} + back,
+        Words{"-m", "conntrack", "--ctdir", "REPLY"} + with_any_connmark() + restore,
+    };
+    if (!policies.empty()) {
+      pre.push_back(with_any_connmark() + back);
+      pre.push_back(with_any_mark() + back);
+    }
+    pre.insert(pre.end(), policies.begin(), policies.end());
+    add_chain("PRE", "PREROUTING", std::move(pre));
+  }
+
+  // The mark that leads a policy's traffic to its WAN's table.
+  [[nodiscard]] std::vector<Words> policy_rules() const {
+    std::vector<Words> rules;
+    for (const model::Policy& policy : config_.policies) {
+      const std::uint32_t mark = model::policy_mark(facts_.slot, wan_number(policy.wan));
+      for (const Match& match : policy.matches)
+        rules.push_back(match_words(match) + Words{"-j", "MARK", "--set-xmark", masked(mark)});
+    }
+    return rules;
   }
 
   const Config& config_;

@@ -1,4 +1,4 @@
-// The mangle table of a site: marks for steering, the size of TCP segments.
+// The mangle table of a site: by which way a packet goes, the size of TCP segments.
 #pragma once
 
 #include "bondd/model/config.h"

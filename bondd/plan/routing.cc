@@ -20,6 +20,8 @@ using netlink::Snapshot;
 constexpr std::uint8_t kScopeLink = 253;  // RT_SCOPE_LINK
 constexpr std::uint32_t kLastMetric = std::numeric_limits<std::uint32_t>::max();
 
+constexpr int kWidestInside = 8;  // wider is the Internet, cut in halves by some VPN's 0.0.0.0/1
+
 const IpPrefix kDefault{IpAddress{}, 0};
 
 // The best default route of the main table through `device` (any device if empty) that is not ours.
@@ -117,10 +119,7 @@ class Builder {
     refuse.metric = kLastMetric;
 
     add_mark_rule(model::rule_priority::kTunnel + n, model::tunnel_mark(facts_.slot, n), table);
-    const bool steered =
-        std::any_of(config_.policies.begin(), config_.policies.end(),
-                    [&](const auto& policy) { return policy.wan == config_.wans[n - 1].name; });
-    if (steered) add_mark_rule(model::rule_priority::kPolicy + n, model::policy_mark(facts_.slot, n), table);
+    add_mark_rule(model::rule_priority::kPolicy + n, model::policy_mark(facts_.slot, n), table);
   }
 
   void add_reply_route() {
@@ -138,7 +137,10 @@ class Builder {
     for (const IpPrefix& destination : config_.through_bond) {
       add_bond_route(table, destination);
       if (covered_by_main(destination)) {
-        add_rule(model::rule_priority::kCovered, table).to = destination.network();
+        // Not what is steered, nor an answer: that has a mark.
+        Rule& rule = add_rule(model::rule_priority::kCovered, table);
+        rule.to = destination.network();
+        rule.mask = model::kMarkMask;
       }
     }
     add_rule(model::rule_priority::kMain + facts_.slot, netlink::kMainTable).suppress_prefix_length = 0;
@@ -181,6 +183,45 @@ Exit find_exit(const model::Wan& wan, const netlink::Snapshot& network) {
   if (wan.bind) exit.source = wan.bind;
   exit.known = !exit.device.empty();
   return exit;
+}
+
+std::vector<IpPrefix> inside_networks(const Config& config, const Snapshot& network,
+                                      std::string_view device) {
+  std::vector<IpPrefix> out;
+  const auto leads_out = [&](const Route& route) {
+    return std::any_of(config.wans.begin(), config.wans.end(), [&](const model::Wan& wan) {
+      const Exit exit = find_exit(wan, network);
+      return exit.gateway && exit.gateway == route.gateway && exit.device == route.device;
+    });
+  };
+  for (const Route& route : network.routes) {
+    const bool candidate = route.table == netlink::kMainTable && route.protocol != model::kProtocol &&
+                           route.type == netlink::RouteType::kUnicast && route.destination.address.is_v4() &&
+                           route.destination.length >= kWidestInside &&
+                           route.device != config.bond.interface &&
+                           (device.empty() || route.device == device);
+    if (candidate && !leads_out(route)) out.push_back(route.destination.network());
+  }
+  for (const netlink::Address& address : network.addresses) {
+    const bool candidate = address.prefix.address.is_v4() && address.prefix.length >= kWidestInside &&
+                           address.prefix.length < address.prefix.address.bits() && address.device != "lo" &&
+                           address.device != config.bond.interface &&
+                           (device.empty() || address.device == device);
+    if (candidate) out.push_back(address.prefix.network());
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+std::optional<unsigned> default_wan(const Config& config, const Snapshot& network, std::string_view device) {
+  const Route* route = default_route(network, device);
+  if (route == nullptr || !route->gateway) return std::nullopt;
+  for (unsigned n = 1; n <= config.wans.size(); ++n) {
+    const Exit exit = find_exit(config.wans[n - 1], network);
+    if (exit.device == device && exit.gateway == route->gateway) return n;
+  }
+  return std::nullopt;
 }
 
 std::string wan_device(const model::Wan& wan, const Snapshot& network) {

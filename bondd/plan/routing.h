@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bondd/model/config.h"
@@ -23,6 +24,15 @@ struct Exit {
 // From the file where it says so, else learned from the device's default routes (DHCP, PPP)
 // that are not bondd's own.
 Exit find_exit(const model::Wan& wan, const netlink::Snapshot& network);
+
+// The networks on this side of the gateways that are reached by `device`, or by any but the bond if that
+// is empty: its own, and those behind a router of the LAN. Sorted.
+std::vector<IpPrefix> inside_networks(const model::Config& config, const netlink::Snapshot& network,
+                                      std::string_view device);
+
+// The number of the WAN whose gateway is that of the main table's default route by `device`.
+std::optional<unsigned> default_wan(const model::Config& config, const netlink::Snapshot& network,
+                                    std::string_view device);
 
 struct Routing {
   std::vector<netlink::Route> routes;

@@ -45,4 +45,8 @@ Words with_any_mark() {
   return {"-m", "mark", "!", "--mark", masked(0)};
 }
 
+Words with_any_connmark() {
+  return {"-m", "connmark", "!", "--mark", masked(0)};
+}
+
 }  // namespace bondd::plan

@@ -26,5 +26,7 @@ std::string masked(std::uint32_t mark);  // "0x10000/0xff0000"
 Words with_mark(std::uint32_t mark);
 // A packet whose way has been chosen: a tunnel's own, or an answer.
 Words with_any_mark();
+// Of a connection that came in by a WAN or the bond.
+Words with_any_connmark();
 
 }  // namespace bondd::plan

@@ -8,11 +8,12 @@ Needs root; exit status 77 without.
 import argparse
 import os
 import pathlib
+import socket
 import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from office_net import LINES, OFFICE, PC, SERVER, WEB, OfficeNet  # noqa: E402
+from office_net import GATEWAYS, LINES, OFFICE, PC, SERVER, WEB, OfficeNet  # noqa: E402
 
 BONDD = None
 
@@ -53,6 +54,80 @@ class Policies(Case):
 
 
 class PoliciesOnOneLan(Policies):
+    boxes = "one-lan"
+
+
+class Answers(Case):
+    """What comes in by a gateway is answered by it: the gateways forward TCP 2222 and UDP 51820 to the office."""
+
+    def serve(self):
+        self.net.serve("office", "tcp", 2222)
+        for own in {own for _, _, own in GATEWAYS[self.boxes].values()}:
+            self.net.serve("office", "udp", 51820, own)
+
+    def expect_answers(self):
+        for box, line in LINES.items():
+            for proto, port in (("tcp", 2222), ("udp", 51820)):
+                with self.subTest(f"{proto} {port} by {box}"):
+                    self.assertEqual(self.net.ask("web", proto, line, port), WEB)
+
+    def test_what_a_gateway_forwards_is_answered_by_it(self):
+        self.net.write(vps='[[forward]]\nproto = "tcp"\nport = "80"\nto = "172.16.16.2:80"\n')
+        self.serve()
+        self.net.serve("office", "tcp", 80)
+        self.net.serve("web", "tcp", 7)
+        self.net.up()
+        self.expect_answers()
+        self.assertEqual(self.net.ask("web", "tcp", SERVER, 80), WEB)
+        for who in ("pc", "office"):
+            self.assertEqual(self.net.ask(who, "tcp", WEB, 7), SERVER, f"{who} goes out through the bond")
+
+    def test_it_is_answered_while_no_tunnel_is_up(self):
+        self.net.write()
+        self.serve()
+        alone = self.net.up_alone()
+        try:
+            self.net.wait("answers", lambda: self.net.ask("web", "tcp", LINES["box2"], 2222, tries=1) == WEB, 20)
+            self.expect_answers()
+        finally:
+            alone.terminate()
+            alone.wait(timeout=30)
+
+    def test_it_is_answered_when_the_office_forwards_it_to_a_host_of_the_lan(self):
+        self.net.write(office='[[policy]]\nname = "all"\nwan = "box1"\nmatch = [{ proto = "tcp", sport = "1-1024" }]\n')
+        for device in {device for device, _, _ in GATEWAYS[self.boxes].values()}:
+            self.net.sh("office", f"iptables -t nat -A PREROUTING -i {device} -p tcp --dport 2222 -j DNAT --to-destination {PC}:22;"
+                        f"iptables -t nat -A PREROUTING -i {device} -p udp --dport 51820 -j DNAT --to-destination {PC}:51820")
+        self.net.serve("pc", "tcp", 22)
+        self.net.serve("pc", "udp", 51820)
+        self.net.up()
+        self.expect_answers()
+
+    def test_a_connection_that_is_older_than_up_goes_on(self):
+        listener = self.net.socket("office", socket.SOCK_STREAM, ("", 2222))
+        listener.listen(5)
+        pairs = []
+        for line in LINES.values() if self.boxes == "devices" else [LINES["box1"]]:  # box2: dead before up, too
+            try:
+                client = self.net.socket("web", socket.SOCK_STREAM)
+                client.settimeout(3)
+                client.connect((line, 2222))
+                pairs.append((client, listener.accept()[0]))
+            except OSError:
+                pass  # no answer by that line before up
+        self.assertGreater(len(pairs), 0)
+        self.net.write()
+        self.net.up()
+        for client, served in pairs:
+            served.settimeout(5)
+            client.settimeout(5)
+            client.sendall(b"still there?")
+            self.assertEqual(served.recv(100), b"still there?")
+            served.sendall(b"yes")
+            self.assertEqual(client.recv(100), b"yes")
+
+
+class AnswersOnOneLan(Answers):
     boxes = "one-lan"
 
 

@@ -177,7 +177,41 @@ TEST(Plan, ThroughBondInsideAWiderMainRouteStillWins) {
   wide.destination = prefix("192.168.0.0/16");
   facts.network.routes.push_back(wide);
   const auto lines = print(diff(plan(config, facts).value().state, nothing(facts)));
-  EXPECT_THAT(lines, Contains("ip rule add priority 5230 to 192.168.1.0/24 lookup 5200 protocol 98"));
+  EXPECT_THAT(
+      lines,
+      Contains("ip rule add priority 5230 to 192.168.1.0/24 fwmark 0x0/0xff0000 lookup 5200 protocol 98"));
+}
+
+// What of `lines` contains `part`.
+std::vector<std::string> with(const std::vector<std::string>& lines, const std::string& part) {
+  std::vector<std::string> out;
+  std::copy_if(lines.begin(), lines.end(), std::back_inserter(out),
+               [&](const std::string& line) { return line.find(part) != std::string::npos; });
+  return out;
+}
+
+TEST(Plan, GatewaysOnOneDeviceAreToldApartByTheirHardwareAddresses) {
+  model::Facts facts = office_facts();
+  facts.network.neighbours = {{"eth0", ip("192.168.1.254"), {{2, 0, 0, 0, 0, 0xfe}}},
+                              {"eth0", ip("192.168.1.10"), {{2, 0, 0, 0, 0, 0x10}}}};
+  const auto lines = print(diff(plan(office(), facts).value().state, nothing(facts)));
+  const std::string chain = "iptables -t mangle -A BONDD-WAN-office ";
+  EXPECT_THAT(
+      with(lines, chain),
+      ElementsAre(chain + "-s 192.168.1.0/24 -i eth0 -j RETURN",
+                  HasSubstr("-i eth0 -m conntrack --ctdir ORIGINAL -j CONNMARK --set-xmark 0x11"),
+                  HasSubstr("-i eth0 -m mac --mac-source 02:00:00:00:00:fe -m conntrack --ctdir ORIGINAL "
+                            "-j CONNMARK --set-xmark 0x12")));
+}
+
+TEST(Plan, NetworksBehindARouterOfTheLanAreNoInternet) {
+  model::Facts facts = office_facts();
+  netlink::Route branch = default_via("192.168.1.3", "eth0"), half = default_via("10.9.0.1", "tun9");
+  branch.destination = prefix("10.5.0.0/16");
+  half.destination = prefix("0.0.0.0/1");
+  facts.network.routes.insert(facts.network.routes.end(), {branch, half});
+  EXPECT_THAT(inside_networks(office(), facts.network, ""),
+              ElementsAre(prefix("10.5.0.0/16"), prefix("192.168.1.0/24")));
 }
 
 TEST(Plan, ForwardingOfOtherDevicesIsWrittenDownBeforeItIsSwitched) {
