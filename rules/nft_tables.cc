@@ -2,94 +2,18 @@
 #include "rules/nft_tables.h"
 
 #include <arpa/inet.h>
-#include <libmnl/libmnl.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/netfilter/nfnetlink.h>
 
-#include <array>
-#include <ctime>
-#include <functional>
-#include <memory>
+#include "rules/nft_socket.h"
 
 namespace bondd::rules {
 namespace {
 
-using Socket = std::unique_ptr<mnl_socket, int (*)(mnl_socket*)>;
-
-Result<Socket> open_socket() {
-  Socket socket(mnl_socket_open2(NETLINK_NETFILTER, SOCK_CLOEXEC), mnl_socket_close);
-  if (!socket || mnl_socket_bind(socket.get(), 0, MNL_SOCKET_AUTOPID) < 0) return errno_failure("nf_tables");
-  return socket;
-}
-
-nlmsghdr* put_header(char* buffer, std::uint16_t type, std::uint8_t family, std::uint16_t flags,
-                     std::uint32_t sequence, std::uint16_t resource = 0) {
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-  header->nlmsg_type = type;
-  header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
-  header->nlmsg_seq = sequence;
-  auto* more = static_cast<nfgenmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(nfgenmsg)));
-  more->nfgen_family = family;
-  more->version = NFNETLINK_V0;
-  more->res_id = htons(resource);
-  return header;
-}
-
-constexpr std::uint16_t nft_type(int message) {
-  return static_cast<std::uint16_t>(NFNL_SUBSYS_NFTABLES << 8 | message);
-}
-
-using OnMessage = std::function<void(const nlmsghdr*)>;
-
-int on_message(const nlmsghdr* header, void* data) {
-  (*static_cast<OnMessage*>(data))(header);
-  return MNL_CB_OK;
-}
-
-Result<> dump(int message, OnMessage each) {
-  auto socket = open_socket();
-  if (!socket) return tl::make_unexpected(socket.error());
-  std::array<char, 32768> buffer{};
-  const auto sequence = static_cast<std::uint32_t>(time(nullptr));
-  const nlmsghdr* request = put_header(buffer.data(), nft_type(message), NFPROTO_IPV4, NLM_F_DUMP, sequence);
-  if (mnl_socket_sendto(socket->get(), request, request->nlmsg_len) < 0) return errno_failure("nf_tables");
-  for (;;) {
-    const ssize_t got = mnl_socket_recvfrom(socket->get(), buffer.data(), buffer.size());
-    if (got < 0) return errno_failure("nf_tables");
-    const int more = mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), sequence,
-                                mnl_socket_get_portid(socket->get()), on_message, &each);
-    if (more < 0) return errno_failure("nf_tables");
-    if (more == MNL_CB_STOP) return {};
-  }
-}
-
-struct Wanted {
-  int type;
-  const nlattr* found = nullptr;
-};
-
-int on_attribute(const nlattr* attribute, void* data) {
-  auto* wanted = static_cast<Wanted*>(data);
-  if (mnl_attr_get_type(attribute) == wanted->type) wanted->found = attribute;
-  return MNL_CB_OK;
-}
-
-const nlattr* find_attribute(const nlmsghdr* header, int type) {
-  Wanted wanted{type};
-  mnl_attr_parse(header, sizeof(nfgenmsg), on_attribute, &wanted);
-  return wanted.found;
-}
-
-std::string string_attribute(const nlmsghdr* header, int type) {
-  const nlattr* attribute = find_attribute(header, type);
-  return attribute == nullptr ? "" : mnl_attr_get_str(attribute);
-}
-
 // The chains of a table; nothing if one of them is not a built-in one that accepts.
 Result<std::vector<std::string>> accepting_base_chains(const std::string& table, bool& others) {
   std::vector<std::string> chains;
-  auto done = dump(NFT_MSG_GETCHAIN, [&](const nlmsghdr* header) {
+  auto done = nft_dump(NFT_MSG_GETCHAIN, [&](const nlmsghdr* header) {
     if (string_attribute(header, NFTA_CHAIN_TABLE) != table) return;
     const nlattr* policy = find_attribute(header, NFTA_CHAIN_POLICY);
     const bool base = find_attribute(header, NFTA_CHAIN_HOOK) != nullptr;
@@ -100,66 +24,11 @@ Result<std::vector<std::string>> accepting_base_chains(const std::string& table,
   return chains;
 }
 
-// begin, one deletion per chain, that of the table, end: all or nothing.
-class Batch {
- public:
-  Batch() : batch_(mnl_nlmsg_batch_start(buffer_.data(), buffer_.size() / 2), mnl_nlmsg_batch_stop) {
-    put_header(current(), NFNL_MSG_BATCH_BEGIN, AF_UNSPEC, 0, sequence_++, NFNL_SUBSYS_NFTABLES);
-    mnl_nlmsg_batch_next(batch_.get());
-  }
-
-  // NLM_F_NONREC: not if anything is still inside.
-  void remove(int message, const std::vector<std::pair<int, std::string>>& attributes) {
-    nlmsghdr* header =
-        put_header(current(), nft_type(message), NFPROTO_IPV4, NLM_F_ACK | NLM_F_NONREC, sequence_++);
-    for (const auto& [type, text] : attributes) {
-      mnl_attr_put_strz(header, static_cast<std::uint16_t>(type), text.c_str());
-    }
-    mnl_nlmsg_batch_next(batch_.get());
-    ++expected_;
-  }
-
-  Result<> commit() {
-    put_header(current(), NFNL_MSG_BATCH_END, AF_UNSPEC, 0, sequence_++, NFNL_SUBSYS_NFTABLES);
-    mnl_nlmsg_batch_next(batch_.get());
-    auto socket = open_socket();
-    if (!socket) return tl::make_unexpected(socket.error());
-    if (mnl_socket_sendto(socket->get(), mnl_nlmsg_batch_head(batch_.get()),
-                          mnl_nlmsg_batch_size(batch_.get())) < 0) {
-      return errno_failure("nf_tables");
-    }
-    Result<> outcome;
-    std::array<char, 8192> answer{};
-    for (int i = 0; i < expected_;) {
-      const ssize_t got = mnl_socket_recvfrom(socket->get(), answer.data(), answer.size());
-      if (got < 0) return errno_failure("nf_tables");
-      int left = static_cast<int>(got);
-      for (auto* header = reinterpret_cast<nlmsghdr*>(answer.data()); mnl_nlmsg_ok(header, left);
-           header = mnl_nlmsg_next(header, &left)) {
-        if (header->nlmsg_type != NLMSG_ERROR) continue;
-        ++i;
-        const int code = -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(header))->error;
-        if (code != 0 && outcome) outcome = errno_failure("nf_tables", code);
-      }
-      if (!outcome) return outcome;  // the rest is not answered
-    }
-    return outcome;
-  }
-
- private:
-  char* current() { return static_cast<char*>(mnl_nlmsg_batch_current(batch_.get())); }
-
-  std::array<char, 16384> buffer_{};
-  std::unique_ptr<mnl_nlmsg_batch, void (*)(mnl_nlmsg_batch*)> batch_;
-  std::uint32_t sequence_ = 1;
-  int expected_ = 0;
-};
-
 }  // namespace
 
 Result<std::vector<std::string>> nft_tables() {
   std::vector<std::string> tables;
-  auto done = dump(NFT_MSG_GETTABLE, [&](const nlmsghdr* header) {
+  auto done = nft_dump(NFT_MSG_GETTABLE, [&](const nlmsghdr* header) {
     tables.push_back(string_attribute(header, NFTA_TABLE_NAME));
   });
   if (!done) return tl::make_unexpected(done.error());
@@ -171,7 +40,7 @@ Result<> delete_unused_nft_table(const std::string& table) {
   const auto chains = accepting_base_chains(table, others);
   if (!chains) return tl::make_unexpected(chains.error());
   if (others) return {};
-  Batch batch;
+  NftBatch batch;
   for (const std::string& chain : *chains) {
     batch.remove(NFT_MSG_DELCHAIN, {{NFTA_CHAIN_TABLE, table}, {NFTA_CHAIN_NAME, chain}});
   }
