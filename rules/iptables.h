@@ -63,8 +63,10 @@ class Iptables {
   virtual Result<Variant> variant() = 0;
   // What the user should know about the choice, empty when all is well: that both variants hold rules.
   [[nodiscard]] virtual std::string warning() const { return {}; }
+  // What keeps `firewall` from being installed, with what to do; empty when nothing is known to.
+  [[nodiscard]] virtual std::vector<std::string> obstacles(const Firewall& /*firewall*/) { return {}; }
   // What is there of the chains that `filter` means, in either variant's tables; canonical.
-  // EPERM without CAP_NET_ADMIN and CAP_NET_RAW.
+  // EPERM without CAP_NET_ADMIN and CAP_NET_RAW. Fails rather than leaving out what it cannot read.
   virtual Result<Firewall> observe(const ChainFilter& filter) = 0;
   // Makes chains and jumps as in `firewall`, in one transaction: all or nothing. Other chains,
   // also other own ones, stay as they are. A jump that is there stays where it is.

@@ -1,6 +1,7 @@
 #include "rules/nft_socket.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
@@ -55,12 +56,14 @@ int on_attribute(const nlattr* attribute, void* data) {
 
 }  // namespace
 
-Result<> nft_dump(int message, std::function<void(const nlmsghdr*)> each) {
+namespace {
+
+Result<> ask(int message, std::uint8_t family, std::uint16_t flags, OnMessage each) {
   auto socket = open_socket();
   if (!socket) return tl::make_unexpected(socket.error());
   std::array<char, 32768> buffer{};
   const auto sequence = static_cast<std::uint32_t>(time(nullptr));
-  const nlmsghdr* request = put_header(buffer.data(), nft_type(message), NFPROTO_IPV4, NLM_F_DUMP, sequence);
+  const nlmsghdr* request = put_header(buffer.data(), nft_type(message), family, flags, sequence);
   if (mnl_socket_sendto(socket->get(), request, request->nlmsg_len) < 0) return errno_failure("nf_tables");
   for (;;) {
     const ssize_t got = mnl_socket_recvfrom(socket->get(), buffer.data(), buffer.size());
@@ -68,8 +71,24 @@ Result<> nft_dump(int message, std::function<void(const nlmsghdr*)> each) {
     const int more = mnl_cb_run(buffer.data(), static_cast<std::size_t>(got), sequence,
                                 mnl_socket_get_portid(socket->get()), on_message, &each);
     if (more < 0) return errno_failure("nf_tables");
-    if (more == MNL_CB_STOP) return {};
+    if (more == MNL_CB_STOP || (flags & NLM_F_DUMP) == 0) return {};
   }
+}
+
+}  // namespace
+
+Result<> nft_dump(int message, std::uint8_t family, OnMessage each) {
+  return ask(message, family, NLM_F_DUMP, std::move(each));
+}
+
+Result<std::uint32_t> nft_generation() {
+  std::uint32_t generation = 0;
+  auto done = ask(NFT_MSG_GETGEN, NFPROTO_UNSPEC, 0, [&](const nlmsghdr* header) {
+    const nlattr* id = find_attribute(header, NFTA_GEN_ID);
+    if (id != nullptr) generation = ntohl(mnl_attr_get_u32(id));
+  });
+  if (!done) return tl::make_unexpected(done.error());
+  return generation;
 }
 
 const nlattr* find_attribute(const nlmsghdr* header, int type) {
@@ -89,14 +108,33 @@ NftBatch::NftBatch()
   mnl_nlmsg_batch_next(batch_.get());
 }
 
+nlmsghdr* NftBatch::begin_removal(int message) {
+  return put_header(current(), nft_type(message), NFPROTO_IPV4, NLM_F_ACK | NLM_F_NONREC, sequence_++);
+}
+
+void NftBatch::end_removal() {
+  mnl_nlmsg_batch_next(batch_.get());
+  ++expected_;
+}
+
 void NftBatch::remove(int message, const std::vector<std::pair<int, std::string>>& attributes) {
-  nlmsghdr* header =
-      put_header(current(), nft_type(message), NFPROTO_IPV4, NLM_F_ACK | NLM_F_NONREC, sequence_++);
+  nlmsghdr* header = begin_removal(message);
   for (const auto& [type, text] : attributes) {
     mnl_attr_put_strz(header, static_cast<std::uint16_t>(type), text.c_str());
   }
-  mnl_nlmsg_batch_next(batch_.get());
-  ++expected_;
+  end_removal();
+}
+
+void NftBatch::remove_rule(const std::string& table, const std::string& chain, std::uint64_t handle) {
+  nlmsghdr* header = begin_removal(NFT_MSG_DELRULE);
+  mnl_attr_put_strz(header, NFTA_RULE_TABLE, table.c_str());
+  mnl_attr_put_strz(header, NFTA_RULE_CHAIN, chain.c_str());
+  mnl_attr_put_u64(header, NFTA_RULE_HANDLE, htobe64(handle));
+  end_removal();
+}
+
+void NftBatch::flush_chain(const std::string& table, const std::string& chain) {
+  remove(NFT_MSG_DELRULE, {{NFTA_RULE_TABLE, table}, {NFTA_RULE_CHAIN, chain}});
 }
 
 Result<> NftBatch::commit() {

@@ -16,23 +16,31 @@
 
 namespace bondd::rules {
 
-// Asks for all objects of `message` (NFT_MSG_GET…) in the IPv4 family and calls `each` per object.
-Result<> nft_dump(int message, std::function<void(const nlmsghdr*)> each);
+// Asks for all objects of `message` (NFT_MSG_GET…) in a family (NFPROTO_UNSPEC: all) and calls `each` per
+// object. EINTR if the ruleset changed meanwhile and objects may be missing.
+Result<> nft_dump(int message, std::uint8_t family, std::function<void(const nlmsghdr*)> each);
+// A number that every change of any rule raises.
+Result<std::uint32_t> nft_generation();
 
 // An attribute (NFTA_…) of a message; null, or an empty text, if it is not there.
 const nlattr* find_attribute(const nlmsghdr* header, int type);
 std::string string_attribute(const nlmsghdr* header, int type);
 
-// begin, one deletion per chain, that of the table, end: all or nothing.
+// begin, deletions of IPv4 objects, end: all or nothing.
 class NftBatch {
  public:
   NftBatch();
 
   // NLM_F_NONREC: not if anything is still inside.
   void remove(int message, const std::vector<std::pair<int, std::string>>& attributes);
+  void remove_rule(const std::string& table, const std::string& chain, std::uint64_t handle);
+  void flush_chain(const std::string& table, const std::string& chain);
+  [[nodiscard]] bool empty() const { return expected_ == 0; }
   Result<> commit();
 
  private:
+  nlmsghdr* begin_removal(int message);
+  void end_removal();
   char* current() { return static_cast<char*>(mnl_nlmsg_batch_current(batch_.get())); }
 
   std::array<char, 16384> buffer_{};

@@ -13,7 +13,7 @@ namespace {
 // The chains of a table; nothing if one of them is not a built-in one that accepts.
 Result<std::vector<std::string>> accepting_base_chains(const std::string& table, bool& others) {
   std::vector<std::string> chains;
-  auto done = nft_dump(NFT_MSG_GETCHAIN, [&](const nlmsghdr* header) {
+  auto done = nft_dump(NFT_MSG_GETCHAIN, NFPROTO_IPV4, [&](const nlmsghdr* header) {
     if (string_attribute(header, NFTA_CHAIN_TABLE) != table) return;
     const nlattr* policy = find_attribute(header, NFTA_CHAIN_POLICY);
     const bool base = find_attribute(header, NFTA_CHAIN_HOOK) != nullptr;
@@ -28,7 +28,7 @@ Result<std::vector<std::string>> accepting_base_chains(const std::string& table,
 
 Result<std::vector<std::string>> nft_tables() {
   std::vector<std::string> tables;
-  auto done = nft_dump(NFT_MSG_GETTABLE, [&](const nlmsghdr* header) {
+  auto done = nft_dump(NFT_MSG_GETTABLE, NFPROTO_IPV4, [&](const nlmsghdr* header) {
     tables.push_back(string_attribute(header, NFTA_TABLE_NAME));
   });
   if (!done) return tl::make_unexpected(done.error());

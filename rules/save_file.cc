@@ -156,6 +156,20 @@ Result<std::vector<SavedTable>> parse_tables(std::string_view text) {
   return tables;
 }
 
+Result<std::vector<SavedRule>> parse_rules(std::string_view text) {
+  std::vector<SavedRule> rules;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    const std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!line.starts_with("-A ")) continue;  // "-N CHAIN"
+    auto rule = parse_rule_line(line);
+    if (!rule) return tl::make_unexpected(rule.error().in("iptables -S"));
+    rules.push_back(std::move(*rule));
+  }
+  return rules;
+}
+
 const SavedTable* find_table(const std::vector<SavedTable>& tables, std::string_view name) {
   const auto found =
       std::find_if(tables.begin(), tables.end(), [&](const SavedTable& table) { return table.name == name; });
@@ -204,14 +218,18 @@ std::vector<Chain> chains_of(const SavedTable& table, const ChainFilter& filter)
 
 }  // namespace
 
-Result<Firewall> parse_save(std::string_view text, const ChainFilter& filter) {
-  const auto tables = parse_tables(text);
-  if (!tables) return tl::make_unexpected(tables.error());
+Firewall select(const std::vector<SavedTable>& tables, const ChainFilter& filter) {
   Firewall firewall;
-  for (const SavedTable& saved : *tables) {
+  for (const SavedTable& saved : tables) {
     firewall.tables.push_back({saved.name, chains_of(saved, filter), jumps_of(saved, filter)});
   }
   return canonical(firewall);
+}
+
+Result<Firewall> parse_save(std::string_view text, const ChainFilter& filter) {
+  const auto tables = parse_tables(text);
+  if (!tables) return tl::make_unexpected(tables.error());
+  return select(*tables, filter);
 }
 
 }  // namespace bondd::rules

@@ -8,6 +8,7 @@
 
 #include "bondd/base/error.h"
 #include "rules/firewall.h"
+#include "rules/iptables.h"
 
 namespace bondd::rules {
 
@@ -41,10 +42,15 @@ struct SavedTable {
 
 // All of an iptables-save output. Fails on a line that it does not understand.
 Result<std::vector<SavedTable>> parse_tables(std::string_view text);
+// The rules among the lines of `iptables -S CHAIN`.
+Result<std::vector<SavedRule>> parse_rules(std::string_view text);
 const SavedTable* find_table(const std::vector<SavedTable>& tables, std::string_view name);
 
 // The chain that a rule jumps or goes to, empty if none.
 std::string_view jump_target(const Words& words);
+
+// Of these tables the chains that `filter` means and the jumps to them; canonical.
+Firewall select(const std::vector<SavedTable>& tables, const ChainFilter& filter);
 
 // EINVAL with the culprit unless all names are such as iptables takes and bondd makes.
 Result<> check_names(const Firewall& firewall);

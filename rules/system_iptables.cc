@@ -4,14 +4,20 @@
 // both see every packet. bondd joins the one where the admin's rules are, reads both, and clears
 // up in both.
 #include <fmt/format.h>
+#include <linux/netfilter.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <set>
 
+#include "bondd/base/file.h"
 #include "bondd/supervise/run_program.h"
 #include "rules/iptables.h"
+#include "rules/nft_readback.h"
+#include "rules/nft_ruleset.h"
+#include "rules/nft_tables.h"
 #include "rules/save_file.h"
 
 namespace bondd::rules {
@@ -115,22 +121,28 @@ class SystemIptables final : public Iptables {
 
   [[nodiscard]] std::string warning() const override { return warning_; }
 
+  [[nodiscard]] std::vector<std::string> obstacles(const Firewall& firewall) override {
+    if (variant().value_or(Variant::kLegacy) != Variant::kNft) return {};
+    const auto kernel = read_nft_ruleset();
+    return kernel ? unusable_chains(*kernel, firewall) : std::vector<std::string>{};
+  }
+
   Result<Firewall> observe(const ChainFilter& filter) override {
     Firewall seen;
     std::optional<Error> trouble;
     bool any = false;
     for (const Variant variant : kVariants) {
-      const auto text = save(variant);
-      if (!text) {
-        if (!trouble || text.error().code == EPERM) trouble = text.error();
-        continue;
+      const auto there = read(variant);
+      if (there) {
+        seen = merged(std::move(seen), select(there->tables, filter));
+        any = true;
+      } else if (may_hold_rules(variant, there.error())) {
+        return tl::make_unexpected(there.error());
+      } else {
+        trouble = there.error();
       }
-      auto part = parse_save(*text, filter);
-      if (!part) return part;
-      seen = merged(std::move(seen), *part);
-      any = true;
     }
-    if (!any || (trouble && trouble->code == EPERM)) return tl::make_unexpected(*trouble);
+    if (!any) return tl::make_unexpected(*trouble);
     return seen;
   }
 
@@ -178,10 +190,60 @@ class SystemIptables final : public Iptables {
     return run(*found, {});
   }
 
-  static Result<std::vector<SavedTable>> read(Variant variant) {
+  // All that a variant holds.
+  struct Reading {
+    std::vector<SavedTable> tables;
+    NftRuleset kernel;              // of kNft
+    std::set<std::string> unshown;  // tables that iptables itself cannot read, see nft_readback.h
+
+    [[nodiscard]] const NftTable* unshown_table(const std::string& name) const {
+      return unshown.contains(name) ? kernel.table(NFPROTO_IPV4, name) : nullptr;
+    }
+  };
+
+  static Result<Reading> read(Variant variant) {
+    auto shown = read_shown(variant);
+    if (variant == Variant::kLegacy) {
+      if (!shown) return tl::make_unexpected(shown.error());
+      return Reading{std::move(*shown), {}, {}};
+    }
+    auto kernel = read_nft_ruleset();
+    if (!kernel) return tl::make_unexpected(!shown ? shown.error() : kernel.error());
+    Reading reading{shown.value_or(std::vector<SavedTable>{}), std::move(*kernel), {}};
+    reading.unshown = unshown_tables(reading.tables, reading.kernel);
+    if (!shown && reading.unshown.empty()) return tl::make_unexpected(shown.error());
+    for (const std::string& name : reading.unshown) {
+      auto table = read_back(*reading.unshown_table(name), list_chain);
+      if (!table) return tl::make_unexpected(table.error());
+      std::erase_if(reading.tables, [&](const SavedTable& one) { return one.name == name; });
+      reading.tables.push_back(std::move(*table));
+    }
+    return reading;
+  }
+
+  static Result<std::vector<SavedTable>> read_shown(Variant variant) {
     const auto text = save(variant);
     if (!text) return tl::make_unexpected(text.error());
     return parse_tables(*text);
+  }
+
+  // A variant that cannot be read holds nothing where the kernel has none of its tables.
+  static bool may_hold_rules(Variant variant, const Error& error) {
+    if (error.code == EPERM) return true;
+    if (variant == Variant::kLegacy) {
+      const auto names = read_file("/proc/net/ip_tables_names");
+      return names && !names->empty();
+    }
+    const auto tables = nft_tables();
+    return tables && !tables->empty();
+  }
+
+  static Result<std::string> list_chain(const std::string& table, const std::string& chain) {
+    const auto found = find_program("iptables-nft");
+    if (!found) return failure(kInstall, ENOENT);
+    auto text = run(*found, {"-t", table, "-S", chain});
+    if (!text && text.error().message.find("incompatible") != std::string::npos) text.error().code = EPROTO;
+    return text;
   }
 
   static Result<> restore(Variant variant, const std::string& text) {
@@ -204,7 +266,7 @@ class SystemIptables final : public Iptables {
   static Candidate look_at(Variant variant) {
     const auto tables = read(variant);
     if (!tables) return {};
-    return {true, holds_foreign_rules(*tables)};
+    return {true, holds_foreign_rules(tables->tables)};
   }
 
   // In this order: the one that holds the admin's rules; the machine's alternative; the other.
@@ -233,32 +295,72 @@ class SystemIptables final : public Iptables {
   static Result<> install_into(Variant variant, const Firewall& firewall) {
     Result<> outcome;
     for (int tries = 0; tries < 2; ++tries) {
-      const auto there = read(variant);
+      const auto there = read_without_stale_jumps(variant, firewall);
       if (!there) return tl::make_unexpected(there.error());
-      const auto text = render_install(firewall, *there);
+      const auto text = render_install(firewall, there->tables);
       if (!text) return tl::make_unexpected(text.error());
       outcome = text->empty() ? Result<>() : restore(variant, *text);
       if (outcome) break;
+      const auto why = unusable_chains(there->kernel, firewall);
+      if (!why.empty()) return failure(fmt::format("{}", fmt::join(why, "; ")), outcome.error().code);
     }
     return outcome;
+  }
+
+  static Result<Reading> read_without_stale_jumps(Variant variant, const Firewall& firewall) {
+    auto there = read(variant);
+    if (!there || there->unshown.empty()) return there;
+    for (const Table& table : firewall.tables) {
+      const NftTable* unshown = there->unshown_table(table.name);
+      if (unshown == nullptr) continue;
+      if (auto removed = remove_stale_jumps(*unshown, table); !removed)
+        return tl::make_unexpected(removed.error());
+    }
+    return read(variant);
   }
 
   static Result<> remove_from(Variant variant, const Firewall& firewall) {
     Result<> outcome;
     for (int tries = 0; tries < 2; ++tries) {
       const auto there = read(variant);
-      if (!there)
-        return there.error().code == EPERM ? Result<>(tl::make_unexpected(there.error())) : Result<>();
-      const auto removal = render_removal(firewall, *there);
-      if (!removal) return tl::make_unexpected(removal.error());
-      outcome = removal->text.empty() ? Result<>() : restore(variant, removal->text);
+      if (!there) {
+        if (!may_hold_rules(variant, there.error())) return {};
+        return tl::make_unexpected(there.error());
+      }
+      auto in_use = remove_once(variant, firewall, *there);
+      outcome = in_use ? Result<>() : Result<>(tl::make_unexpected(in_use.error()));
       if (!outcome) continue;
-      if (removal->in_use.empty()) return {};
+      if (in_use->empty()) return {};
       return failure(fmt::format("a chain of bondd's is emptied but stays, for another rule uses it: {}",
-                                 fmt::join(removal->in_use, "; ")),
+                                 fmt::join(*in_use, "; ")),
                      EBUSY);
     }
     return outcome;
+  }
+
+  // The rules of others that keep a chain from being deleted.
+  static Result<std::vector<std::string>> remove_once(Variant variant, const Firewall& firewall,
+                                                      const Reading& there) {
+    if (auto checked = check_names(firewall); !checked) return tl::make_unexpected(checked.error());
+    Firewall readable;
+    std::vector<std::string> in_use;
+    for (const Table& table : firewall.tables) {
+      const NftTable* unshown = there.unshown_table(table.name);
+      if (unshown == nullptr) {
+        readable.tables.push_back(table);
+        continue;
+      }
+      auto users = remove_chains(*unshown, table);
+      if (!users) return users;
+      in_use.insert(in_use.end(), users->begin(), users->end());
+    }
+    auto removal = render_removal(readable, there.tables);
+    if (!removal) return tl::make_unexpected(removal.error());
+    if (!removal->text.empty()) {
+      if (auto done = restore(variant, removal->text); !done) return tl::make_unexpected(done.error());
+    }
+    in_use.insert(in_use.end(), removal->in_use.begin(), removal->in_use.end());
+    return in_use;
   }
 
   std::optional<Variant> chosen_;

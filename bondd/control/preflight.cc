@@ -178,6 +178,7 @@ void check_addresses(const plan::Plan& plan, const netlink::Snapshot& network, E
 void check_firewall(const plan::Plan& plan, rules::Iptables& iptables, Errors& errors) {
   if (plan.state.firewall.empty()) return;
   if (auto variant = iptables.variant(); !variant) errors.push_back(variant.error());
+  for (const std::string& obstacle : iptables.obstacles(plan.state.firewall)) say(errors, obstacle);
   for (const std::string& missing : rules::missing_extensions(plan.state.firewall)) say(errors, missing);
 }
 

@@ -1,5 +1,8 @@
 #include "bondd/control/reconciler.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 
 namespace bondd::control {
@@ -39,14 +42,16 @@ void Reconciler::remember_firewall(const Pass& pass, const model::DesiredState& 
 }
 
 Result<> remove_everything(Reconciler& reconciler) {
-  constexpr int kPasses = 4;
+  constexpr int kPasses = 5;
   reconciler.set_config(std::nullopt);
   Result<> outcome;
   for (int i = 0; i < kPasses; ++i) {
     auto pass = reconciler.reconcile(Depth::kAll);
     if (!pass) return tl::make_unexpected(pass.error());
     if (pass->steps.empty()) return {};
-    outcome = pass->errors.empty() ? Result<>{} : tl::make_unexpected(pass->errors.front());
+    outcome = !pass->errors.empty() ? tl::make_unexpected(pass->errors.front())
+                                    : failure(fmt::format("still there after it was removed: {}",
+                                                          fmt::join(plan::print(pass->steps), "; ")));
   }
   return outcome;
 }

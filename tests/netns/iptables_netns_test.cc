@@ -244,6 +244,111 @@ TEST_P(IptablesNetns, WarnsWhenBothVariantsHoldRules) {
 INSTANTIATE_TEST_SUITE_P(Both, IptablesNetns, ::testing::Values(Variant::kNft, Variant::kLegacy),
                          [](const auto& instance) { return std::string(to_string(instance.param)); });
 
+// Rules in nft's own syntax inside the chains that iptables uses: iptables-nft-save shows nothing of them.
+class NftSyntaxNetns : public bondd::testing::OwnNetns {
+ protected:
+  void SetUp() override {
+    OwnNetns::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    const std::string tried = output_of("iptables-nft -L");
+    if (tried.find("exit status") != std::string::npos) GTEST_SKIP() << "no nft iptables here: " << tried;
+    admin(
+        "nft 'add table ip filter;"
+        "add chain ip filter INPUT { type filter hook input priority 0; policy drop; };"
+        "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; };"
+        "add chain ip filter OUTPUT { type filter hook output priority 0; };"
+        "add rule ip filter INPUT ct state vmap { established : accept, invalid : drop };"
+        "add rule ip filter INPUT tcp dport { 22, 80 } accept;"
+        "add rule ip filter FORWARD ct state vmap { established : accept, related : accept }'");
+    ASSERT_NE(output_of("iptables-nft-save").find("incompatible"), std::string::npos);
+    before_ = nft();
+    iptables_ = std::move(*make_iptables());
+  }
+
+  static void ok(const Result<>& result) { ASSERT_TRUE(result) << result.error().message; }
+  static std::string nft() { return output_of("nft -s list table ip filter"); }
+  static std::size_t count(const std::string& text, const std::string& part) {
+    std::size_t n = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+    return n;
+  }
+  Firewall observe() {
+    auto seen = iptables_->observe({"BONDD-", "-office"});
+    EXPECT_TRUE(seen) << seen.error().message;
+    return seen.value_or(Firewall{});
+  }
+
+  std::string before_;
+  std::unique_ptr<Iptables> iptables_;
+};
+
+TEST_F(NftSyntaxNetns, IsJoinedAndReadBackWholeAndLeftAsItWas) {
+  EXPECT_EQ(iptables_->variant().value(), Variant::kNft);
+  const Firewall wanted = everything("office");
+  ok(iptables_->install(wanted));
+  EXPECT_EQ(observe(), wanted);
+  const std::string once = nft();
+  for (int i = 0; i < 3; ++i) ok(iptables_->install(wanted));
+  EXPECT_EQ(nft(), once);
+  EXPECT_EQ(count(once, "jump BONDD-"), 2U) << once;
+  ok(iptables_->remove(wanted));
+  EXPECT_EQ(nft(), before_);
+  EXPECT_TRUE(observe().empty());
+}
+
+TEST_F(NftSyntaxNetns, JumpsBehindForeignRulesAreFoundAndRemoved) {
+  const Firewall wanted = everything("office");
+  ok(iptables_->install(wanted));
+  admin(
+      "nft add rule ip filter INPUT counter jump BONDD-IN-office; nft add rule ip filter FORWARD jump "
+      "BONDD-IN-office");
+  EXPECT_FALSE(equivalent(wanted, observe()));
+  ok(iptables_->install(wanted));
+  EXPECT_TRUE(equivalent(wanted, observe()));
+  EXPECT_EQ(count(nft(), "jump BONDD-"), 2U) << nft();
+  admin("nft add rule ip filter INPUT jump BONDD-IN-office");
+  ok(iptables_->remove(wanted));
+  EXPECT_EQ(nft(), before_);
+}
+
+TEST_F(NftSyntaxNetns, AForeignRuleInOurChainIsSeenAndRemoved) {
+  const Firewall wanted = everything("office");
+  ok(iptables_->install(wanted));
+  admin("nft add rule ip filter BONDD-IN-office ct state vmap { new : drop }");
+  EXPECT_FALSE(equivalent(wanted, observe()));
+  ok(iptables_->install(wanted));
+  EXPECT_EQ(observe(), wanted);
+}
+
+TEST_F(NftSyntaxNetns, ARuleOfTheAdminThatUsesOurChainIsNamed) {
+  const Firewall wanted = everything("office");
+  ok(iptables_->install(wanted));
+  admin("nft add rule ip filter INPUT iifname eth9 jump BONDD-IN-office");
+  const auto removed = iptables_->remove(wanted);
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, EBUSY);
+  EXPECT_NE(removed.error().message.find("of chain INPUT in table ip filter jumps to BONDD-IN-office"),
+            std::string::npos)
+      << removed.error().message;
+}
+
+TEST_F(NftSyntaxNetns, ABaseChainThatIptablesCannotUseIsNamedWithTheCure) {
+  admin(
+      "nft 'delete chain ip filter FORWARD; add chain ip filter FORWARD { type filter hook forward priority "
+      "10; }'");
+  const auto obstacles = iptables_->obstacles(everything("office"));
+  ASSERT_EQ(obstacles.size(), 1U);
+  EXPECT_NE(obstacles[0].find(
+                "chain FORWARD of table ip filter cannot be used by iptables: it is of type filter with "
+                "priority 10"),
+            std::string::npos)
+      << obstacles[0];
+  const auto installed = iptables_->install(everything("office"));
+  ASSERT_FALSE(installed);
+  EXPECT_NE(installed.error().message.find("nft delete chain ip filter FORWARD"), std::string::npos)
+      << installed.error().message;
+}
+
 class EmptyMachine : public bondd::testing::OwnNetns {};
 
 TEST_F(EmptyMachine, HasAVariantThatWorks) {

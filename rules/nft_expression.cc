@@ -1,0 +1,198 @@
+#include "rules/nft_expression.h"
+
+#include <libnftnl/expr.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+
+#include <algorithm>
+#include <array>
+
+namespace bondd::rules {
+namespace {
+
+using Kind = NftVerdict::Kind;
+using What = NftLoad::What;
+
+std::uint32_t number(const nftnl_expr* e, std::uint16_t attribute) {
+  return nftnl_expr_is_set(e, attribute) ? nftnl_expr_get_u32(e, attribute) : 0;
+}
+
+std::string text(const nftnl_expr* e, std::uint16_t attribute) {
+  const char* value = nftnl_expr_is_set(e, attribute) ? nftnl_expr_get_str(e, attribute) : nullptr;
+  return value == nullptr ? "" : value;
+}
+
+Bytes data(const nftnl_expr* e, std::uint16_t attribute) {
+  std::uint32_t size = 0;
+  const void* bytes = nftnl_expr_is_set(e, attribute) ? nftnl_expr_get(e, attribute, &size) : nullptr;
+  if (bytes == nullptr) return {};
+  const auto* first = static_cast<const std::uint8_t*>(bytes);
+  return {first, first + size};
+}
+
+NftExpression immediate(const nftnl_expr* e) {
+  if (number(e, NFTNL_EXPR_IMM_DREG) != NFT_REG_VERDICT) return NftHarmless{number(e, NFTNL_EXPR_IMM_DREG)};
+  return NftVerdict{verdict_kind(static_cast<int>(number(e, NFTNL_EXPR_IMM_VERDICT))),
+                    text(e, NFTNL_EXPR_IMM_CHAIN)};
+}
+
+What meta_of(std::uint32_t key) {
+  switch (key) {
+    case NFT_META_IIFNAME:
+      return What::kInputName;
+    case NFT_META_OIFNAME:
+      return What::kOutputName;
+    case NFT_META_IIF:
+      return What::kInputIndex;
+    case NFT_META_OIF:
+      return What::kOutputIndex;
+    case NFT_META_NFPROTO:
+      return What::kNetworkProtocol;
+    case NFT_META_L4PROTO:
+      return What::kTransportProtocol;
+    case NFT_META_PROTOCOL:
+      return What::kEtherType;
+    case NFT_META_MARK:
+      return What::kMark;
+    default:  // of an integer, not of an enum of ours
+      return What::kOther;
+  }
+}
+
+NftExpression meta(const nftnl_expr* e) {
+  if (nftnl_expr_is_set(e, NFTNL_EXPR_META_SREG)) return NftHarmless{};  // sets the mark and its like
+  return NftLoad{meta_of(number(e, NFTNL_EXPR_META_KEY)), number(e, NFTNL_EXPR_META_DREG), 0, 0};
+}
+
+NftExpression connection(const nftnl_expr* e) {
+  if (nftnl_expr_is_set(e, NFTNL_EXPR_CT_SREG)) return NftHarmless{};
+  const bool state = number(e, NFTNL_EXPR_CT_KEY) == NFT_CT_STATE;
+  return NftLoad{state ? What::kConnectionState : What::kOther, number(e, NFTNL_EXPR_CT_DREG), 0, 0};
+}
+
+NftExpression payload(const nftnl_expr* e) {
+  if (nftnl_expr_is_set(e, NFTNL_EXPR_PAYLOAD_SREG)) return NftHarmless{};  // writes into the packet
+  const std::uint32_t base = number(e, NFTNL_EXPR_PAYLOAD_BASE);
+  return NftLoad{base == NFT_PAYLOAD_NETWORK_HEADER     ? What::kNetworkHeader
+                 : base == NFT_PAYLOAD_TRANSPORT_HEADER ? What::kTransportHeader
+                                                        : What::kOther,
+                 number(e, NFTNL_EXPR_PAYLOAD_DREG), number(e, NFTNL_EXPR_PAYLOAD_OFFSET),
+                 number(e, NFTNL_EXPR_PAYLOAD_LEN)};
+}
+
+NftExpression compare(const nftnl_expr* e) {
+  constexpr std::array kBy{NftCompare::Is::kEqual,   NftCompare::Is::kOther,
+                           NftCompare::Is::kLess,    NftCompare::Is::kLessOrEqual,
+                           NftCompare::Is::kGreater, NftCompare::Is::kGreaterOrEqual};
+  const std::uint32_t op = number(e, NFTNL_EXPR_CMP_OP);  // enum nft_cmp_ops, in this order
+  if (op >= kBy.size()) return NftUnknown{"cmp"};
+  return NftCompare{kBy[op], number(e, NFTNL_EXPR_CMP_SREG), data(e, NFTNL_EXPR_CMP_DATA)};
+}
+
+NftExpression range(const nftnl_expr* e) {
+  return NftRange{number(e, NFTNL_EXPR_RANGE_OP) == NFT_RANGE_EQ, number(e, NFTNL_EXPR_RANGE_SREG),
+                  data(e, NFTNL_EXPR_RANGE_FROM_DATA), data(e, NFTNL_EXPR_RANGE_TO_DATA)};
+}
+
+NftExpression bitwise(const nftnl_expr* e) {
+  const std::uint32_t to = number(e, NFTNL_EXPR_BITWISE_DREG);
+  if (number(e, NFTNL_EXPR_BITWISE_OP) != NFT_BITWISE_BOOL) return NftLoad{What::kOther, to, 0, 0};
+  return NftBitwise{number(e, NFTNL_EXPR_BITWISE_SREG), to, data(e, NFTNL_EXPR_BITWISE_MASK),
+                    data(e, NFTNL_EXPR_BITWISE_XOR)};
+}
+
+NftExpression lookup(const nftnl_expr* e) {
+  const bool map = nftnl_expr_is_set(e, NFTNL_EXPR_LOOKUP_DREG);
+  const std::uint32_t to = number(e, NFTNL_EXPR_LOOKUP_DREG);
+  if (map && to != NFT_REG_VERDICT) return NftLoad{What::kOther, to, 0, 0};
+  return NftLookup{number(e, NFTNL_EXPR_LOOKUP_SREG),
+                   (number(e, NFTNL_EXPR_LOOKUP_FLAGS) & NFT_LOOKUP_F_INV) == 0, map,
+                   text(e, NFTNL_EXPR_LOOKUP_SET)};
+}
+
+// A target of iptables' own; the verdicts among them end the rule as a verdict does.
+NftExpression target(const nftnl_expr* e) {
+  const std::string name = text(e, NFTNL_EXPR_TG_NAME);
+  if (name == "REJECT") return NftVerdict{Kind::kReject, ""};
+  constexpr std::array<std::string_view, 6> kPassOn{"LOG", "MARK", "CONNMARK", "TCPMSS", "NFLOG", "CT"};
+  const bool harmless = std::find(kPassOn.begin(), kPassOn.end(), name) != kPassOn.end();
+  return harmless ? NftExpression{NftHarmless{}} : NftUnknown{name};
+}
+
+using Decode = NftExpression (*)(const nftnl_expr*);
+struct Decoder {
+  std::string_view name;
+  Decode decode;
+};
+NftExpression harmless(const nftnl_expr* /*e*/) {
+  return NftHarmless{};
+}
+NftExpression counter(const nftnl_expr* /*e*/) {
+  return NftHarmless{0, true};
+}
+NftExpression reject(const nftnl_expr* /*e*/) {
+  return NftVerdict{Kind::kReject, ""};
+}
+// Into a register, and bondd does not know what.
+template <std::uint16_t kRegister>
+NftExpression opaque_load(const nftnl_expr* e) {
+  return NftLoad{What::kOther, number(e, kRegister), 0, 0};
+}
+NftExpression match(const nftnl_expr* e) {
+  const std::string name = text(e, NFTNL_EXPR_MT_NAME);
+  return name == "comment" ? NftExpression{NftHarmless{}} : NftUnknown{name};
+}
+
+constexpr std::array kDecoders{Decoder{"immediate", immediate},
+                               Decoder{"meta", meta},
+                               Decoder{"ct", connection},
+                               Decoder{"payload", payload},
+                               Decoder{"cmp", compare},
+                               Decoder{"range", range},
+                               Decoder{"bitwise", bitwise},
+                               Decoder{"lookup", lookup},
+                               Decoder{"target", target},
+                               Decoder{"match", match},
+                               Decoder{"reject", reject},
+                               Decoder{"fib", opaque_load<NFTNL_EXPR_FIB_DREG>},
+                               Decoder{"rt", opaque_load<NFTNL_EXPR_RT_DREG>},
+                               Decoder{"socket", opaque_load<NFTNL_EXPR_SOCKET_DREG>},
+                               Decoder{"hash", opaque_load<NFTNL_EXPR_HASH_DREG>},
+                               Decoder{"numgen", opaque_load<NFTNL_EXPR_NG_DREG>},
+                               Decoder{"byteorder", opaque_load<NFTNL_EXPR_BYTEORDER_DREG>},
+                               Decoder{"counter", counter},
+                               Decoder{"log", harmless},
+                               Decoder{"notrack", harmless},
+                               Decoder{"last", harmless},
+                               Decoder{"objref", harmless},
+                               Decoder{"flow_offload", harmless}};
+
+}  // namespace
+
+NftVerdict::Kind verdict_kind(int code) {
+  switch (code) {
+    case NF_ACCEPT:
+      return Kind::kAccept;
+    case NF_DROP:
+      return Kind::kDrop;
+    case NFT_CONTINUE:
+      return Kind::kContinue;
+    case NFT_RETURN:
+      return Kind::kReturn;
+    case NFT_JUMP:
+      return Kind::kJump;
+    case NFT_GOTO:
+      return Kind::kGoto;
+    default:  // of an integer: a queue to a program, and what kernels add
+      return Kind::kOther;
+  }
+}
+
+NftExpression decode_expression(const nftnl_expr* expression) {
+  const std::string name = text(expression, NFTNL_EXPR_NAME);
+  const auto* known = std::find_if(kDecoders.begin(), kDecoders.end(),
+                                   [&](const Decoder& decoder) { return decoder.name == name; });
+  return known == kDecoders.end() ? NftExpression{NftUnknown{name}} : known->decode(expression);
+}
+
+}  // namespace bondd::rules

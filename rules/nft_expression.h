@@ -1,0 +1,15 @@
+// One expression of a rule out of libnftnl. Only for this directory's .cc files.
+#pragma once
+
+#include "rules/nft_ruleset.h"
+
+struct nftnl_expr;
+
+namespace bondd::rules {
+
+// What bondd does not know becomes NftUnknown, or a load of something unknown.
+NftExpression decode_expression(const nftnl_expr* expression);
+// NF_ACCEPT, NFT_JUMP and their like.
+NftVerdict::Kind verdict_kind(int code);
+
+}  // namespace bondd::rules

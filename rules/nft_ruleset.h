@@ -1,0 +1,123 @@
+// nf_tables' ruleset as values: what `nft list ruleset` shows, read from the kernel itself. The
+// program iptables-nft-save shows nothing of a table as soon as one rule of it is written in nft's own
+// syntax.
+//
+// A rule is a list of expressions that run from left to right over registers, see nft(8) --debug=netlink:
+//   [ meta load iifname => reg 1 ] [ cmp eq reg 1 "lo" ] [ counter ] [ immediate reg 0 accept ]
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "bondd/base/error.h"
+
+namespace bondd::rules {
+
+using Bytes = std::vector<std::uint8_t>;
+
+struct NftVerdict {
+  enum class Kind : std::uint8_t { kAccept, kDrop, kReject, kContinue, kReturn, kJump, kGoto, kOther };
+  Kind kind = Kind::kOther;
+  std::string chain;  // of kJump and kGoto
+};
+
+// `size` bytes of the packet, or of what the kernel knows of it, into a register.
+struct NftLoad {
+  enum class What : std::uint8_t {
+    kInputName,
+    kOutputName,
+    kInputIndex,
+    kOutputIndex,
+    kNetworkProtocol,    // NFPROTO_IPV4
+    kTransportProtocol,  // IPPROTO_UDP
+    kEtherType,
+    kMark,
+    kConnectionState,  // NF_CT_STATE_BIT
+    kNetworkHeader,    // `size` bytes from `offset`
+    kTransportHeader,
+    kOther
+  };
+  What what = What::kOther;
+  std::uint32_t to = 0, offset = 0, size = 0;
+};
+struct NftCompare {
+  enum class Is : std::uint8_t { kEqual, kOther, kLess, kLessOrEqual, kGreater, kGreaterOrEqual };
+  Is is = Is::kEqual;
+  std::uint32_t from = 0;
+  Bytes with;
+};
+struct NftRange {
+  bool inside = true;
+  std::uint32_t from = 0;
+  Bytes first, last;
+};
+struct NftBitwise {  // to = (from & mask) ^ toggle
+  std::uint32_t from = 0, to = 0;
+  Bytes mask, toggle;
+};
+struct NftLookup {  // in a set, or in a map of verdicts
+  std::uint32_t from = 0;
+  bool inside = true, verdict = false;
+  std::string set;
+};
+// Nothing that a packet's fate depends on: a counter, a log line, a change of its mark.
+struct NftHarmless {
+  std::uint32_t to = 0;  // a register that it writes to; 0: none
+  bool counter = false;
+};
+// May match or not: bondd does not know.
+struct NftUnknown {
+  std::string name;
+};
+using NftExpression =
+    std::variant<NftVerdict, NftLoad, NftCompare, NftRange, NftBitwise, NftLookup, NftHarmless, NftUnknown>;
+
+struct NftRule {
+  std::uint64_t handle = 0;  // its name within the table
+  std::vector<NftExpression> expressions;
+};
+
+// Where a base chain sees packets: NF_INET_FORWARD with its priority.
+struct NftHook {
+  std::uint32_t number = 0;
+  std::int32_t priority = 0;
+  std::string type;    // "filter", "nat", "route"
+  bool drops = false;  // what no rule decides
+};
+
+struct NftChain {
+  std::string name;
+  std::optional<NftHook> hook;  // of a base chain
+  std::vector<NftRule> rules;
+};
+
+struct NftTable {
+  std::uint8_t family = 0;  // NFPROTO_IPV4, NFPROTO_INET …
+  std::string name;
+  bool dormant = false;
+  std::vector<NftChain> chains;
+
+  [[nodiscard]] const NftChain* chain(std::string_view wanted) const;
+};
+
+struct NftRuleset {
+  std::vector<NftTable> tables;
+  [[nodiscard]] const NftTable* table(std::uint8_t family, std::string_view name) const;
+};
+
+// All tables of all families. Takes the ruleset of one moment: reads again when it changes meanwhile. Fails
+// where the kernel has no nf_tables, and with EPERM without CAP_NET_ADMIN. Blocks for some kernel round
+// trips.
+Result<NftRuleset> read_nft_ruleset();
+
+// The chain that a rule does nothing but jump to (a counter does not count), as iptables' "-j CHAIN"; else
+// empty.
+std::string_view plain_jump(const NftRule& rule);
+// The chain that a rule jumps or goes to, under whatever conditions; else empty.
+std::string_view jump_of(const NftRule& rule);
+
+}  // namespace bondd::rules
