@@ -6,6 +6,7 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/neighbour.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -108,15 +109,38 @@ Result<std::vector<Address>> KernelRtnl::read_addresses(const DeviceNames& names
 
 Result<std::vector<Route>> KernelRtnl::read_routes(const DeviceNames& names) {
   std::vector<Route> routes;
-  Message message(RTM_GETROUTE, 0);
-  message.header<rtmsg>();
-  auto read = socket_.dump(
-      message, [&] { routes.clear(); },
-      [&](const nlmsghdr* answer) {
-        if (auto route = parse_route(answer, names)) routes.push_back(*route);
-      });
+  NextHops hops;
+  bool incomplete = false;
+  const auto read_all = [&] {
+    Message message(RTM_GETROUTE, 0);
+    message.header<rtmsg>();
+    return socket_.dump(
+        message, [&] { routes.clear(); },
+        [&](const nlmsghdr* answer) {
+          incomplete = incomplete || needs_next_hops(answer);
+          for (Route& route : parse_route(answer, names, hops)) routes.push_back(std::move(route));
+        });
+  };
+  auto read = read_all();
+  if (read && incomplete) {
+    hops = read_next_hops();
+    routes.clear();
+    read = read_all();
+  }
   if (!read) return tl::make_unexpected(read.error().in("reading routes"));
   return routes;
+}
+
+// None on a kernel without nexthop objects (before 5.3).
+NextHops KernelRtnl::read_next_hops() {
+  NextHops hops;
+  Message message(RTM_GETNEXTHOP, 0);
+  message.header<nhmsg>();
+  const auto read = socket_.dump(
+      message, [&] { hops.clear(); }, [&](const nlmsghdr* answer) { add_next_hop(answer, hops); });
+  if (!read) return {};
+  resolve_groups(hops);
+  return hops;
 }
 
 Result<std::vector<Rule>> KernelRtnl::read_rules() {

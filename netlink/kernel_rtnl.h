@@ -26,6 +26,7 @@ class KernelRtnl final : public Rtnl {
   Result<std::vector<KernelLink>> read_links();
   Result<std::vector<Address>> read_addresses(const DeviceNames& names);
   Result<std::vector<Route>> read_routes(const DeviceNames& names);
+  NextHops read_next_hops();
   Result<std::vector<Rule>> read_rules();
   Result<std::vector<Neighbour>> read_neighbours(const DeviceNames& names);
   Result<std::optional<KernelLink>> find_link(const std::string& name);

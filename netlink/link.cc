@@ -110,6 +110,7 @@ std::optional<KernelLink> parse_link(const nlmsghdr* message) {
   result.master_index = static_cast<int>(attributes.u32(IFLA_MASTER).value_or(0));
   result.facts.index = header->ifi_index;
   result.facts.carrier = (header->ifi_flags & IFF_LOWER_UP) != 0;
+  result.facts.point_to_point = (header->ifi_flags & IFF_POINTOPOINT) != 0;
   result.facts.slave_up = parse_slave_up(attributes);
   parse_counters(attributes, result.facts);
   return result;

@@ -58,6 +58,7 @@ bool is_half_made(const Link& link, std::string_view alias);
 struct LinkFacts {
   int index = 0;
   bool carrier = false;          // IFF_LOWER_UP
+  bool point_to_point = false;   // IFF_POINTOPOINT: one neighbour, no gateway needed
   std::optional<bool> slave_up;  // what the bond's monitor says of this slave; empty: no slave
   std::uint64_t rx_bytes = 0, tx_bytes = 0, rx_packets = 0, tx_packets = 0;
 

@@ -317,6 +317,51 @@ TEST_F(NetlinkNetns, MultipathAndForeignRoutesAreReadWithoutHarm) {
   EXPECT_TRUE(std::none_of(routes.begin(), routes.end(), [](const Route& r) { return r.table == 255; }));
 }
 
+// Every leg of a route to several gateways, also where it only names nexthop objects.
+TEST_F(NetlinkNetns, LegsOfARouteAreReadEach) {
+  make_lan();
+  const auto gateways_of = [&](const char* destination) {
+    std::vector<IpAddress> found;
+    for (const Route& route : snapshot().routes) {
+      if (route.destination == prefix(destination) && route.gateway) found.push_back(*route.gateway);
+    }
+    return found;
+  };
+  const std::vector<IpAddress> both{ip("192.168.1.240"), ip("192.168.1.254")};
+  admin("ip route add default nexthop via 192.168.1.240 dev eth0 nexthop via 192.168.1.254 dev eth0");
+  EXPECT_EQ(gateways_of("0.0.0.0/0"), both);
+  if (output_of("ip nexthop add id 7 via 192.168.1.240 dev eth0").find("exit status") != std::string::npos)
+    return;
+  admin("ip nexthop add id 8 via 192.168.1.254 dev eth0; ip nexthop add id 9 group 7/8");
+  admin("ip route add 10.60.0.0/16 nhid 9; ip route add 10.61.0.0/16 nhid 8");
+  for (const char* compat : {"1", "0"}) {  // with 0 the kernel does not say the legs beside the number
+    admin(fmt::format("sysctl -qw net.ipv4.nexthop_compat_mode={}", compat));
+    EXPECT_EQ(gateways_of("10.60.0.0/16"), both) << compat;
+    EXPECT_EQ(gateways_of("10.61.0.0/16"), std::vector<IpAddress>{both[1]}) << compat;
+  }
+}
+
+TEST_F(NetlinkNetns, RouteByAnIPv6GatewayComesAndGoes) {
+  make_lan();
+  Route route;
+  route.destination = prefix("0.0.0.0/0");
+  route.gateway = ip("fe80::1");
+  route.device = "eth0";
+  route.table = 5201;
+  route.protocol = kOurs;
+  ok(rtnl_->add_route(route));
+  EXPECT_EQ(routes_of(kOurs), std::vector<Route>{route});
+  ok(rtnl_->delete_route(route));
+  EXPECT_TRUE(routes_of(kOurs).empty());
+}
+
+TEST_F(NetlinkNetns, PointToPointDevicesAreTold) {
+  make_lan();
+  admin("ip tuntap add ppp1 mode tun");
+  EXPECT_TRUE(snapshot().facts.at("ppp1").point_to_point);
+  EXPECT_FALSE(snapshot().facts.at("eth0").point_to_point);
+}
+
 TEST_F(NetlinkNetns, RulesComeAndGoExactly) {
   const std::vector<Rule> wanted{
       {.priority = 5201, .table = 5201, .protocol = kOurs, .mark = 0x10000, .mask = 0xff0000},
