@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
 #include "bondd/plan/firewall.h"
 #include "bondd/plan/processes.h"
 #include "bondd/plan/routing.h"
@@ -32,13 +33,15 @@ std::string conf(std::string device, std::string_view key) {
   return fmt::format("net.ipv4.conf.{}.{}", device, key);
 }
 
-// The WANs' devices, each once.
+// The WANs' devices that are there, each once.
 std::vector<std::string> wan_devices(const Config& config, const netlink::Snapshot& network) {
   std::vector<std::string> out;
   if (config.role == Role::kServer) return out;
   for (const model::Wan& wan : config.wans) {
     const std::string device = wan_device(wan, network);
-    if (!device.empty() && std::find(out.begin(), out.end(), device) == out.end()) out.push_back(device);
+    const bool there = std::any_of(network.links.begin(), network.links.end(),
+                                   [&](const Link& link) { return link.name == device; });
+    if (there && std::find(out.begin(), out.end(), device) == out.end()) out.push_back(device);
   }
   return out;
 }
@@ -122,20 +125,18 @@ Link plan_tun(const Config& config, std::uint32_t mtu) {
   return tun;
 }
 
-void add_wan_notes(const Config& config, const Facts& facts, std::vector<Note>& notes) {
-  if (config.role == Role::kServer) return;
+// WANs that wait, and WANs that turn out to be one line.
+std::vector<Note> wan_notes(const Config& config, const Facts& facts) {
+  std::vector<Note> notes;
+  if (config.role == Role::kServer) return notes;
   for (const model::Wan& wan : config.wans) {
     const Exit exit = find_exit(wan, facts.network);
-    if (!exit.known) {
-      notes.push_back(
-          {wan.name, wan.device.empty()
-                         ? "no default route to learn the box from yet"
-                         : fmt::format("{} has no default route to learn the box from yet", wan.device)});
-    } else if (exit.gateway && !exit.network) {
-      notes.push_back(
-          {wan.name, fmt::format("box {} is in no network of {}", to_string(*exit.gateway), exit.device)});
-    }
+    if (!exit.known()) notes.push_back({wan.name, exit.waits, true});
   }
+  for (const SharedExit& shared : shared_exits(config.wans, facts.network)) {
+    notes.push_back({config.wans[shared.wan].name, one_line(config, shared), false});
+  }
+  return notes;
 }
 
 }  // namespace
@@ -169,7 +170,7 @@ Result<Plan> plan(const Config& config, const Facts& facts) {
   Routing routing = plan_routing(config, facts);
   out.state.routes = std::move(routing.routes);
   out.state.rules = std::move(routing.rules);
-  add_wan_notes(config, facts, out.notes);
+  out.notes = wan_notes(config, facts);
   return out;
 }
 

@@ -20,6 +20,7 @@ namespace bondd::plan {
 struct Note {
   std::string wan;
   std::string text;
+  bool waits = false;  // that WAN has no way out now; the text is why
   auto operator<=>(const Note&) const = default;
 };
 
@@ -28,7 +29,7 @@ struct Plan {
   std::vector<Note> notes;
 };
 
-// Never fails for what may come right later: a WAN without a gateway yet has a note and an
+// Never fails for what may come right later: a WAN without a way out yet has a note and an
 // unreachable route instead, so that nothing of it leaks. Fails when OpenVPN cannot do what
 // the file asks for.
 Result<Plan> plan(const model::Config& config, const model::Facts& facts);

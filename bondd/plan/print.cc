@@ -140,7 +140,10 @@ Lines lines(const DeleteAddress& step) {
 
 std::string words(const netlink::Route& route) {
   std::string out = fmt::format("{}{}", name(route.type), prefix_words(route.destination));
-  if (route.gateway) out += fmt::format(" via {}", to_string(*route.gateway));
+  if (route.gateway) {
+    const bool other = route.gateway->family() != route.destination.address.family();
+    out += fmt::format(" via {}{}", other ? "inet6 " : "", to_string(*route.gateway));
+  }
   if (!route.device.empty()) out += fmt::format(" dev {}", route.device);
   if (route.onlink) out += " onlink";
   if (route.scope == 253) out += " scope link";

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "bondd/model/ownership.h"
-#include "bondd/plan/routing.h"
+#include "bondd/plan/exits.h"
 #include "openvpn-profiles/profile.h"
 
 namespace bondd::plan {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <limits>
-#include <set>
 
 #include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
 #include "bondd/plan/firewall.h"
 
 namespace bondd::plan {
@@ -20,34 +20,7 @@ using netlink::Snapshot;
 constexpr std::uint8_t kScopeLink = 253;  // RT_SCOPE_LINK
 constexpr std::uint32_t kLastMetric = std::numeric_limits<std::uint32_t>::max();
 
-constexpr int kWidestInside = 8;  // wider is the Internet, cut in halves by some VPN's 0.0.0.0/1
-
 const IpPrefix kDefault{IpAddress{}, 0};
-
-// The best default route of the main table through `device` (any device if empty) that is not ours.
-const Route* default_route(const Snapshot& network, std::string_view device) {
-  const Route* best = nullptr;
-  for (const Route& route : network.routes) {
-    const bool candidate = route.table == netlink::kMainTable && route.protocol != model::kProtocol &&
-                           route.destination.is_default() && route.destination.address.is_v4() &&
-                           route.type == netlink::RouteType::kUnicast &&
-                           (device.empty() || route.device == device);
-    if (candidate && (best == nullptr || route.metric < best->metric)) best = &route;
-  }
-  return best;
-}
-
-// The address whose network holds `other`, on `device` or anywhere if that is empty.
-const netlink::Address* address_towards(const Snapshot& network, const IpAddress& other,
-                                        std::string_view device) {
-  const netlink::Address* best = nullptr;
-  for (const netlink::Address& address : network.addresses) {
-    if (!device.empty() && address.device != device) continue;
-    const bool reaches = address.prefix.contains(other) || address.peer == other;
-    if (reaches && (best == nullptr || address.prefix.length > best->prefix.length)) best = &address;
-  }
-  return best;
-}
 
 class Builder {
  public:
@@ -100,18 +73,18 @@ class Builder {
   void add_wan(unsigned n) {
     const std::uint32_t table = model::wan_table(facts_.slot, n);
     const Exit exit = find_exit(config_.wans[n - 1], facts_.network);
-    if (exit.network) {
+    if (exit.known() && exit.network) {
       Route& connected = add_route(table, *exit.network);
       connected.device = exit.device;
       connected.scope = kScopeLink;
       connected.source = exit.source;
     }
-    if (exit.known) {
+    if (exit.known()) {
       Route& box = add_route(table, kDefault);
       box.device = exit.device;
       box.gateway = exit.gateway;
       box.source = exit.source;
-      box.onlink = exit.gateway && !exit.network;
+      box.onlink = exit.onlink;
       if (!exit.gateway) box.scope = kScopeLink;
     }
     Route& refuse = add_route(table, kDefault);
@@ -160,69 +133,6 @@ class Builder {
 };
 
 }  // namespace
-
-Exit find_exit(const model::Wan& wan, const netlink::Snapshot& network) {
-  Exit exit;
-  exit.device = wan.device;
-  exit.gateway = wan.gateway;
-  if (!exit.gateway) {
-    const Route* learned = default_route(network, wan.device);
-    if (learned == nullptr) return exit;
-    exit.device = learned->device;
-    exit.gateway = learned->gateway;
-    exit.source = learned->source;
-  }
-  exit.known = true;
-  if (exit.gateway) {
-    if (const netlink::Address* address = address_towards(network, *exit.gateway, exit.device)) {
-      exit.device = address->device;
-      exit.network = address->prefix.network();
-      exit.source = address->prefix.address;
-    }
-  }
-  if (wan.bind) exit.source = wan.bind;
-  exit.known = !exit.device.empty();
-  return exit;
-}
-
-std::vector<IpPrefix> inside_networks(const Config& config, const Snapshot& network,
-                                      std::string_view device) {
-  std::vector<IpPrefix> out;
-  const auto leads_out = [&](const Route& route) {
-    return std::any_of(config.wans.begin(), config.wans.end(), [&](const model::Wan& wan) {
-      const Exit exit = find_exit(wan, network);
-      return exit.gateway && exit.gateway == route.gateway && exit.device == route.device;
-    });
-  };
-  for (const Route& route : network.routes) {
-    const bool candidate = route.table == netlink::kMainTable && route.protocol != model::kProtocol &&
-                           route.type == netlink::RouteType::kUnicast && route.destination.address.is_v4() &&
-                           route.destination.length >= kWidestInside &&
-                           route.device != config.bond.interface &&
-                           (device.empty() || route.device == device);
-    if (candidate && !leads_out(route)) out.push_back(route.destination.network());
-  }
-  for (const netlink::Address& address : network.addresses) {
-    const bool candidate = address.prefix.address.is_v4() && address.prefix.length >= kWidestInside &&
-                           address.prefix.length < address.prefix.address.bits() && address.device != "lo" &&
-                           address.device != config.bond.interface &&
-                           (device.empty() || address.device == device);
-    if (candidate) out.push_back(address.prefix.network());
-  }
-  std::sort(out.begin(), out.end());
-  out.erase(std::unique(out.begin(), out.end()), out.end());
-  return out;
-}
-
-std::optional<unsigned> default_wan(const Config& config, const Snapshot& network, std::string_view device) {
-  const Route* route = default_route(network, device);
-  if (route == nullptr || !route->gateway) return std::nullopt;
-  for (unsigned n = 1; n <= config.wans.size(); ++n) {
-    const Exit exit = find_exit(config.wans[n - 1], network);
-    if (exit.device == device && exit.gateway == route->gateway) return n;
-  }
-  return std::nullopt;
-}
 
 std::string wan_device(const model::Wan& wan, const Snapshot& network) {
   return find_exit(wan, network).device;
