@@ -34,6 +34,8 @@ std::string_view name(model::Backend backend) {
   return backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
 }
 
+constexpr const char* kWaiting = "waiting";  // of a WAN: for its interface, address or gateway
+
 bool carries(const model::WanStatus& wan) {
   return wan.state == "up";
 }
@@ -225,7 +227,7 @@ void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {
 
 // A line that hears nothing at one address of the server tries another.
 void Daemon::try_other_addresses() {
-  const auto moves = servers_.handle_states(EventLoop::now(), backend_->wans({}));
+  const auto moves = servers_.handle_states(EventLoop::now(), wans({}));
   if (moves.empty()) return;
   for (const ServerChoice::Move& move : moves) {
     log_.info(
@@ -263,10 +265,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
   } else {
     report_pass(*pass, cause, EventLoop::now() - began);
     report_errors(pass->errors);
-    if (pass->settled() && !std::exchange(brought_up_, true)) {
-      log_.info(fmt::format("{} is set up, waiting for the other end", options_.config.site));
-      if (options_.on_set_up) options_.on_set_up();
-    }
+    if (pass->settled()) set_up();
     auto followed = backend_->follow({options_.config, reconciler_->plan(), reconciler_->network(),
                                       server_addresses_, servers_.by_wan(), options_.slot});
     if (!followed) report_errors({followed.error()});
@@ -325,7 +324,7 @@ void Daemon::tick() {
   try_other_addresses();
   // A server that went elsewhere is found again by its name, once no WAN reaches it.
   const bool numeric = parse_ip(options_.config.server.address).has_value();
-  const bool none = options_.config.role == model::Role::kClient && site_state(backend_->wans({})) == "down";
+  const bool none = options_.config.role == model::Role::kClient && site_state(wans({})) == "down";
   if (!numeric && none && !resolve_timer_ && ready_) {
     resolve_timer_ = loop_.after(kResolveRetry, [this] {
       resolve_timer_ = {};
@@ -335,6 +334,27 @@ void Daemon::tick() {
 }
 
 // --- what is said ---
+
+// What the backend says, but for a WAN that has no way out now: its tunnels can say nothing of that.
+std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) const {
+  auto all = backend_->wans(network);
+  if (!resolved_) {
+    for (model::WanStatus& wan : all) {
+      wan.state = kWaiting;
+      wan.reason = resolve_error_.empty() ? fmt::format("looking up {}", options_.config.server.address)
+                                          : resolve_error_;
+    }
+  }
+  for (const plan::Note& note : reconciler_->plan().notes) {
+    if (!note.waits) continue;
+    for (model::WanStatus& wan : all) {
+      if (wan.name != note.wan) continue;
+      wan.state = kWaiting;
+      wan.reason = note.text;
+    }
+  }
+  return all;
+}
 
 model::SiteStatus Daemon::status() const {
   model::SiteStatus site;
@@ -349,11 +369,12 @@ model::SiteStatus Daemon::status() const {
     site.bond_rx_bytes = bond->second.rx_bytes;
     site.bond_tx_bytes = bond->second.tx_bytes;
   }
-  site.wans = backend_->wans(network);
+  site.wans = wans(network);
   site.state = site_state(site.wans);
   site.warnings = options_.warnings;
   for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
   for (const plan::Note& note : reconciler_->plan().notes) {
+    if (note.waits) continue;  // that WAN's state says it
     site.warnings.push_back(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
   }
   if (!resolve_error_.empty()) site.warnings.push_back(resolve_error_);
@@ -366,7 +387,7 @@ void Daemon::report_wans() {
     return std::none_of(options_.config.wans.begin(), options_.config.wans.end(),
                         [&](const model::Wan& wan) { return wan.name == known.first; });
   });
-  for (const model::WanStatus& wan : backend_->wans({})) {
+  for (const model::WanStatus& wan : wans({})) {
     std::string& known = wan_states_[wan.name];
     if (known == wan.state) continue;
     const std::string from = known.empty() ? "" : fmt::format("{} -> ", known);
@@ -381,8 +402,7 @@ void Daemon::report_wans() {
 void Daemon::check_ready() {
   if (ready_ || stopping_) return;
   ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
-  if (!brought_up_) return;
-  if (site_state(backend_->wans({})) == "down") {
+  if (site_state(wans({})) == "down") {
     carries_since_.reset();
     return;
   }
@@ -396,14 +416,25 @@ void Daemon::check_ready() {
   if (!ping_ || EventLoop::now() - *carries_since_ > kNoEchoPatience) become_ready();
 }
 
+// Everything is in place, or what is not there yet does not keep traffic from flowing.
+void Daemon::set_up() {
+  if (std::exchange(brought_up_, true)) return;
+  log_.info(fmt::format("{} is set up, waiting for the other end", options_.config.site));
+  if (options_.on_set_up) options_.on_set_up();
+}
+
 void Daemon::become_ready() {
   if (ready_ || stopping_) return;
+  set_up();
   ready_ = true;
   ready_timer_.cancel();
   timeout_timer_.cancel();
   report_wans();
   log_.info(
       fmt::format("{} carries traffic through {}", options_.config.site, options_.config.bond.interface));
+  for (const model::WanStatus& wan : wans({})) {
+    if (wan.state == kWaiting) log_.warning(fmt::format("{} is not used yet: {}", wan.name, wan.reason));
+  }
   if (options_.on_ready) options_.on_ready();
 }
 
@@ -414,12 +445,12 @@ void Daemon::give_up() {
       fmt::format("{} carries nothing after {}:", options_.config.site, format_duration(options_.timeout)));
   if (!resolve_error_.empty()) log_.error(fmt::format("  {}", resolve_error_));
   if (!last_error_.empty()) log_.error(fmt::format("  {}", last_error_));
-  for (const model::WanStatus& wan : backend_->wans({})) {
+  for (const model::WanStatus& wan : wans({})) {
     log_.error(fmt::format("  {}: {}{}{}", wan.name, wan.state, wan.reason.empty() ? "" : ", ", wan.reason));
   }
   const auto starting = [](const model::WanStatus& wan) { return wan.state == "starting"; };
-  const auto wans = backend_->wans({});
-  if (resolved_ && std::all_of(wans.begin(), wans.end(), starting)) log_.error("  " + silence_hint());
+  const auto all = wans({});
+  if (resolved_ && std::all_of(all.begin(), all.end(), starting)) log_.error("  " + silence_hint());
   stop("gave up");
 }
 

@@ -80,9 +80,11 @@ class Daemon {
   void report_errors(const std::vector<Error>& errors);
   void tick();
 
+  [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const;
   [[nodiscard]] model::SiteStatus status() const;
   void report_wans();
   void check_ready();
+  void set_up();
   void become_ready();
   void give_up();
   [[nodiscard]] std::string silence_hint() const;

@@ -15,7 +15,7 @@ std::vector<IpAddress> candidates(const model::Wan& wan, const std::vector<IpAdd
 }
 
 bool answers(const model::WanStatus& status) {
-  return status.state != "starting" && status.state != "down";
+  return status.state != "starting" && status.state != "down" && status.state != "waiting";
 }
 
 }  // namespace

@@ -243,6 +243,29 @@ def play():
     check("the run directory is gone", not (FOLDER / "run").exists())
 
 
+def waiting():
+    """One WAN's interface is missing, then has an address of its own making: that WAN waits, the other carries."""
+    write(WANS)
+    sh("ip link set dsl2 down; ip link set dsl2 name away", ns="office")
+    running = [subprocess.Popen(bondd(site, "up", "-d", str(FOLDER / f"{site}.toml")), stderr=subprocess.PIPE, text=True)
+               for site in ("vps", "office")]
+    said = {site: (p.communicate(timeout=60)[1], p.returncode) for site, p in zip(("vps", "office"), running)}
+    text, code = said["office"]
+    check("up -d returns 0 though a WAN's interface is missing", code == 0, said)
+    check("and says which WAN waits and why", "orange is not used yet: this machine has no interface dsl2 now" in text, text)
+    reasons = {wan["name"]: (wan["state"], wan["reason"]) for wan in status()["wans"]}
+    check("its state is waiting, with the reason", reasons["orange"] == ("waiting", "this machine has no interface dsl2 now"), reasons)
+    check("the other carries", states()["ovh"] == "up" and carries(), states())
+
+    sh("ip link set away name dsl2; ip addr flush dev dsl2; ip addr add 169.254.7.9/16 dev dsl2; ip link set dsl2 up", ns="office")
+    wait_for("an address of its own making is a reason to wait", lambda: "outside the network of dsl2" in str(status()["wans"]))
+    both("reload")
+    check("reload goes on with the other WAN", states()["ovh"] == "up" and carries(), states())
+    sh("ip addr flush dev dsl2; ip addr add 10.99.2.2/24 dev dsl2", ns="office")
+    wait_for("with its address the WAN is used", lambda: states() == {"ovh": "up", "orange": "up"}, 30)
+    down()
+
+
 # A name server: every question is answered with the addresses in a file, in its order.
 ANSWER = r"""
 import pathlib, socket, sys
@@ -297,6 +320,7 @@ def main():
             os.environ.setdefault(options, f"log_path={FOLDER}/sanitizer")
         build()
         play()
+        waiting()
         names()
     except Exception as error:  # whatever happens, the namespaces go
         logs = "".join(p.read_text()[-3000:] for p in FOLDER.rglob("log"))

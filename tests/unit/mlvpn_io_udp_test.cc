@@ -187,5 +187,13 @@ TEST(OpenUdp, SaysWhatItCannotBind) {
       << socket.error().message;
 }
 
+// A WAN whose `bind` address has not come yet must not keep the engine, and the other WANs, from starting.
+TEST(OpenUdp, BindsToAnAddressThatMayComeLater) {
+  UdpOptions options;
+  options.address = parse_ip("192.0.2.77").value();
+  options.may_come_later = true;
+  EXPECT_TRUE(open_udp(options).has_value());
+}
+
 }  // namespace
 }  // namespace bondd::mlvpn

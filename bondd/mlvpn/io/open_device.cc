@@ -84,6 +84,12 @@ Result<UniqueFd> open_udp(const UdpOptions& options) {
   }
   const Endpoint local{options.address.value_or(any), options.port};
   if (local.address.family() != options.family) return failure("address and family of a UDP socket differ");
+  // An address that comes later (DHCP, PPP) is waited for: its packets fail until then, no other link's do.
+  if (options.may_come_later) {
+    [[maybe_unused]] const auto waits =
+        af == AF_INET ? set_option(fd.get(), IPPROTO_IP, IP_FREEBIND, 1, "IP_FREEBIND")
+                      : set_option(fd.get(), IPPROTO_IPV6, IPV6_FREEBIND, 1, "IPV6_FREEBIND");
+  }
   const SocketAddress address(local);
   if (bind(fd.get(), address.get(), address.size()) != 0) {
     return errno_failure("bind UDP " + to_string(local.address) + " port " + std::to_string(local.port));

@@ -29,6 +29,7 @@ struct UdpOptions {
   std::uint32_t mark = 0;            // SO_MARK, for policy routing; 0: none
   int receive_buffer = 8 << 20;      // bytes; a small one drops whole bursts
   int send_buffer = 1 << 20;
+  bool may_come_later = false;  // bind to `address` though the machine may not have it yet
 };
 
 // A bound, non-blocking UDP socket. Buffers beyond net.core.rmem_max need
