@@ -28,10 +28,19 @@ std::string chain_suffix(std::string_view site) {
   return fmt::format("-{}", fit(site, kSiteMax, 8));
 }
 
+std::string instance_suffix(unsigned k) {
+  return k == 0 ? "" : fmt::format("~{}", k + 1);
+}
+
 std::string tap_name(unsigned slot, std::string_view wan, unsigned k) {
   const std::string prefix = fmt::format("tap{}-", slot);
-  const std::string suffix = k == 0 ? "" : fmt::format("-{}", k + 1);
+  const std::string suffix = instance_suffix(k);
   return prefix + fit(wan, kIfNameMax - prefix.size() - suffix.size(), 4) + suffix;
+}
+
+bool is_tap_name(std::string_view name) {
+  return name.size() > 5 && name.starts_with("tap") && name[3] >= '0' && name[3] < '0' + int{kSlots} &&
+         name[4] == '-';
 }
 
 std::string chain_name(std::string_view part, std::string_view site) {

@@ -7,7 +7,7 @@
 //   marks              kMarkMask, slot * 32 + n                 0x00010000: tunnel of WAN 1
 //   links              alias "bondd:SITE"                       bondd:office; until a new bond has it: the
 //                                                               group made of it, netlink::is_half_made()
-//   taps               tapSLOT-WAN                              tap0-ovh, tap0-ovh-2
+//   taps               tapSLOT-WAN                              tap0-ovh, tap0-ovh~2
 //   chains             "BONDD-PART-SITE"                        BONDD-FWD-office
 //   sysctls            old value under /run/bondd/SITE/sysctl/
 //   processes          pid files under /run/bondd/SITE/
@@ -65,8 +65,14 @@ constexpr std::uint32_t reply_mark(unsigned slot) {
 }
 
 std::string link_alias(std::string_view site);
-// The tap of instance `k` (from 0) of a WAN; at most 15 bytes, a long name is cut and hashed.
+// What tells a WAN's instance `k` (from 0) from the first: "", "~2", "~3". No name that a person gives to
+// anything has a '~', so that "lte~2" is never another WAN's.
+std::string instance_suffix(unsigned k);
+// The tap of instance `k` of a WAN; at most 15 bytes, a long name is cut and hashed. Two long names may
+// come out alike, which the check of a file refuses.
 std::string tap_name(unsigned slot, std::string_view wan, unsigned k);
+// Whether tap_name() may make this name for some site.
+bool is_tap_name(std::string_view name);
 // BONDD-PART-SITE; iptables allows 28 bytes, so a long site name is cut and hashed.
 std::string chain_name(std::string_view part, std::string_view site);
 // "-SITE" as chain_name ends it: what tells this site's chains from another's.

@@ -16,6 +16,7 @@ using model::Facts;
 using model::Role;
 
 constexpr std::uint32_t kPppoeMtu = 1492;
+constexpr std::size_t kMaxSocketPath = 107;  // sun_path in unix(7), less its 0
 constexpr std::uint32_t kUdpHeader = 8;
 constexpr std::uint32_t kMlvpnHeader = 28, kMlvpnMac = 16, kEthernetHeader = 14;  // mlvpn/core/wire.h
 
@@ -89,6 +90,13 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
   return out;
 }
 
+// openvpn cuts a longer path without a word, and is out of reach then.
+Result<> check_socket_path(const std::filesystem::path& path) {
+  if (path.native().size() <= kMaxSocketPath) return {};
+  return failure(fmt::format("{}: the path has {} bytes, a socket's at most {}; use a shorter --run-dir",
+                             path.native(), path.native().size(), kMaxSocketPath));
+}
+
 }  // namespace
 
 std::uint32_t bond_mtu(const Config& config, const Facts& facts) {
@@ -116,7 +124,9 @@ Result<std::vector<model::Process>> plan_processes(const Config& config, const F
     process.id = fmt::format("openvpn-{}", tunnel.id);
     process.wan = config.wans[tunnel.wan - 1].name;
     process.tunnel = wanted.device;
-    process.management_socket = facts.run_dir / fmt::format("{}.management", process.id);
+    process.management_socket = facts.run_dir / fmt::format("{}.management", process.tunnel);
+    if (auto fits = check_socket_path(process.management_socket); !fits)
+      return tl::make_unexpected(fits.error());
     wanted.management_socket = process.management_socket;
     const auto text = openvpn::render(wanted, version(facts));
     if (!text) return tl::make_unexpected(text.error().in(process.wan));

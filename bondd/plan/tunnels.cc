@@ -1,11 +1,11 @@
 #include "bondd/plan/tunnels.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <limits>
 #include <numeric>
 #include <optional>
+
+#include "bondd/model/ownership.h"
 
 namespace bondd::plan {
 namespace {
@@ -84,7 +84,7 @@ std::vector<Tunnel> tunnels(const model::Config& config) {
     const Wan& wan = config.wans[i];
     for (unsigned k = 0; k < counts[i]; ++k) {
       by_wan[i].push_back(Tunnel{static_cast<unsigned>(i + 1), k, k == 0 ? wan.port : ++next_port,
-                                 k == 0 ? wan.name : fmt::format("{}-{}", wan.name, k + 1)});
+                                 wan.name + model::instance_suffix(k)});
     }
   }
   // Smooth weighted round robin: 5 and 2 give 1 1 2 1 1 2 1, so that bursts on one line stay short.

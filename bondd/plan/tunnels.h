@@ -14,7 +14,7 @@ struct Tunnel {
   unsigned wan = 1;        // number n of the WAN, from 1
   unsigned instance = 0;   // k, from 0
   std::uint16_t port = 0;  // the server's UDP port
-  std::string id;          // "ovh", "ovh-2"
+  std::string id;          // "ovh", "ovh~2"
   auto operator<=>(const Tunnel&) const = default;
 };
 

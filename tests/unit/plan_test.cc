@@ -304,6 +304,46 @@ TEST(Tunnels, CountsAreTheSmallestThatUseTheLines) {
   EXPECT_THAT(instance_counts(lines_of({1000, 1})), ElementsAre(7U, 1U));
 }
 
+TEST(Tunnels, GeneratedNamesNeverMeetAnotherWansName) {
+  model::Config config = office();
+  config.policies.clear();
+  config.wans[0].name = "lte";
+  config.wans[0].weight = 2;
+  config.wans[1].name = "lte-2";
+  config.wans[1].weight = 1;
+  const model::DesiredState state = plan(config, office_facts()).value().state;
+  std::vector<std::string> names;
+  for (const netlink::Link& link : state.links) names.push_back(link.name);
+  for (const model::Process& process : state.processes) {
+    names.push_back(process.id);
+    names.push_back(process.files[0].path);
+    names.push_back(process.management_socket);
+  }
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(std::unique(names.begin(), names.end()), names.end());
+}
+
+// openvpn cuts the path of its management socket at 107 bytes without a word.
+TEST(Tunnels, LongestNamesGiveSocketPathsThatFit) {
+  model::Config config = office();
+  config.policies.clear();
+  config.site = std::string(64, 's');
+  for (model::Wan& wan : config.wans) {
+    wan.weight = wan.port == 1194 ? 2 : 1;
+    wan.name = wan.name + std::string(32 - wan.name.size(), 'w');
+  }
+  model::Facts facts = office_facts();
+  facts.run_dir = "/run/bondd/" + config.site;
+  const auto made = plan(config, facts);
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->state.processes.size(), 3U);
+  for (const model::Process& process : made->state.processes) {
+    EXPECT_LE(process.management_socket.native().size(), 107U);
+  }
+  facts.run_dir = "/var/tmp/a-longer-place/" + config.site;
+  EXPECT_THAT(plan(config, facts).error().message, HasSubstr("use a shorter --run-dir"));
+}
+
 TEST(Tunnels, InstancesInterleaveAndShareNoPort) {
   model::Config config = office();
   config.wans = lines_of({4000, 1600});
@@ -313,7 +353,7 @@ TEST(Tunnels, InstancesInterleaveAndShareNoPort) {
     order.push_back(tunnel.id);
     ports.push_back(tunnel.port);
   }
-  EXPECT_THAT(order, ElementsAre("w1", "w2", "w1-2", "w1-3", "w1-4", "w2-2", "w1-5"));
+  EXPECT_THAT(order, ElementsAre("w1", "w2", "w1~2", "w1~3", "w1~4", "w2~2", "w1~5"));
   std::sort(ports.begin(), ports.end());
   EXPECT_EQ(std::unique(ports.begin(), ports.end()), ports.end());
 }
