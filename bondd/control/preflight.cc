@@ -205,11 +205,11 @@ Errors check_system(const model::Config& config, const Programs& programs) {
   return errors;
 }
 
-Errors check_conflicts(const model::Config& config, const plan::Plan& plan, const Observation& seen,
+Errors check_conflicts(const model::Config& config, const plan::Plan& plan, const netlink::Snapshot& network,
                        rules::Iptables& iptables) {
   Errors errors;
-  check_names(plan, seen.facts.network, model::link_alias(config.site), errors);
-  check_addresses(plan, seen.facts.network, errors);
+  check_names(plan, network, model::link_alias(config.site), errors);
+  check_addresses(plan, network, errors);
   check_ports(config, errors);
   check_firewall(plan, iptables, errors);
   return errors;

@@ -17,10 +17,10 @@ namespace bondd::control {
 // would, but without the bond0 that bonding makes by default.
 std::vector<Error> check_system(const model::Config& config, const Programs& programs);
 
-// Names, addresses and ports that somebody else has, and firewall extensions that are missing. `seen` is
-// the machine as it is, `plan` what it is to become.
+// Names, addresses and ports that somebody else has, and firewall extensions that are missing. `network`
+// is as it is now, `plan` what it is to become.
 std::vector<Error> check_conflicts(const model::Config& config, const plan::Plan& plan,
-                                   const Observation& seen, rules::Iptables& iptables);
+                                   const netlink::Snapshot& network, rules::Iptables& iptables);
 
 // CAP_NET_ADMIN and CAP_NET_RAW in this process' effective set.
 bool has_network_rights();

@@ -7,25 +7,14 @@
 
 namespace bondd::control {
 
-Result<plan::Plan> Reconciler::make_plan(model::Facts facts) const {
-  if (!config_) return plan::Plan{};
-  facts.server_addresses = server_addresses_;
-  facts.server_of = server_of_;
-  facts.dead = dead_;
-  return plan::plan(*config_, facts);
-}
-
 Result<Pass> Reconciler::reconcile(Depth depth) {
-  auto seen = observer_.observe(depth, slot_, programs_, config_ ? &*config_ : nullptr);
-  if (!seen) return tl::make_unexpected(seen.error());
-  network_ = seen->facts.network;
-  auto planned = make_plan(std::move(seen->facts));
-  if (!planned) return tl::make_unexpected(planned.error());
-  plan_ = std::move(*planned);
-  observer_.read_sysctls(plan_.state, seen->owned);
+  auto prepared = prepare(observer_, depth, slot_, programs_, inputs_);
+  if (!prepared) return tl::make_unexpected(prepared.error());
+  network_ = std::move(prepared->facts.network);
+  plan_ = std::move(prepared->plan);
 
   Pass pass;
-  pass.steps = plan::diff(plan_.state, seen->owned);
+  pass.steps = std::move(prepared->steps);
   pass.errors = executor_.execute(pass.steps);
   remember_firewall(pass, plan_.state);
   return pass;

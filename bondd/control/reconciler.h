@@ -13,6 +13,7 @@
 #include "bondd/base/ip.h"
 #include "bondd/control/executor.h"
 #include "bondd/control/observer.h"
+#include "bondd/control/pass.h"
 #include "bondd/model/config.h"
 #include "bondd/plan/plan.h"
 
@@ -35,11 +36,13 @@ class Reconciler {
         executor_(machine) {}
 
   // Nothing: the site shall be gone.
-  void set_config(std::optional<model::Config> config) { config_ = std::move(config); }
-  void set_server_addresses(std::vector<IpAddress> addresses) { server_addresses_ = std::move(addresses); }
-  void set_server_of(std::map<std::string, IpAddress> by_wan) { server_of_ = std::move(by_wan); }
+  void set_config(std::optional<model::Config> config) { inputs_.config = std::move(config); }
+  void set_server_addresses(std::vector<IpAddress> addresses) {
+    inputs_.server_addresses = std::move(addresses);
+  }
+  void set_server_of(std::map<std::string, IpAddress> by_wan) { inputs_.server_of = std::move(by_wan); }
   // Taps that do not carry now.
-  void set_dead(std::set<std::string> dead) { dead_ = std::move(dead); }
+  void set_dead(std::set<std::string> dead) { inputs_.dead = std::move(dead); }
 
   // Fails when the machine cannot be read or the file cannot be planned; nothing is
   // changed then. Steps that failed are in the Pass.
@@ -51,7 +54,6 @@ class Reconciler {
   [[nodiscard]] const netlink::Snapshot& network() const { return network_; }
 
  private:
-  Result<plan::Plan> make_plan(model::Facts facts) const;
   void remember_firewall(const Pass& pass, const model::DesiredState& desired);
 
   Machine machine_;
@@ -59,10 +61,7 @@ class Reconciler {
   unsigned slot_;
   Observer observer_;
   Executor executor_;
-  std::optional<model::Config> config_;
-  std::vector<IpAddress> server_addresses_;
-  std::map<std::string, IpAddress> server_of_;
-  std::set<std::string> dead_;
+  Inputs inputs_;
   plan::Plan plan_;
   netlink::Snapshot network_;
 };

@@ -3,16 +3,10 @@
 #include <algorithm>
 #include <iterator>
 
+#include "bondd/plan/servers.h"
+
 namespace bondd::control {
 namespace {
-
-std::vector<IpAddress> candidates(const model::Wan& wan, const std::vector<IpAddress>& addresses) {
-  const Family family = wan.bind ? wan.bind->family() : Family::kIpv4;
-  std::vector<IpAddress> fitting;
-  std::copy_if(addresses.begin(), addresses.end(), std::back_inserter(fitting),
-               [&](const IpAddress& address) { return address.family() == family; });
-  return fitting.empty() ? addresses : fitting;
-}
 
 bool answers(const model::WanStatus& status) {
   return status.state != "starting" && status.state != "down" && status.state != "waiting";
@@ -27,7 +21,7 @@ void ServerChoice::set(TimePoint now, const std::vector<model::Wan>& wans,
   for (const model::Wan& wan : wans) {
     const auto before = by_wan_.find(wan.name);
     Line line;
-    line.candidates = candidates(wan, addresses);
+    line.candidates = plan::server_candidates(wan, addresses);
     line.since = now;
     if (line.candidates.empty()) continue;
     const auto& all = line.candidates;

@@ -6,6 +6,7 @@
 
 #include "bondd/control/line_advice.h"
 #include "bondd/control/observer.h"
+#include "bondd/control/pass.h"
 #include "bondd/control/preflight.h"
 #include "bondd/control/resolver.h"
 #include "bondd/control/run_dir.h"
@@ -48,25 +49,22 @@ Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
   if (!control::has_network_rights()) observer.tolerate_unreadable_firewall();
 
   const unsigned slot = view.slot().value_or(control::lowest_free_slot(run_root).value_or(0));
-  auto seen = observer.observe(control::Depth::kAll, slot, control::find_programs(), &config);
-  if (!seen) return tl::make_unexpected(seen.error());
-  if (observer.firewall_error()) say("# without root rights the firewall cannot be read: taken as empty");
+  control::Inputs inputs;
+  inputs.config = config;
   if (!config.server.address.empty()) {
     auto addresses = control::resolve(config.server.address);
-    if (addresses) {
-      seen->facts.server_addresses = *addresses;
-    } else {
-      say_error(addresses.error());
-    }
+    if (!addresses) say_error(addresses.error());
+    inputs.server_addresses = addresses.value_or(std::vector<IpAddress>{});
   }
-  auto planned = plan::plan(config, seen->facts);
-  if (!planned) return tl::make_unexpected(planned.error());
-  for (const plan::Note& note : planned->notes) {
+  auto prepared = control::prepare(observer, control::Depth::kAll, slot, control::find_programs(), inputs);
+  if (!prepared) return tl::make_unexpected(prepared.error());
+  if (observer.firewall_error()) say("# without root rights the firewall cannot be read: taken as empty");
+  for (const plan::Note& note : prepared->plan.notes) {
     say(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
   }
-  observer.read_sysctls(planned->state, seen->owned);
-  seen->owned.processes = living_processes(planned->state, view.path());
-  return plan::diff(planned->state, seen->owned);
+  prepared->owned.processes = living_processes(prepared->plan.state, view.path());
+  control::find_steps(*prepared);
+  return std::move(prepared->steps);
 }
 
 // What a running site has measured of its lines.

@@ -14,6 +14,7 @@
 #include "bondd/control/daemon.h"
 #include "bondd/control/event_loop.h"
 #include "bondd/control/firewall_tables.h"
+#include "bondd/control/pass.h"
 #include "bondd/control/preflight.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/main/commands.h"
@@ -53,19 +54,21 @@ Result<Parts> make_parts() {
 bool clear_of_conflicts(const model::Config& config, Parts& parts, const control::RunDir& run_dir,
                         unsigned slot, const control::Programs& programs, bool& owned_before) {
   control::Observer observer(parts.rtnl.get(), parts.iptables.get(), parts.sysctls.get(), &run_dir, nullptr);
-  auto seen = observer.observe(control::Depth::kAll, slot, programs, &config);
-  if (!seen) {
-    say_error(seen.error());
+  control::Inputs inputs;
+  inputs.config = config;
+  // Names are looked up later, by the site itself; conflicts do not depend on the addresses.
+  if (auto address = parse_ip(config.server.address)) inputs.server_addresses = {*address};
+  const auto prepared = control::prepare(observer, control::Depth::kAll, slot, programs, inputs);
+  if (!prepared) {
+    say_error(prepared.error());
+    // What a killed run left must stay on record all the same.
+    const auto down = control::prepare(observer, control::Depth::kAll, slot, programs, {});
+    owned_before = down && !down->steps.empty();
     return false;
   }
-  owned_before = !plan::diff({}, seen->owned).empty();
-  if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
-  const auto planned = plan::plan(config, seen->facts);
-  if (!planned) {
-    say_error(planned.error());
-    return false;
-  }
-  const auto conflicts = control::check_conflicts(config, *planned, *seen, *parts.iptables);
+  owned_before = !plan::diff({}, prepared->owned).empty();
+  const auto conflicts =
+      control::check_conflicts(config, prepared->plan, prepared->facts.network, *parts.iptables);
   for (const Error& conflict : conflicts) say_error(conflict);
   return conflicts.empty();
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
 #include "bondd/plan/firewall.h"
 #include "bondd/plan/routing.h"
 #include "bondd/plan/words.h"

@@ -6,6 +6,7 @@
 
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
+#include "bondd/plan/servers.h"
 #include "openvpn-profiles/profile.h"
 
 namespace bondd::plan {
@@ -26,12 +27,6 @@ openvpn::Auth auth(const Config& config) {
 
 openvpn::Version version(const Facts& facts) {
   return {2, facts.openvpn_minor, 0};
-}
-
-// Where this WAN of an office finds the server.
-IpAddress server_of(const model::Wan& wan, const Facts& facts) {
-  const auto found = facts.server_of.find(wan.name);
-  return found == facts.server_of.end() ? facts.server_addresses.front() : found->second;
 }
 
 // IPv6 if any tunnel's is: its headers are the longer ones.

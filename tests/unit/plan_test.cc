@@ -236,6 +236,16 @@ TEST(Plan, EachWanUsesItsOwnAddressOfTheServer) {
   EXPECT_THAT(made->state.processes[1].files[0].content, ::testing::HasSubstr("remote 203.0.113.11"));
 }
 
+// A name with both families: the plan is that of a site whose WANs have chosen, not of the first address.
+TEST(Plan, NameOfBothFamiliesIsReachedByIPv4) {
+  model::Facts facts = office_facts();
+  const model::DesiredState chosen = plan(office(), facts).value().state;
+  facts.server_addresses = {ip("2001:db8::10"), ip("203.0.113.10")};
+  const model::DesiredState resolved = plan(office(), facts).value().state;
+  EXPECT_EQ(resolved.links, chosen.links);  // with the MTU
+  EXPECT_EQ(resolved.processes, chosen.processes);
+}
+
 TEST(Plan, SecretsAndPasswordsAreNotOnCommandLines) {
   const model::DesiredState state = plan(office(), office_facts()).value().state;
   for (const auto& process : state.processes) {

@@ -1,0 +1,19 @@
+// Which of the server's addresses a WAN of an office may use. One rule for plan, check, up and the
+// running site.
+#pragma once
+
+#include <vector>
+
+#include "bondd/model/config.h"
+#include "bondd/model/state.h"
+
+namespace bondd::plan {
+
+// Those of the family of the WAN's `bind`, else the IPv4 ones, since WANs are led to their gateways by IPv4;
+// all if there are none such. In the order given.
+std::vector<IpAddress> server_candidates(const model::Wan& wan, const std::vector<IpAddress>& addresses);
+
+// Where this WAN finds the server: as chosen at run time, else the first candidate. Needs an address.
+IpAddress server_of(const model::Wan& wan, const model::Facts& facts);
+
+}  // namespace bondd::plan
