@@ -9,6 +9,7 @@
 #include "bondd/control/line_advice.h"
 #include "bondd/control/name_servers.h"
 #include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
 #include "bondd/plan/tunnels.h"
 
 namespace bondd::control {
@@ -194,10 +195,13 @@ void Daemon::resolve_server() {
 // A bond that carries nothing takes the questions to the name server along, if they go into it.
 Resolver::Lookup Daemon::lookup_past_the_bond() const {
   if (options_.config.role == model::Role::kServer) return {};
-  std::vector<std::uint32_t> marks;
-  for (unsigned n = 1; n <= options_.config.wans.size(); ++n)
-    marks.push_back(model::tunnel_mark(options_.slot, n));
-  return [marks](const std::string& name) { return ask_name_servers(name, marks, kResolveLimit); };
+  const netlink::Snapshot network = machine_.rtnl->snapshot().value_or(netlink::Snapshot{});
+  std::vector<NameWay> ways;
+  for (unsigned n = 1; n <= options_.config.wans.size(); ++n) {
+    const plan::Exit exit = plan::find_exit(options_.config.wans[n - 1], network);
+    ways.push_back({model::tunnel_mark(options_.slot, n), exit.gateway});
+  }
+  return [ways](const std::string& name) { return ask_name_servers(name, ways, kResolveLimit); };
 }
 
 void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {

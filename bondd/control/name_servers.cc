@@ -16,6 +16,7 @@
 #include <span>
 
 #include "bondd/base/unique_fd.h"
+#include "bondd/control/run_dir.h"
 
 namespace bondd::control {
 namespace {
@@ -25,7 +26,17 @@ using namespace std::chrono_literals;
 constexpr auto kAskAgain = 1s;  // a question or its answer may be lost
 using Bytes = std::span<const std::uint8_t>;
 
-// /etc/resolv.conf as the system reads it.
+// Where stubs write down whom they ask.
+constexpr std::array kStubFiles{
+    "/run/systemd/resolve/resolv.conf",         // systemd-resolved
+    "/run/NetworkManager/no-stub-resolv.conf",  // NetworkManager, whatever it starts
+    "/run/dnsmasq/resolv.conf",                 // resolvconf with dnsmasq
+    "/run/resolvconf/resolv.conf",
+    "/etc/resolv.dnsmasq.conf",  // dnsmasq's resolv-file by custom
+};
+constexpr std::size_t kMaxServers = 6;  // each is asked by each WAN
+
+// The system's way to make a question.
 class ResolverState {
  public:
   ResolverState() { ready_ = res_ninit(&state_) == 0; }
@@ -35,10 +46,6 @@ class ResolverState {
   ResolverState(const ResolverState&) = delete;
   ResolverState& operator=(const ResolverState&) = delete;
 
-  [[nodiscard]] std::span<const sockaddr_in> servers() const {
-    return ready_ ? std::span<const sockaddr_in>(state_.nsaddr_list, static_cast<std::size_t>(state_.nscount))
-                  : std::span<const sockaddr_in>();
-  }
   std::vector<std::uint8_t> question(const std::string& name) {
     std::vector<std::uint8_t> bytes(NS_PACKETSZ);
     const int size = res_nmkquery(&state_, ns_o_query, name.c_str(), ns_c_in, ns_t_a, nullptr, 0, nullptr,
@@ -76,11 +83,41 @@ std::vector<IpAddress> parse_answer(Bytes answer, Bytes question) {
   return addresses;
 }
 
-UniqueFd open_marked(const sockaddr_in& server, std::uint32_t mark) {
+UniqueFd open_marked(const IpAddress& server, std::uint32_t mark) {
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(NS_DEFAULTPORT);
+  std::memcpy(&to.sin_addr, server.data(), server.size());
   UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) return {};
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&server), sizeof server) != 0) return {};
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return {};
   return fd;
+}
+
+std::vector<UniqueFd> open_all(const std::vector<IpAddress>& servers, const std::vector<NameWay>& ways) {
+  std::vector<UniqueFd> sockets;
+  const auto open = [&](const IpAddress& server, std::uint32_t mark) {
+    if (UniqueFd socket = open_marked(server, mark)) sockets.push_back(std::move(socket));
+  };
+  for (const NameWay& way : ways) {
+    for (const IpAddress& server : servers) open(server, way.mark);
+    const bool known =
+        !way.gateway || std::find(servers.begin(), servers.end(), *way.gateway) != servers.end();
+    if (!known && way.gateway->is_v4()) open(*way.gateway, way.mark);
+  }
+  return sockets;
+}
+
+void add_new(std::vector<IpAddress>& servers, const std::vector<IpAddress>& more) {
+  for (const IpAddress& server : more) {
+    const bool known = std::find(servers.begin(), servers.end(), server) != servers.end();
+    if (!known && servers.size() < kMaxServers) servers.push_back(server);
+  }
+}
+
+std::optional<std::string> read_file(const char* path) {
+  auto text = read_small_file(path);
+  return text ? std::optional(std::move(*text)) : std::nullopt;
 }
 
 // What has come on any of the sockets until `until`.
@@ -96,7 +133,7 @@ std::vector<IpAddress> wait_for_answer(const std::vector<UniqueFd>& sockets, Byt
       if (one.revents == 0) continue;
       std::array<std::uint8_t, 4096> buffer{};
       const ssize_t size = ::recv(one.fd, buffer.data(), buffer.size(), 0);
-      if (size < 0) one.fd = -1;  // a box that refuses has nothing more to say
+      if (size < 0) one.fd = -1;  // a server that refuses has nothing more to say
       if (size <= 0) continue;
       auto found = parse_answer(Bytes(buffer.data(), static_cast<std::size_t>(size)), question);
       if (!found.empty()) return found;
@@ -106,17 +143,38 @@ std::vector<IpAddress> wait_for_answer(const std::vector<UniqueFd>& sockets, Byt
 
 }  // namespace
 
-Result<std::vector<IpAddress>> ask_name_servers(const std::string& name,
-                                                const std::vector<std::uint32_t>& marks, Duration limit) {
+std::vector<IpAddress> name_servers_in(std::string_view resolv_conf) {
+  constexpr std::string_view kBlank = " \t\r", kKey = "nameserver";
+  std::vector<IpAddress> servers;
+  while (!resolv_conf.empty()) {
+    std::string_view line = resolv_conf.substr(0, resolv_conf.find('\n'));
+    resolv_conf.remove_prefix(std::min(line.size() + 1, resolv_conf.size()));
+    line.remove_prefix(std::min(line.find_first_not_of(kBlank), line.size()));
+    if (!line.starts_with(kKey)) continue;
+    line.remove_prefix(kKey.size());
+    const std::size_t start = line.find_first_not_of(kBlank);
+    if (start == 0 || start == std::string_view::npos) continue;
+    line.remove_prefix(start);
+    const auto server = parse_ip(line.substr(0, line.find_first_of(kBlank)));
+    const bool elsewhere = server && server->is_v4() && server->data()[0] != 127 && !server->is_unspecified();
+    if (elsewhere) add_new(servers, {*server});
+  }
+  return servers;
+}
+
+std::vector<IpAddress> upstream_name_servers(const ReadFile& read) {
+  std::vector<IpAddress> servers = name_servers_in(read("/etc/resolv.conf").value_or(""));
+  if (!servers.empty()) return servers;
+  for (const char* file : kStubFiles) add_new(servers, name_servers_in(read(file).value_or("")));
+  return servers;
+}
+
+Result<std::vector<IpAddress>> ask_name_servers(const std::string& name, const std::vector<NameWay>& ways,
+                                                Duration limit) {
   ResolverState state;
   const std::vector<std::uint8_t> question = state.question(name);
   if (question.empty()) return failure(fmt::format("{} is no name to ask for", name));
-  std::vector<UniqueFd> sockets;
-  for (const sockaddr_in& server : state.servers()) {
-    for (const std::uint32_t mark : marks) {
-      if (UniqueFd socket = open_marked(server, mark)) sockets.push_back(std::move(socket));
-    }
-  }
+  const std::vector<UniqueFd> sockets = open_all(upstream_name_servers(read_file), ways);
   const TimePoint deadline = std::chrono::steady_clock::now() + limit;
   while (!sockets.empty() && std::chrono::steady_clock::now() < deadline) {
     for (const UniqueFd& socket : sockets) {

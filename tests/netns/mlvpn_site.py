@@ -281,15 +281,18 @@ while True:
 """
 
 
-def names():
-    """The server by its name: one of its addresses is nobody's; then it moves, and only its name tells where."""
+def names(stub=False):
+    """The server by its name: one of its addresses is nobody's; then it moves, and only its name tells where.
+    With `stub` resolv.conf names a stub on this machine, as with systemd-resolved, and the gateways answer."""
+    asked = "0.0.0.0" if stub else NAME_SERVER
     addresses = FOLDER / "addresses"
     addresses.write_text(f"{NOBODY} {SERVER}")
-    sh(f"ip addr add {NAME_SERVER}/32 dev lo; ip route add unreachable {NOBODY}", ns="vps")
+    sh(f"ip addr replace {SERVER}/32 dev lo; ip addr replace {NAME_SERVER}/32 dev lo; ip addr del {MOVED}/32 dev lo 2>/dev/null || true; "
+       f"ip route replace unreachable {NOBODY}", ns="vps")
     settings = pathlib.Path("/etc/netns", NAMES["office"])  # ip-netns(8) puts these files in their place
     settings.mkdir(parents=True)
-    (settings / "resolv.conf").write_text(f"nameserver {NAME_SERVER}\n")
-    server = subprocess.Popen(["ip", "netns", "exec", NAMES["vps"], sys.executable, "-c", ANSWER, NAME_SERVER, str(addresses)])
+    (settings / "resolv.conf").write_text(f"nameserver {'127.0.0.53' if stub else NAME_SERVER}\n")
+    server = subprocess.Popen(["ip", "netns", "exec", NAMES["vps"], sys.executable, "-c", ANSWER, asked, str(addresses)])
     try:
         write(WANS, servers={"office": "vps.example"})
         both("up", "-d")
@@ -322,6 +325,7 @@ def main():
         play()
         waiting()
         names()
+        names(stub=True)
     except Exception as error:  # whatever happens, the namespaces go
         logs = "".join(p.read_text()[-3000:] for p in FOLDER.rglob("log"))
         check("no exception", False, f"{type(error).__name__}: {error}\n{logs}")
