@@ -1,4 +1,4 @@
-// Rules that span several keys. A rule speaks only when every key that it compares was
+// Rules that span several keys, but for traffic.cc's. A rule speaks only when every key that it compares was
 // read without a mistake.
 #include "bondd/config/check.h"
 
@@ -8,7 +8,7 @@
 #include <array>
 #include <functional>
 
-#include "bondd/base/text.h"
+#include "bondd/config/rule_set.h"
 #include "bondd/model/ownership.h"
 
 namespace bondd::config {
@@ -23,54 +23,45 @@ constexpr double kUnlike = 2.0;
 constexpr std::array<std::string_view, 4> kMlvpnOnly{"fallback_only", "timeout", "loss_tolerance",
                                                      "latency_tolerance"};
 
-class Rules {
+class Rules : private RuleSet {
  public:
   Rules(const Sections& sections, const model::Config& config, Purpose purpose, Report& report)
-      : sections_(sections), config_(config), purpose_(purpose), report_(report) {}
+      : RuleSet(sections, config, report), purpose_(purpose) {}
 
   void run() {
+    check_role();
     check_ipv4();
     check_server();
     check_bond();
     check_wans();
     check_gateways();
     check_shares();
-    check_routes();
     check_openvpn();
     check_mlvpn();
-    check_policies();
-    check_forwards();
-    check_masquerade();
   }
 
  private:
-  [[nodiscard]] bool is_client() const { return sections_.side == Side::kClient; }
-  [[nodiscard]] bool is_server() const { return sections_.side == Side::kServer; }
-  [[nodiscard]] bool backend_is(std::string_view name) const {
-    return sections_.root.get<std::string>("backend") == name;
-  }
-  [[nodiscard]] std::string name_of(std::size_t wan) const {
-    return config_.wans[wan].name.empty() ? fmt::format("WAN {}", wan + 1)
-                                          : in_quotes(config_.wans[wan].name);
-  }
-
-  // Reports each section whose value of `key` an earlier one has already.
-  template <typename T>
-  void check_distinct(const std::vector<Section>& sections, std::string_view key,
-                      const std::function<std::string(const T&)>& say) {
-    for (std::size_t i = 0; i < sections.size(); ++i) {
-      const auto value = sections[i].get<T>(key);
-      for (std::size_t j = 0; value && j < i; ++j) {
-        if (sections[j].get<T>(key) != value) continue;
-        report_.error(sections[i].at(key),
-                      fmt::format("{}, as in line {}; each {} needs its own", say(*value),
-                                  sections[j].at(key).line, header(sections[i].schema())));
-        break;
-      }
-    }
+  // Only the role is wrong when all else is the other end's. Each such key has its own message; this one
+  // names the cause.
+  void check_role() {
+    if (!has_other_role()) return;
+    report_.error(
+        sections_.root.at("role"),
+        fmt::format("role = \"{0}\", but what stands below is of a {1}'s file; write role = \"{1}\", or "
+                    "take the other end's file",
+                    is_client() ? "client" : "server", is_client() ? "server" : "client"));
   }
 
-  // Inside the bond and towards the boxes bondd sets IPv4 routes and rules only. What
+  [[nodiscard]] bool has_other_role() const {
+    const bool has_ways = std::any_of(sections_.wans.begin(), sections_.wans.end(), [](const Section& wan) {
+      return wan.has("device") || wan.has("gateway");
+    });
+    const bool has_services = sections_.nat.has("masquerade") || !sections_.forwards.empty();
+    const bool of_client = has_ways || !sections_.policies.empty();
+    return (is_client() && has_services && !of_client) || (is_server() && of_client && !has_services);
+  }
+
+  // Inside the bond and towards the gateways bondd sets IPv4 routes and rules only. What
   // would be left without them is refused, not ignored.
   void check_ipv4() {
     const auto refuse = [&](Position at, std::string_view what) {
@@ -113,9 +104,13 @@ class Rules {
     if (is_client() && ip && !ip->is_v4()) {
       report_.warning(
           sections_.server.at("address"),
-          "tunnels are led to their boxes by IPv4 only; to an IPv6 address they all leave by this "
-          "machine's own route");
+          fmt::format(
+              "address = {} is IPv6, but bondd leads tunnels through their gateways by IPv4 only: all "
+              "of them would leave by this machine's own IPv6 route, as one line; write the VPS's IPv4 "
+              "address",
+              in_quotes(*address)));
     }
+    check_server_is_outside(ip);
     if (is_server() && !ip) {
       report_.error(
           sections_.server.at("address"),
@@ -125,8 +120,26 @@ class Rules {
     }
   }
 
+  // Tunnels cannot go through what they make.
+  void check_server_is_outside(const Result<IpAddress>& address) {
+    const auto own = sections_.bond.get<IpPrefix>("address");
+    if (!address || !own || !own->contains(*address)) return;
+    report_.error(
+        sections_.server.at("address"),
+        fmt::format("address = \"{}\" is inside the bond ({}), which needs the tunnels first; write "
+                    "the VPS's Internet address{}",
+                    to_string(*address), to_string(own->network()),
+                    is_server() ? ", or delete this line to listen on all addresses" : ""));
+  }
+
   void check_bond() {
     const Section& bond = sections_.bond;
+    if (model::is_tap_name(config_.bond.interface)) {
+      report_.error(bond.at("interface"),
+                    fmt::format("interface = {}: names like this one are of the tunnels' own "
+                                "interfaces; choose another, for example \"bond0\"",
+                                in_quotes(config_.bond.interface)));
+    }
     if (const auto address = bond.get<IpPrefix>("address")) check_bond_address(*address);
     if (bond.has("xmit_hash_policy") &&
         bond.get<std::string>("mode").value_or("balance-rr") != "balance-xor") {
@@ -199,6 +212,7 @@ class Rules {
     });
     check_distinct<std::int64_t>(
         wans, "port", [](const std::int64_t& port) { return fmt::format("port = {} is taken", port); });
+    check_generated_names();
     for (const Section& wan : wans) {
       const auto bind = wan.get<IpAddress>("bind");
       if (bind && bind == wan.get<IpAddress>("gateway")) {
@@ -214,16 +228,42 @@ class Rules {
     }
   }
 
-  // Whether two WANs leave by the same device, as far as the file tells.
+  // Long names are cut to fit a device's name, and may come out alike; those of further tunnels are cut more.
+  void check_generated_names() {
+    if (!backend_is("openvpn-bond") || config_.wans.size() > model::kMaxWans) return;
+    const auto alike = [&](std::size_t i, std::size_t j, unsigned k) {
+      return model::tap_name(0, config_.wans[i].name, k) == model::tap_name(0, config_.wans[j].name, k);
+    };
+    for (std::size_t i = 0; i < config_.wans.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        if (config_.wans[j].name == config_.wans[i].name || !(alike(i, j, 0) || alike(i, j, 1))) continue;
+        report_.error(
+            sections_.wans[i].at("name"),
+            fmt::format("name = {} is cut to the same interface name as {} (line {}); choose one that "
+                        "differs in its first letters",
+                        in_quotes(config_.wans[i].name), name_of(j), sections_.wans[j].at("name").line));
+      }
+    }
+  }
+
+  // Whether two WANs leave by the same device, as far as the file tells. One gateway is on one device, so
+  // with both gateways written a device that is left out is the other's.
   [[nodiscard]] bool same_device(std::size_t i, std::size_t j) const {
-    return config_.wans[i].device == config_.wans[j].device;
+    const model::Wan &a = config_.wans[i], &b = config_.wans[j];
+    return a.device == b.device || (a.gateway && b.gateway && (a.device.empty() || b.device.empty()));
   }
 
   void check_gateways() {
-    if (!is_client()) return;
+    if (!is_client() || has_other_role()) return;
     const auto& wans = sections_.wans;
     for (const Section& wan : wans) {
       const auto gateway = wan.get<IpAddress>("gateway");
+      if (gateway && is_no_host(*gateway)) {
+        report_.error(wan.at("gateway"),
+                      fmt::format("gateway = \"{}\" is not the address of a host; write the "
+                                  "gateway's",
+                                  to_string(*gateway)));
+      }
       if (!gateway || to_string(*gateway) != config_.server.address) continue;
       report_.error(wan.at("gateway"),
                     fmt::format("gateway = \"{}\" is the VPS; write the box's address", to_string(*gateway)));
@@ -295,21 +335,6 @@ class Rules {
                     name_of(*most), name_of(*least), ratio));
   }
 
-  void check_routes() {
-    const Section& routes = sections_.routes;
-    const auto networks = routes.get<std::vector<IpPrefix>>("through_bond");
-    if (!networks) return;
-    const Node& array = routes.node().find("through_bond")->value;
-    for (std::size_t i = 0; i < networks->size(); ++i) {
-      const IpPrefix& network = (*networks)[i];
-      if (std::find(networks->begin(), networks->begin() + static_cast<std::ptrdiff_t>(i), network) !=
-          networks->begin() + static_cast<std::ptrdiff_t>(i)) {
-        report_.error(array.items[i].position,
-                      fmt::format("through_bond has \"{}\" twice", to_string(network)));
-      }
-    }
-  }
-
   void check_openvpn() {
     if (!backend_is("openvpn-bond") || !auth_is_read()) return;
     const Section& section = sections_.openvpn;
@@ -342,123 +367,7 @@ class Rules {
         "the same on both ends, into the first line of that file");
   }
 
-  void check_policies() {
-    check_distinct<std::string>(sections_.policies, "name", [](const std::string& name) {
-      return fmt::format("name = {} is taken", in_quotes(name));
-    });
-    std::vector<std::string_view> names;
-    for (const model::Wan& wan : config_.wans) {
-      if (!wan.name.empty()) names.push_back(wan.name);
-    }
-    for (const Section& policy : sections_.policies) {
-      check_policy_wan(policy, names);
-    }
-  }
-
-  void check_policy_wan(const Section& policy, const std::vector<std::string_view>& names) {
-    const auto wan = policy.get<std::string>("wan");
-    if (!wan || std::find(names.begin(), names.end(), *wan) != names.end()) return;
-    const std::string_view meant = likely_meant(*wan, names);
-    report_.error(policy.at("wan"),
-                  meant.empty()
-                      ? fmt::format("there is no WAN {}; known: {}", in_quotes(*wan), fmt::join(names, ", "))
-                      : fmt::format("there is no WAN {}; did you mean \"{}\"?", in_quotes(*wan), meant));
-  }
-
-  void check_forwards() {
-    for (std::size_t i = 0; i < sections_.forwards.size(); ++i) {
-      const Section& section = sections_.forwards[i];
-      const auto port = section.get<model::PortRange>("port");
-      if (port) {
-        check_forward_overlap(i, *port);
-        check_forward_steals(section, *port);
-      }
-      if (const auto target = section.get<Target>("to")) check_target(section, *target, port);
-    }
-  }
-
-  static bool overlap(const model::PortRange& a, const model::PortRange& b) {
-    return a.first <= b.last && b.first <= a.last;
-  }
-
-  void check_forward_overlap(std::size_t i, const model::PortRange& port) {
-    const auto& forwards = sections_.forwards;
-    for (std::size_t j = 0; j < i; ++j) {
-      const auto other = forwards[j].get<model::PortRange>("port");
-      const auto proto = forwards[i].get<std::string>("proto");
-      if (!other || !overlap(port, *other) || !proto || forwards[j].get<std::string>("proto") != proto)
-        continue;
-      report_.error(forwards[i].at("port"),
-                    fmt::format("this port is forwarded already, in line {}; a port goes to "
-                                "one place",
-                                forwards[j].at("port").line));
-      return;
-    }
-  }
-
-  void check_forward_steals(const Section& section, const model::PortRange& port) {
-    if (section.get<std::string>("proto") != "udp") return;
-    for (std::size_t i = 0; i < config_.wans.size(); ++i) {
-      const std::uint16_t own = config_.wans[i].port;
-      if (own == 0 || !overlap(port, {own, own})) continue;
-      report_.error(
-          section.at("port"),
-          fmt::format("UDP port {} is where the tunnel of {} arrives; forward another", own, name_of(i)));
-    }
-  }
-
-  void check_target(const Section& section, const Target& target,
-                    const std::optional<model::PortRange>& port) {
-    const auto size = [](const model::PortRange& range) { return range.last - range.first; };
-    if (target.port && port && size(*target.port) > 0 && *target.port != *port) {
-      report_.error(section.at("to"), "a range of ports keeps its numbers; write the address alone here");
-    } else if (target.port && port && size(*port) > 0 && size(*target.port) == 0) {
-      report_.error(section.at("to"),
-                    "several ports cannot go to one; write the address alone here, the ports stay "
-                    "the same");
-    }
-    const auto bond = sections_.bond.get<IpPrefix>("address");
-    const auto networks = sections_.routes.get<std::vector<IpPrefix>>("through_bond");
-    if (!bond || !networks) return;
-    if (bond->address == target.address) {
-      report_.error(section.at("to"),
-                    fmt::format("to = \"{}\" is this end of the bond; write an address of the "
-                                "office",
-                                to_string(target.address)));
-      return;
-    }
-    const bool reached = bond->contains(target.address) ||
-                         std::any_of(networks->begin(), networks->end(), [&](const IpPrefix& network) {
-                           return network.contains(target.address);
-                         });
-    if (reached) return;
-    report_.error(section.at("to"), fmt::format("{} is not reached through the bond; add its network to "
-                                                "through_bond",
-                                                to_string(target.address)));
-  }
-
-  void check_masquerade() {
-    const auto devices = sections_.nat.get<std::vector<std::string>>("masquerade");
-    if (!devices) return;
-    const Node& array = sections_.nat.node().find("masquerade")->value;
-    for (std::size_t i = 0; i < devices->size(); ++i) {
-      const auto here = devices->begin() + static_cast<std::ptrdiff_t>(i);
-      if (std::find(devices->begin(), here, *here) != here) {
-        report_.error(array.items[i].position, fmt::format("masquerade has {} twice", in_quotes(*here)));
-      }
-      if (*here == config_.bond.interface) {
-        report_.error(array.items[i].position,
-                      fmt::format("{} is the bond itself; write the device that leads to "
-                                  "the Internet",
-                                  in_quotes(*here)));
-      }
-    }
-  }
-
-  const Sections& sections_;
-  const model::Config& config_;
   Purpose purpose_;
-  Report& report_;
 };
 
 }  // namespace

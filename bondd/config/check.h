@@ -15,10 +15,17 @@ namespace bondd::config {
 // the value of model::Config's own default. `file` is absolute.
 model::Config build(const Sections& sections, const std::filesystem::path& file, std::string_view site);
 
-// Rules between keys: equal ports, a peer outside its network, a policy for no WAN, …
+// An office has no LAN of a shorter prefix than 10.0.0.0/8; a shorter one is (a part of) the Internet.
+constexpr int kShortestLan = 8;
+
+// Rules between keys: equal ports, a peer outside its network, …
 void check_rules(const Sections& sections, const model::Config& config, Purpose purpose, Report& report);
 
-// Rules that look at the machine: key files, devices, boxes.
+// Rules between keys of through_bond, [[policy]], [nat] and [[forward]]: a policy for no WAN, a forward of
+// a tunnel's port, …
+void check_traffic(const Sections& sections, const model::Config& config, Report& report);
+
+// Rules that look at the machine: key files, devices, gateways.
 void check_machine(const Sections& sections, const model::Config& config, const CheckContext& context,
                    Purpose purpose, Report& report);
 

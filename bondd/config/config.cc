@@ -1,10 +1,12 @@
 #include "bondd/config/config.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "bondd/base/text.h"
 #include "bondd/config/check.h"
 #include "bondd/config/document.h"
 #include "bondd/config/reader.h"
@@ -32,11 +34,19 @@ Loaded finish(Report& report, std::optional<model::Config> config) {
   return Loaded{usable ? std::move(config) : std::nullopt, report.take()};
 }
 
+std::string no_such_file(const fs::path& file, const CheckContext& context) {
+  const std::vector<std::string> there = context.sites_beside(file);
+  const std::vector<std::string_view> names(there.begin(), there.end());
+  const std::string_view meant = likely_meant(file.stem().string(), names);
+  if (!meant.empty()) return fmt::format("there is no such file; did you mean \"{}\"?", meant);
+  if (!names.empty()) return fmt::format("there is no such file; beside it are: {}", fmt::join(names, ", "));
+  return "there is no such file; copy one of the examples that come with bondd (share/doc/bondd/examples) "
+         "there";
+}
+
 Result<std::string> read_site_file(const fs::path& file, const CheckContext& context) {
   const auto facts = context.stat(file);
-  if (!facts && facts.error().code == ENOENT) {
-    return failure("there is no such file; see the examples that come with bondd");
-  }
+  if (!facts && facts.error().code == ENOENT) return failure(no_such_file(file, context), ENOENT);
   if (!facts) return failure(fmt::format("cannot be read: {}", facts.error().message));
   if (!facts->regular) return failure("is not a file");
   // One byte more than is allowed, so that the parser sees that it is too much.
@@ -48,6 +58,7 @@ Result<std::string> read_site_file(const fs::path& file, const CheckContext& con
 }  // namespace
 
 std::string to_string(const Diagnostic& diagnostic) {
+  if (diagnostic.line == 0) return fmt::format("{}: {}", diagnostic.file.string(), diagnostic.message);
   return fmt::format("{}:{}:{}: {}{}", diagnostic.file.string(), diagnostic.line, diagnostic.column,
                      diagnostic.severity == Severity::kWarning ? "warning: " : "", diagnostic.message);
 }
@@ -56,7 +67,7 @@ Loaded load(const fs::path& file, const CheckContext& context, Purpose purpose) 
   const auto text = read_site_file(file, context);
   if (text) return load_text(*text, file, context, purpose);
   Report report(file);
-  report.error({}, text.error().message);
+  report.error({0, 0}, text.error().message);
   return finish(report, std::nullopt);
 }
 
@@ -76,6 +87,7 @@ Loaded load_text(std::string_view text, const fs::path& file, const CheckContext
   check_sections(sections, report);
   model::Config config = build(sections, absolute, site.value_or(""));
   check_rules(sections, config, purpose, report);
+  check_traffic(sections, config, report);
   check_machine(sections, config, context, purpose, report);
   return finish(report, std::move(config));
 }

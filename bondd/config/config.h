@@ -3,8 +3,8 @@
 //   text -> document (toml++ -> plain nodes with line and column)    document.cc
 //        -> every key against the one table of keys                  schema.cc, reader.cc
 //        -> model::Config                                            build.cc
-//        -> what spans keys: equal ports, a peer outside the network check.cc
-//        -> what depends on the machine: key files, boxes, devices   machine.cc
+//        -> what spans keys: equal ports, a peer outside the network check.cc, traffic.cc
+//        -> what depends on the machine: key files, gateways, devices machine.cc
 //
 // Nothing stops at the first mistake: whoever edits the file sees them all at once, each
 // with its line and column and what to write instead. A file that has an error gives
@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,13 +23,14 @@
 #include "bondd/base/error.h"
 #include "bondd/base/ip.h"
 #include "bondd/model/config.h"
+#include "netlink/rtnl.h"
 
 namespace bondd::config {
 
 enum class Severity : std::uint8_t { kError, kWarning };
 
 // One mistake, or one thing the admin should know. Lines and columns count from 1;
-// both are 1 when it is about the file as a whole.
+// both are 1 when it is about the file as a whole, 0 when there is no file to look into.
 struct Diagnostic {
   std::filesystem::path file;  // as it was given to load()
   std::size_t line = 1, column = 1;
@@ -54,10 +56,11 @@ class CheckContext {
     std::uint32_t permissions = 0;  // the nine rwx bits
     std::uint64_t size = 0;
   };
-  struct Device {
-    std::string name;
-    std::vector<IpPrefix> addresses;  // with host bits
-    std::vector<IpAddress> peers;     // far ends of point-to-point links
+  // A port at which a program of this machine waits for the Internet.
+  struct Listener {
+    model::Protocol proto = model::Protocol::kTcp;
+    std::uint16_t port = 0;
+    auto operator<=>(const Listener&) const = default;
   };
 
   virtual ~CheckContext() = default;
@@ -68,25 +71,40 @@ class CheckContext {
   // mistake of the file: checking works without the right to read keys.
   [[nodiscard]] virtual Result<std::string> read(const std::filesystem::path& file,
                                                  std::size_t limit) const = 0;
-  // All network devices, or none if they are not known (then nothing is said about them).
-  [[nodiscard]] virtual std::optional<std::vector<Device>> devices() const = 0;
+  // Devices, addresses and routes, or none if they are not known (then nothing is said about them).
+  [[nodiscard]] virtual std::optional<netlink::Snapshot> network() const = 0;
+  // Each once, in order; without those that only this machine itself reaches (127.0.0.1). Empty also when
+  // they are not known.
+  [[nodiscard]] virtual std::vector<Listener> listeners() const { return {}; }
+  // Site files beside `file`, by name without .toml; for "did you mean".
+  [[nodiscard]] virtual std::vector<std::string> sites_beside(const std::filesystem::path& /*file*/) const {
+    return {};
+  }
 };
 
-// stat(2), open(2) and getifaddrs(3).
+// stat(2), open(2), and whatever reads the network.
 class SystemContext final : public CheckContext {
  public:
+  using ReadNetwork = std::function<Result<netlink::Snapshot>()>;
+
+  // `read_network` may be empty: the network is not known then.
+  explicit SystemContext(ReadNetwork read_network = {}) : read_network_(std::move(read_network)) {}
+
   [[nodiscard]] Result<FileFacts> stat(const std::filesystem::path& file) const override;
   [[nodiscard]] Result<std::string> read(const std::filesystem::path& file, std::size_t limit) const override;
-  [[nodiscard]] std::optional<std::vector<Device>> devices() const override;
+  [[nodiscard]] std::optional<netlink::Snapshot> network() const override;
+  [[nodiscard]] std::vector<Listener> listeners() const override;  // from /proc/net
+  [[nodiscard]] std::vector<std::string> sites_beside(const std::filesystem::path& file) const override;
+
+ private:
+  ReadNetwork read_network_;
 };
 
 // What the file is loaded for.
 //   kRun      this machine shall be what the file says
-//   kCheck    the same, but a file none of whose boxes is in a network of this machine
-//             may be written here for another: that is a warning then
 //   kMakeKey  `bondd key` makes the very things that a complete file must have, so it
 //             cannot ask for them
-enum class Purpose : std::uint8_t { kRun, kCheck, kMakeKey };
+enum class Purpose : std::uint8_t { kRun, kMakeKey };
 
 // Reads and checks `file`. Never throws, whatever the file holds; a file that cannot
 // be read is one diagnostic. Paths in the Config are absolute.

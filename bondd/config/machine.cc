@@ -1,22 +1,52 @@
-// Rules that look at the machine, through CheckContext. Devices may come and go (a USB
-// modem, PPP), so one that is absent is a warning; an address that contradicts the file
-// is a mistake.
+// Rules that look at the machine, through CheckContext. What may change by itself (a device, an address,
+// a gateway) is a warning, and that WAN waits; what breaks the whole site until the file is edited is an
+// error.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netdb.h>
+#include <netinet/in.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "bondd/base/text.h"
 #include "bondd/config/check.h"
+#include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
+#include "bondd/plan/processes.h"
+#include "bondd/plan/tunnels.h"
 
 namespace bondd::config {
 namespace {
 
 namespace fs = std::filesystem;
-using Device = CheckContext::Device;
 
 constexpr std::uint32_t kOthers = 0077;
 constexpr std::size_t kKeyLimit = 65536;
+// One core tries 1.5 million passwords a second, a graphics card a thousand times that; 16 random characters
+// are out of reach for both.
+constexpr std::size_t kShortPassword = 16;
+
+// A network device with what is on it.
+struct Device {
+  std::string name;
+  std::vector<IpPrefix> addresses;  // with host bits
+  std::vector<IpAddress> peers;     // far ends of point-to-point links
+};
+
+std::vector<Device> devices_of(const netlink::Snapshot& network) {
+  std::vector<Device> devices;
+  for (const netlink::Link& link : network.links) {
+    Device device{link.name, {}, {}};
+    for (const netlink::Address& address : network.addresses) {
+      if (address.device != link.name) continue;
+      device.addresses.push_back(address.prefix);
+      if (address.peer) device.peers.push_back(*address.peer);
+    }
+    devices.push_back(std::move(device));
+  }
+  return devices;
+}
 
 std::string join_addresses(const Device& device) {
   std::string out;
@@ -34,18 +64,24 @@ class Machine {
 
   void run() {
     check_keys();
-    devices_ = context_.devices();
-    if (!devices_) return;
+    auto network = context_.network();
+    if (!network) return;
+    network_ = std::move(*network);
+    devices_ = devices_of(network_);
     check_bond();
+    check_routes();
     if (sections_.side == Side::kClient) {
-      is_elsewhere_ = purpose_ == Purpose::kCheck && !any_box_is_near();
-      for (const Section& wan : sections_.wans) check_wan(wan);
-      check_routes();
+      check_server();
+      for (std::size_t i = 0; i < sections_.wans.size(); ++i) check_wan(i);
+      check_shared_exits();
+      check_is_here();
     }
     if (sections_.side == Side::kServer) {
       check_listen_address();
       check_masquerade();
+      check_forwards();
     }
+    check_bond_mtu();
   }
 
  private:
@@ -65,11 +101,53 @@ class Machine {
         check_secret(file, mlvpn.at("password_file"),
                      fmt::format("write the password into it, the same on both ends, and run chmod 600 {}",
                                  shell_quote(file.string())));
-    if (text && text->substr(0, text->find('\n')).find_first_not_of("\r \t") == std::string::npos) {
+    if (text) check_password_text(mlvpn.at("password_file"), file, *text);
+  }
+
+  // Both ends use the bytes of the first line, so what an editor adds unseen makes two passwords of one.
+  void check_password_text(Position at, const fs::path& file, std::string_view text) {
+    const std::string_view line = text.substr(0, text.find_first_of("\r\n"));
+    if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff") || line.find('\0') != line.npos) {
       report_.error(
-          mlvpn.at("password_file"),
-          fmt::format("the first line of {} is empty; that is where the password stands", quoted_path(file)));
+          at, fmt::format("{} is UTF-16 text, of which the other end would read another password; save it "
+                          "as plain text: {}",
+                          quoted_path(file), how_to_make(file)));
+    } else if (text.starts_with("\xef\xbb\xbf")) {
+      report_.error(
+          at, fmt::format("{} begins with a byte order mark, three unseen bytes that would be part of the "
+                          "password; save it as plain text without one: {}",
+                          quoted_path(file), how_to_make(file)));
+    } else if (line.find_first_not_of(" \t") == line.npos) {
+      report_.error(at, fmt::format("the first line of {} is empty; that is where the password stands",
+                                    quoted_path(file)));
+    } else {
+      check_password_strength(at, file, line);
     }
+  }
+
+  void check_password_strength(Position at, const fs::path& file, std::string_view line) {
+    if (line.size() < kShortPassword) {
+      report_.warning(at,
+                      fmt::format("the password in {} has {} characters; who records traffic can guess it in "
+                                  "time; use {} or more, on both ends, for example: {}",
+                                  quoted_path(file), line.size(), kShortPassword, how_to_make(file)));
+    }
+    if (line.back() == ' ' || line.back() == '\t') {
+      report_.warning(
+          at, fmt::format("the password in {} ends with a blank, which counts; the other end needs it, too",
+                          quoted_path(file)));
+    }
+    if (std::any_of(line.begin(), line.end(),
+                    [](char c) { return (static_cast<unsigned char>(c) & 0x80) != 0; })) {
+      report_.warning(
+          at, fmt::format("the password in {} is not ASCII only; copy the file as it is, since another "
+                          "editor may write other bytes for the same letters",
+                          quoted_path(file)));
+    }
+  }
+
+  static std::string how_to_make(const fs::path& file) {
+    return fmt::format("openssl rand -base64 24 > {}", shell_quote(file.string()));
   }
 
   void check_openvpn_keys() {
@@ -158,27 +236,28 @@ class Machine {
 
   [[nodiscard]] const Device* find(std::string_view name) const {
     const auto found =
-        std::find_if(devices_->begin(), devices_->end(), [&](const Device& d) { return d.name == name; });
-    return found == devices_->end() ? nullptr : &*found;
+        std::find_if(devices_.begin(), devices_.end(), [&](const Device& d) { return d.name == name; });
+    return found == devices_.end() ? nullptr : &*found;
   }
 
-  void say_absent(Position at, const std::string& name) {
+  void say_absent(Position at, const std::string& name, std::string_view until) {
     std::vector<std::string_view> names;
-    for (const Device& device : *devices_) {
+    for (const Device& device : devices_) {
       if (device.name != "lo") names.emplace_back(device.name);
     }
     const std::string_view meant = likely_meant(name, names);
-    report_.warning(at, fmt::format("this machine has no device {} now; {}", in_quotes(name),
+    report_.warning(at, fmt::format("this machine has no interface {} now ({}); {}", in_quotes(name),
                                     meant.empty() ? fmt::format("it has {}", fmt::join(names, ", "))
-                                                  : fmt::format("did you mean \"{}\"?", meant)));
+                                                  : fmt::format("did you mean \"{}\"?", meant),
+                                    until));
   }
 
   // The device with an address of that network, other than the bond's own.
   [[nodiscard]] const Device* holder_of(const IpAddress& address) const {
-    const auto found = std::find_if(devices_->begin(), devices_->end(), [&](const Device& d) {
+    const auto found = std::find_if(devices_.begin(), devices_.end(), [&](const Device& d) {
       return d.name != config_.bond.interface && reaches(d, address);
     });
-    return found == devices_->end() ? nullptr : &*found;
+    return found == devices_.end() ? nullptr : &*found;
   }
 
   static bool reaches(const Device& device, const IpAddress& address) {
@@ -192,103 +271,184 @@ class Machine {
                        [&](const IpPrefix& p) { return p.address == address; });
   }
 
-  static bool has_family(const Device& device, const IpAddress& like) {
-    return std::any_of(device.addresses.begin(), device.addresses.end(),
-                       [&](const IpPrefix& p) { return p.address.family() == like.family(); });
+  [[nodiscard]] const Device* owner_of(const IpAddress& address) const {
+    const auto found = std::find_if(devices_.begin(), devices_.end(),
+                                    [&](const Device& d) { return has_address(d, address); });
+    return found == devices_.end() ? nullptr : &*found;
   }
 
-  [[nodiscard]] const Device* owner_of(const IpAddress& address) const {
-    const auto found = std::find_if(devices_->begin(), devices_->end(),
-                                    [&](const Device& d) { return has_address(d, address); });
-    return found == devices_->end() ? nullptr : &*found;
+  // A link of this site, whatever its name: what is on it is the site's own.
+  [[nodiscard]] bool is_of_this_site(const Device& device) const {
+    if (device.name == config_.bond.interface) return true;
+    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
+                                   [&](const netlink::Link& l) { return l.name == device.name; });
+    return link != network_.links.end() && link->alias == model::link_alias(config_.site);
   }
 
   void check_bond() {
     const auto own = sections_.bond.get<IpPrefix>("address");
     if (!own) return;
-    for (const Device& device : *devices_) {
-      if (device.name == config_.bond.interface || device.name == "lo") continue;
+    for (const Device& device : devices_) {
+      if (device.name == "lo" || is_of_this_site(device)) continue;
       for (const IpPrefix& other : device.addresses) {
         if (!other.contains(own->address) && !own->contains(other.address)) continue;
-        report_.warning(
+        report_.error(
             sections_.bond.at("address"),
-            fmt::format("{} overlaps with {} on {}; take a network for the bond that is used nowhere else",
+            fmt::format("{} overlaps with {} on {}; take a network for the bond that is used nowhere else, "
+                        "the same on both ends",
                         to_string(*own), to_string(other), device.name));
       }
     }
   }
 
-  // Whether the file may be this machine's: a box of it is in one of its networks.
-  [[nodiscard]] bool any_box_is_near() const {
-    return std::any_of(sections_.wans.begin(), sections_.wans.end(), [&](const Section& wan) {
-      const auto gateway = wan.get<IpAddress>("gateway");
-      const auto name = wan.get<std::string>("device");
-      const Device* const device = name ? find(*name) : nullptr;
-      return gateway &&
-             (name ? device != nullptr && reaches(*device, *gateway) : holder_of(*gateway) != nullptr);
+  void check_server() {
+    const auto text = sections_.server.get<std::string>("address");
+    const auto address = text ? parse_ip(*text) : Result<IpAddress>(failure(""));
+    const Device* const own = address ? owner_of(*address) : nullptr;
+    if (own == nullptr || is_of_this_site(*own)) return;
+    report_.error(sections_.server.at("address"),
+                  fmt::format("address = \"{}\" is this machine's own (on {}); write the VPS's",
+                              to_string(*address), own->name));
+  }
+
+  // Whether what is written of a WAN's way out could be read.
+  static bool is_readable(const Section& wan) {
+    return !(wan.has("device") && !wan.get<std::string>("device")) &&
+           !(wan.has("gateway") && !wan.get<IpAddress>("gateway")) &&
+           !(wan.has("bind") && !wan.get<IpAddress>("bind"));
+  }
+
+  void check_wan(std::size_t i) {
+    const Section& section = sections_.wans[i];
+    const model::Wan& wan = config_.wans[i];
+    if (!is_readable(section)) return;
+    const Device* const device = find(wan.device);
+    const Device* const own = wan.gateway ? owner_of(*wan.gateway) : nullptr;
+    if (own != nullptr) {
+      report_.error(section.at("gateway"),
+                    fmt::format("gateway = \"{}\" is this machine's own address (on {}); write the gateway's",
+                                to_string(*wan.gateway), own->name));
+    } else if (!wan.device.empty() && device == nullptr) {
+      say_absent(section.at("device"), wan.device, kUntil);
+    } else if (const plan::Exit exit = plan::find_exit(wan, network_); !exit.known()) {
+      report_.warning(where_of_exit(section),
+                      fmt::format("{}{}; {}", exit.waits, hint_for(wan, device), kUntil));
+    }
+    if (device != nullptr && wan.bind && !has_address(*device, *wan.bind)) {
+      report_.warning(section.at("bind"),
+                      fmt::format("bind = \"{}\" is not an address of {} now, which has {}",
+                                  to_string(*wan.bind), device->name, join_addresses(*device)));
+    }
+    check_line_mtu(section, wan);
+  }
+
+  static Position where_of_exit(const Section& wan) {
+    return wan.at(wan.has("gateway") ? "gateway" : "device");
+  }
+
+  // Where the gateway is, if not where the file says.
+  [[nodiscard]] std::string hint_for(const model::Wan& wan, const Device* device) const {
+    if (!wan.gateway || device == nullptr || device->addresses.empty()) return "";
+    const Device* const other = holder_of(*wan.gateway);
+    return other == nullptr || other == device ? "" : fmt::format("; it is in {}'s", other->name);
+  }
+
+  void check_line_mtu(const Section& section, const model::Wan& wan) {
+    const std::string device = plan::find_exit(wan, network_).device;
+    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
+                                   [&](const netlink::Link& l) { return l.name == device; });
+    if (!wan.mtu || link == network_.links.end() || *wan.mtu <= link->mtu.value_or(*wan.mtu)) return;
+    report_.warning(section.at("mtu"), fmt::format("mtu = {} is more than {} has, which is {}; leave mtu out",
+                                                   *wan.mtu, device, *link->mtu));
+  }
+
+  // What one of two WANs has learned may be what the other has written. Two that say the same in the file
+  // are check.cc's.
+  void check_shared_exits() {
+    if (config_.wans.size() > model::kMaxWans) return;  // said already, and to compare all takes too long
+    for (const plan::SharedExit& shared : plan::shared_exits(config_.wans, network_)) {
+      const Section& wan = sections_.wans[shared.wan];
+      const Section& other = sections_.wans[shared.other];
+      if (!is_readable(wan) || !is_readable(other)) continue;
+      const bool both_written = wan.has("gateway") && other.has("gateway");
+      const bool both_learned = !wan.has("gateway") && !other.has("gateway") &&
+                                config_.wans[shared.wan].device == config_.wans[shared.other].device;
+      if (both_written || both_learned) continue;
+      report_.warning(where_of_exit(wan), plan::one_line(config_, shared));
+    }
+  }
+
+  // A file none of whose WANs has to do with this machine is likely meant for another one.
+  void check_is_here() {
+    const bool any = std::any_of(config_.wans.begin(), config_.wans.end(), [&](const model::Wan& wan) {
+      if (!wan.device.empty() && find(wan.device) == nullptr) return false;
+      return !wan.gateway || holder_of(*wan.gateway) != nullptr || plan::find_exit(wan, network_).known();
     });
+    if (any || config_.wans.empty()) return;
+    report_.warning(
+        sections_.root.at("role"),
+        "this machine has no interface and no network of any WAN in this file; is it the file of "
+        "another machine? The office's server takes the file with role = \"client\", the VPS the one "
+        "with role = \"server\"");
   }
 
-  // What contradicts this machine's addresses.
-  void say_contradiction(Position at, const std::string& message) {
-    if (!is_elsewhere_) return report_.error(at, message);
-    report_.warning(at, message + "; right only if the file is for another machine");
-  }
+  // --- through_bond ---
 
-  void check_wan(const Section& wan) {
-    const auto name = wan.get<std::string>("device");
-    if (wan.has("device") && !name) return;
-    const Device* const device = name ? find(*name) : nullptr;
-    if (name && device == nullptr) return say_absent(wan.at("device"), *name);
-    if (const auto gateway = wan.get<IpAddress>("gateway")) check_gateway(wan, device, *gateway);
-    const auto bind = wan.get<IpAddress>("bind");
-    if (device != nullptr && bind && has_family(*device, *bind) && !has_address(*device, *bind)) {
-      say_contradiction(wan.at("bind"), fmt::format("bind = \"{}\" is no address of {}, which has {}",
-                                                    to_string(*bind), device->name, join_addresses(*device)));
-    }
-  }
-
-  // `device` is null if the file names none: then any network will do.
-  void check_gateway(const Section& wan, const Device* device, const IpAddress& gateway) {
-    const Position at = wan.at("gateway");
-    if (const Device* const own = owner_of(gateway)) {
-      report_.error(at, fmt::format("gateway = \"{}\" is this machine's own address (on {}); write the box's",
-                                    to_string(gateway), own->name));
-    } else if (device == nullptr) {
-      if (holder_of(gateway) != nullptr) return;
-      say_contradiction(at,
-                        fmt::format("gateway = \"{}\" is in no network of this machine", to_string(gateway)));
-    } else if (!has_family(*device, gateway)) {
-      report_.warning(at, fmt::format("{} has no address in the family of {} now; the WAN waits for one",
-                                      device->name, to_string(gateway)));
-    } else if (!reaches(*device, gateway)) {
-      const Device* const other = holder_of(gateway);
-      const std::string hint = other == nullptr ? "" : fmt::format("; it is in {}'s", other->name);
-      say_contradiction(at, fmt::format("gateway = \"{}\" is outside the network of {}, which has {}{}",
-                                        to_string(gateway), device->name, join_addresses(*device), hint));
-    }
-  }
-
-  // The office's own LAN sent into the bond: the server's line in the client's file.
   void check_routes() {
     const auto networks = sections_.routes.get<std::vector<IpPrefix>>("through_bond");
     if (!networks) return;
     const Node& array = sections_.routes.node().find("through_bond")->value;
     for (std::size_t i = 0; i < networks->size(); ++i) {
-      const IpPrefix& network = (*networks)[i];
-      for (const Device& device : *devices_) {
-        const bool is_local = device.name != config_.bond.interface &&
-                              std::any_of(device.addresses.begin(), device.addresses.end(),
-                                          [&](const IpPrefix& p) { return p.network() == network; });
-        if (!is_local) continue;
-        report_.error(
-            array.items[i].position,
-            fmt::format("\"{}\" is {}'s own network, on this side of the bond; the line belongs into the "
-                        "server's file",
-                        to_string(network), device.name));
+      if (is_on_this_side(array.items[i].position, (*networks)[i])) continue;
+      if (sections_.side == Side::kServer) check_own_way(array.items[i].position, (*networks)[i]);
+    }
+  }
+
+  // A network of this machine's own, or a part of one, is not behind the bond.
+  bool is_on_this_side(Position at, const IpPrefix& network) {
+    for (const Device& device : devices_) {
+      if (device.name == "lo" || is_of_this_site(device)) continue;
+      for (const IpPrefix& own : device.addresses) {
+        if (own.length > network.length || !own.contains(network.address)) continue;
+        const bool part = own.length < network.length;
+        report_.error(at, fmt::format("\"{}\" is {}{}'s own network{}, on this side of the bond; {}",
+                                      to_string(network), part ? "a part of " : "", device.name,
+                                      part ? " " + to_string(own.network()) : "", other_side()));
+        return true;
+      }
+    }
+    return false;
+  }
+
+  [[nodiscard]] std::string_view other_side() const {
+    return sections_.side == Side::kServer
+               ? "write the office's LAN; if both ends have the same network, one of them must take another"
+               : "the line belongs in the server's file";
+  }
+
+  // The VPS's own way to the Internet must not lead into the bond: then nobody reaches it any more.
+  void check_own_way(Position at, const IpPrefix& network) {
+    if (network.length < kShortestLan) return;  // traffic.cc says so
+    const auto refuse = [&](const IpAddress& address, std::string_view what, const std::string& device) {
+      report_.error(at, fmt::format("\"{}\" holds {}, {} (on {}): this server would no longer be reached; "
+                                    "write the office's LAN alone",
+                                    to_string(network), to_string(address), what, device));
+    };
+    for (const netlink::Route& route : network_.routes) {
+      if (!route.destination.is_default() || route.protocol == model::kProtocol) continue;
+      if (route.gateway && network.contains(*route.gateway)) {
+        return refuse(*route.gateway, "this server's own gateway", route.device);
+      }
+      const Device* const device = find(route.device);
+      if (device == nullptr || is_of_this_site(*device)) continue;
+      for (const IpPrefix& own : device->addresses) {
+        if (network.contains(own.address))
+          return refuse(own.address, "this server's own address", route.device);
       }
     }
   }
+
+  // --- the VPS ---
 
   void check_listen_address() {
     const auto text = sections_.server.get<std::string>("address");
@@ -296,27 +456,120 @@ class Machine {
     if (!address || address->is_unspecified() || owner_of(*address) != nullptr) return;
     report_.warning(
         sections_.server.at("address"),
-        fmt::format("{} is no address of this machine now; behind address translation leave the key out, "
+        fmt::format("{} is not an address of this machine now; if the VPS is behind NAT, delete this line, "
                     "to listen on all addresses",
                     to_string(*address)));
   }
 
   void check_masquerade() {
+    const std::vector<std::string> out = internet_devices();
+    const std::string written = out.empty() ? "[\"eth0\"]" : fmt::format("[{}]", in_quotes(out.front()));
+    if (!sections_.nat.has("masquerade")) {
+      report_.warning(
+          sections_.nat.node().position,
+          fmt::format("there is no [nat]: what the office sends to the Internet keeps its private "
+                      "address and gets no answer; write [nat] and masquerade = {}",
+                      written));
+      return;
+    }
     const auto names = sections_.nat.get<std::vector<std::string>>("masquerade");
     if (!names) return;
     const Node& array = sections_.nat.node().find("masquerade")->value;
     for (std::size_t i = 0; i < names->size(); ++i) {
-      if (find((*names)[i]) == nullptr) say_absent(array.items[i].position, (*names)[i]);
+      if (find((*names)[i]) == nullptr)
+        say_absent(array.items[i].position, (*names)[i], "nothing leaves by it");
+    }
+    for (const std::string& device : out) {
+      if (std::find(names->begin(), names->end(), device) != names->end()) continue;
+      report_.warning(
+          array.position,
+          fmt::format("the Internet is reached by {0}, which masquerade does not name: the office's "
+                      "traffic gets no answer; write masquerade = [\"{0}\"]",
+                      device));
     }
   }
+
+  // --- services ---
+
+  // A forwarded port is the office's from then on, also when a program here has it.
+  void check_forwards() {
+    if (sections_.forwards.empty()) return;
+    const auto listeners = context_.listeners();
+    for (const Section& section : sections_.forwards) {
+      const auto range = section.get<model::PortRange>("port");
+      const auto proto = section.get<std::string>("proto");
+      if (!range || !proto) continue;
+      const auto wanted = *proto == "udp" ? model::Protocol::kUdp : model::Protocol::kTcp;
+      std::vector<std::string> taken;
+      for (const CheckContext::Listener& one : listeners) {
+        const bool ours = wanted == model::Protocol::kUdp && is_tunnel_port(one.port);
+        if (one.proto != wanted || one.port < range->first || one.port > range->last || ours) continue;
+        taken.push_back(service_name(one.port, *proto));
+      }
+      if (!taken.empty()) say_taken(section.at("port"), *proto, taken);
+    }
+  }
+
+  void say_taken(Position at, std::string_view proto, const std::vector<std::string>& taken) {
+    constexpr std::size_t kShown = 5;
+    const std::vector<std::string> shown(
+        taken.begin(), taken.begin() + static_cast<std::ptrdiff_t>(std::min(kShown, taken.size())));
+    report_.warning(
+        at, fmt::format("programs on this machine wait for connections at {} port{} {}{}; from outside "
+                        "they would no longer be reached; leave their ports out",
+                        proto, taken.size() == 1 ? "" : "s", fmt::join(shown, ", "),
+                        taken.size() > kShown ? ", …" : ""));
+  }
+
+  // "22 (ssh)"
+  static std::string service_name(std::uint16_t port, const std::string& proto) {
+    const servent* const service = getservbyport(htons(port), proto.c_str());
+    return service == nullptr ? fmt::format("{}", port) : fmt::format("{} ({})", port, service->s_name);
+  }
+
+  [[nodiscard]] bool is_tunnel_port(std::uint16_t port) const {
+    if (config_.wans.size() > model::kMaxWans) return false;
+    const auto tunnels = plan::tunnels(config_);
+    return std::any_of(tunnels.begin(), tunnels.end(), [&](const plan::Tunnel& t) { return t.port == port; });
+  }
+
+  void check_bond_mtu() {
+    if (!config_.bond.mtu || config_.wans.empty() || config_.wans.size() > model::kMaxWans) return;
+    model::Config computed = config_;
+    computed.bond.mtu.reset();
+    model::Facts facts;
+    facts.network = network_;
+    if (const auto server = parse_ip(config_.server.address)) facts.server_addresses = {*server};
+    const std::uint32_t fits = plan::bond_mtu(computed, facts);
+    if (*config_.bond.mtu <= fits) return;
+    report_.warning(
+        sections_.bond.at("mtu"),
+        fmt::format("mtu = {} is more than fits the lines, which is {}: packets would be cut in two outside "
+                    "the tunnels, or lost; leave mtu out",
+                    *config_.bond.mtu, fits));
+  }
+
+  // The devices of the main table's default routes, but for bonds.
+  [[nodiscard]] std::vector<std::string> internet_devices() const {
+    std::vector<std::string> out;
+    for (const netlink::Route& route : network_.routes) {
+      const bool main = route.table == netlink::kMainTable && route.destination.is_default() &&
+                        route.destination.address.is_v4() && route.protocol != model::kProtocol;
+      if (!main || route.device.empty() || route.device == config_.bond.interface) continue;
+      if (std::find(out.begin(), out.end(), route.device) == out.end()) out.push_back(route.device);
+    }
+    return out;
+  }
+
+  static constexpr std::string_view kUntil = "the WAN waits until that changes, the others run";
 
   const Sections& sections_;
   const model::Config& config_;
   const CheckContext& context_;
   Purpose purpose_;
   Report& report_;
-  std::optional<std::vector<Device>> devices_;
-  bool is_elsewhere_ = false;
+  netlink::Snapshot network_;
+  std::vector<Device> devices_;
 };
 
 }  // namespace

@@ -1,51 +1,18 @@
-// The machine as it is: stat(2), open(2), getifaddrs(3).
+// The machine's files as they are: stat(2), open(2).
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <cstring>
-#include <memory>
+#include <cstdio>
+#include <fstream>
+#include <string_view>
 
 #include "bondd/base/unique_fd.h"
 #include "bondd/config/config.h"
 
 namespace bondd::config {
-namespace {
-
-struct FreeIfAddrs {
-  void operator()(ifaddrs* list) const { freeifaddrs(list); }
-};
-
-std::optional<IpAddress> address_of(const sockaddr* from) {
-  if (from == nullptr) return std::nullopt;
-  if (from->sa_family == AF_INET) {
-    sockaddr_in v4{};
-    std::memcpy(&v4, from, sizeof v4);
-    return IpAddress::v4(ntohl(v4.sin_addr.s_addr));
-  }
-  if (from->sa_family == AF_INET6) {
-    sockaddr_in6 v6{};
-    std::memcpy(&v6, from, sizeof v6);
-    std::array<std::uint8_t, 16> bytes{};
-    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-    return IpAddress::v6(bytes);
-  }
-  return std::nullopt;
-}
-
-int length_of(const std::optional<IpAddress>& mask) {
-  int length = 0;
-  for (std::size_t i = 0; mask && i < mask->size(); ++i) length += std::popcount(mask->data()[i]);
-  return length;
-}
-
-}  // namespace
 
 Result<CheckContext::FileFacts> SystemContext::stat(const std::filesystem::path& file) const {
   struct stat facts {};
@@ -69,23 +36,64 @@ Result<std::string> SystemContext::read(const std::filesystem::path& file, std::
   return text;
 }
 
-std::optional<std::vector<CheckContext::Device>> SystemContext::devices() const {
-  ifaddrs* head = nullptr;
-  if (getifaddrs(&head) != 0) return std::nullopt;
-  const std::unique_ptr<ifaddrs, FreeIfAddrs> list(head);
-  std::vector<Device> devices;
-  for (const ifaddrs* entry = list.get(); entry != nullptr; entry = entry->ifa_next) {
-    auto device = std::find_if(devices.begin(), devices.end(),
-                               [&](const Device& known) { return known.name == entry->ifa_name; });
-    if (device == devices.end()) device = devices.insert(devices.end(), Device{entry->ifa_name, {}, {}});
-    const auto address = address_of(entry->ifa_addr);
-    if (!address) continue;
-    device->addresses.push_back(IpPrefix{*address, length_of(address_of(entry->ifa_netmask))});
-    const bool point_to_point = (entry->ifa_flags & IFF_POINTOPOINT) != 0;
-    const auto peer = point_to_point ? address_of(entry->ifa_dstaddr) : std::nullopt;
-    if (peer) device->peers.push_back(*peer);
+std::optional<netlink::Snapshot> SystemContext::network() const {
+  if (!read_network_) return std::nullopt;
+  auto network = read_network_();
+  return network ? std::optional(std::move(*network)) : std::nullopt;
+}
+
+namespace {
+
+constexpr unsigned kTcpListen = 10, kUdpUnconnected = 7;  // net/tcp_states.h
+
+// Lines like "  0: 00000000:0016 00000000:0000 0A …": local and remote address and port in hex, as the
+// machine stores them, and the state.
+void add_listeners(const char* file, model::Protocol proto, unsigned state,
+                   std::vector<CheckContext::Listener>& out) {
+  std::ifstream lines(file);
+  std::string line;
+  std::getline(lines, line);  // the heading
+  while (std::getline(lines, line)) {
+    std::array<char, 40> local{}, remote{};
+    unsigned port = 0, remote_port = 0, in_state = 0;
+    if (std::sscanf(line.c_str(), " %*u: %39[0-9A-F]:%x %39[0-9A-F]:%x %x", local.data(), &port,
+                    remote.data(), &remote_port, &in_state) != 5) {
+      continue;
+    }
+    const std::string_view address(local.data());
+    // 127.0.0.0/8, plain and mapped to IPv6, and ::1; the bytes of each word are turned on little-endian
+    // machines.
+    if (address.size() < 8) continue;
+    const std::string_view last = address.substr(address.size() - 8);
+    const bool loopback = last.ends_with("7F") || (address.size() > 8 && last == "01000000");
+    if (in_state == state && remote_port == 0 && !loopback) {
+      out.push_back({proto, static_cast<std::uint16_t>(port)});
+    }
   }
-  return devices;
+}
+
+}  // namespace
+
+std::vector<CheckContext::Listener> SystemContext::listeners() const {
+  std::vector<Listener> out;
+  add_listeners("/proc/net/tcp", model::Protocol::kTcp, kTcpListen, out);
+  add_listeners("/proc/net/tcp6", model::Protocol::kTcp, kTcpListen, out);
+  add_listeners("/proc/net/udp", model::Protocol::kUdp, kUdpUnconnected, out);
+  add_listeners("/proc/net/udp6", model::Protocol::kUdp, kUdpUnconnected, out);
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+std::vector<std::string> SystemContext::sites_beside(const std::filesystem::path& file) const {
+  std::vector<std::string> names;
+  std::error_code ignored;
+  const auto directory = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ignored)) {
+    if (entry.path().extension() == ".toml") names.push_back(entry.path().stem().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 }  // namespace bondd::config

@@ -83,8 +83,11 @@ void say_line_advice(const std::filesystem::path& run_root, const std::string& s
 
 int check_command(const CommonOptions& options) {
   const auto file = find_site_file(options.file);
-  if (!file || !load_site_file(file->path, config::Purpose::kCheck)) return kFailed;
-  say(fmt::format("{}: no mistakes", file->path.native()));
+  if (!file) return kFailed;
+  const auto checked = load_site_file(file->path);
+  if (!checked) return kFailed;
+  const std::size_t warnings = checked->warnings.size();
+  say(fmt::format("{}: 0 errors, {} warning{}", file->path.native(), warnings, warnings == 1 ? "" : "s"));
   say_line_advice(options.run_root, file->site);
   return kDone;
 }
@@ -92,7 +95,7 @@ int check_command(const CommonOptions& options) {
 int plan_command(const CommonOptions& options) {
   const auto file = find_site_file(options.file);
   if (!file) return kFailed;
-  const auto checked = load_site_file(file->path, config::Purpose::kCheck);
+  const auto checked = load_site_file(file->path);
   if (!checked) return kFailed;
   const auto steps = steps_of_up(checked->config, options.run_root);
   if (!steps) {

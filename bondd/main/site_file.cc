@@ -4,7 +4,22 @@
 
 #include <cstdio>
 
+#include "netlink/rtnl.h"
+
 namespace bondd {
+
+namespace {
+
+// Reading the network needs no rights.
+config::SystemContext machine() {
+  return config::SystemContext([]() -> Result<netlink::Snapshot> {
+    auto rtnl = netlink::make_rtnl();
+    if (!rtnl) return tl::make_unexpected(rtnl.error());
+    return (*rtnl)->snapshot();
+  });
+}
+
+}  // namespace
 
 void say(std::string_view line) {
   fmt::print(stderr, "{}\n", line);
@@ -29,19 +44,24 @@ std::optional<SiteFile> find_site_file(const std::string& argument) {
 }
 
 std::optional<CheckedFile> load_site_file(const std::filesystem::path& path, config::Purpose purpose) {
-  config::Loaded loaded = config::load(path, config::SystemContext{}, purpose);
+  config::Loaded loaded = config::load(path, machine(), purpose);
   CheckedFile checked;
   for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
     say(config::to_string(diagnostic));
     if (diagnostic.severity == config::Severity::kWarning) checked.warnings.push_back(diagnostic.message);
   }
-  if (!loaded.config) return std::nullopt;
+  if (!loaded.config) {
+    const auto errors = loaded.diagnostics.size() - checked.warnings.size();
+    say(fmt::format("{}: {} error{}, {} warning{}", path.native(), errors, errors == 1 ? "" : "s",
+                    checked.warnings.size(), checked.warnings.size() == 1 ? "" : "s"));
+    return std::nullopt;
+  }
   checked.config = std::move(*loaded.config);
   return checked;
 }
 
 Result<model::Config> reload_site_file(const std::filesystem::path& path) {
-  config::Loaded loaded = config::load(path, config::SystemContext{});
+  config::Loaded loaded = config::load(path, machine());
   if (loaded.config) return std::move(*loaded.config);
   std::string all;
   for (const config::Diagnostic& diagnostic : loaded.diagnostics) {

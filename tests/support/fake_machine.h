@@ -1,4 +1,4 @@
-// A machine for the check of site files: an office's devices, some key files, and
+// A machine for the check of site files: an office's devices (or a VPS's), some key files, and
 // whatever a test adds.
 #pragma once
 
@@ -32,18 +32,28 @@ class FakeMachine final : public config::CheckContext {
       {"/etc/bondd/odd.key", {"what is this\n"}},
       {"/etc/bondd/private.key", {kStaticKey, 0600, true, false}},
       {"/etc/bondd/directory", {"", 0700, false}},
+      {"/etc/bondd/short.password", {"abc\n"}},
+      {"/etc/bondd/bom.password",
+       {"\xef\xbb\xbf"
+        "correct horse battery staple\n"}},
+      {"/etc/bondd/utf16.password",
+       {std::string("\xff\xfe"
+                    "c\0o\0r\0r\0e\0c\0t\0\n\0",
+                    18)}},
+      {"/etc/bondd/utf16-bare.password", {std::string("c\0o\0r\0r\0e\0c\0t\0\n\0", 16)}},
+      {"/etc/bondd/odd.password", {"Pferdäpfel stapeln wir nicht \n"}},
       {"/etc/bondd/blank.password", {"  \nsecond line\n"}},
       {"/etc/bondd/tls.key", {"-----BEGIN PRIVATE KEY-----\n"}},
       {"/etc/bondd/tls.crt", {"-----BEGIN CERTIFICATE-----\n", 0644}},
   };
-  std::vector<Device> machine_devices{
-      {"lo", {prefix("127.0.0.1/8")}, {}},
-      {"eth0", {prefix("192.168.1.252/24"), prefix("203.0.113.10/24"), prefix("2001:db8::252/64")}, {}},
-      {"eth1", {prefix("192.168.8.100/24")}, {}},
-      {"ppp0", {prefix("198.51.100.7/32")}, {parse_ip("198.51.100.1").value()}},
-      {"wlan0", {}, {}},
-  };
-  bool knows_devices = true;
+  netlink::Snapshot machine_network = office_network();
+  bool knows_network = true;
+
+  static FakeMachine vps() {
+    FakeMachine machine;
+    machine.machine_network = vps_network();
+    return machine;
+  }
 
   static IpPrefix prefix(std::string_view text) { return parse_prefix(text).value(); }
 
@@ -59,8 +69,63 @@ class FakeMachine final : public config::CheckContext {
     if (!found->second.readable) return errno_failure(file.string(), EACCES);
     return found->second.content.substr(0, limit);
   }
-  [[nodiscard]] std::optional<std::vector<Device>> devices() const override {
-    return knows_devices ? std::optional(machine_devices) : std::nullopt;
+  [[nodiscard]] std::optional<netlink::Snapshot> network() const override {
+    return knows_network ? std::optional(machine_network) : std::nullopt;
+  }
+
+  [[nodiscard]] std::vector<Listener> listeners() const override { return machine_listeners; }
+  std::vector<Listener> machine_listeners{
+      {model::Protocol::kTcp, 22}, {model::Protocol::kTcp, 443}, {model::Protocol::kUdp, 1194}};
+
+  // A device that is up, with these addresses in place of those it had.
+  void set_device(const std::string& name, const std::vector<std::string>& addresses,
+                  const std::optional<std::string>& peer = std::nullopt) {
+    set_device(machine_network, name, addresses, peer);
+  }
+  static void set_device(netlink::Snapshot& network, const std::string& name,
+                         const std::vector<std::string>& addresses,
+                         const std::optional<std::string>& peer = std::nullopt) {
+    std::erase_if(network.links, [&](const netlink::Link& link) { return link.name == name; });
+    std::erase_if(network.addresses, [&](const netlink::Address& address) { return address.device == name; });
+    netlink::Link link;
+    link.name = name;
+    link.up = true;
+    network.links.push_back(link);
+    network.facts[name].point_to_point = peer.has_value();
+    for (const std::string& address : addresses) {
+      network.addresses.push_back(
+          {name, prefix(address), peer ? std::optional(parse_ip(*peer).value()) : std::nullopt});
+    }
+  }
+
+  static void add_default_route(netlink::Snapshot& network, const std::string& gateway,
+                                const std::string& device, std::uint32_t metric = 0) {
+    netlink::Route route;
+    route.destination = prefix("0.0.0.0/0");
+    route.gateway = parse_ip(gateway).value();
+    route.device = device;
+    route.metric = metric;
+    network.routes.push_back(route);
+  }
+
+  static netlink::Snapshot vps_network() {
+    netlink::Snapshot network;
+    set_device(network, "lo", {"127.0.0.1/8"});
+    set_device(network, "eth0", {"203.0.113.10/24"});
+    add_default_route(network, "203.0.113.1", "eth0");
+    return network;
+  }
+
+  static netlink::Snapshot office_network() {
+    netlink::Snapshot network;
+    set_device(network, "lo", {"127.0.0.1/8"});
+    set_device(network, "eth0", {"192.168.1.252/24", "2001:db8::252/64"});
+    add_default_route(network, "192.168.1.240", "eth0");
+    set_device(network, "eth1", {"192.168.8.100/24"});
+    add_default_route(network, "192.168.8.1", "eth1", 200);
+    set_device(network, "ppp0", {"198.51.100.7/32"}, "198.51.100.1");
+    set_device(network, "wlan0", {});
+    return network;
   }
 };
 

@@ -78,7 +78,7 @@ TEST(Config, OfficeFileOfTheContractLoadsAsItStands) {
 }
 
 TEST(Config, VpsFileOfTheContractLoadsAsItStands) {
-  const model::Config config = clean(contract_file("vps.toml"), {}, "/etc/bondd/vps.toml");
+  const model::Config config = clean(contract_file("vps.toml"), FakeMachine::vps(), "/etc/bondd/vps.toml");
   EXPECT_EQ(config.site, "vps");
   EXPECT_EQ(config.role, model::Role::kServer);
   EXPECT_EQ(config.masquerade, std::vector<std::string>{"eth0"});
@@ -125,7 +125,7 @@ mtu = 1492
 bind = "192.168.1.252"
 [[wan]]
 name = "lte"
-device = "wlan0"
+device = "eth1"
 port = 5081
 upload = "1mbit"
 download = "8mbit"
@@ -210,23 +210,99 @@ TEST(Config, MakingAKeyNeedsNeitherKeyNorFingerprint) {
 
 TEST(Config, NothingIsSaidAboutDevicesThatAreNotKnown) {
   FakeMachine machine;
-  machine.knows_devices = false;
+  machine.knows_network = false;
   clean(replaced(contract_file("office.toml"), "\"eth0\"", "\"nosuch0\""), machine);
 }
 
-TEST(Config, AFileForAnotherMachineMayBeCheckedHere) {
+TEST(Config, AFileForAnotherMachineIsSaidToBeOne) {
   FakeMachine machine;
-  machine.machine_devices[1].addresses = {FakeMachine::prefix("10.7.0.5/24")};  // eth0
-  const std::string text = contract_file("office.toml");
-  const Loaded checked = load_text(text, "/etc/bondd/office.toml", machine, Purpose::kCheck);
-  EXPECT_TRUE(checked.config.has_value());
-  EXPECT_THAT(said(checked), testing::HasSubstr("right only if the file is for another machine"));
-  EXPECT_FALSE(load_text(text, "/etc/bondd/office.toml", machine).config.has_value());
-  // One box of two is near: the other is a mistake.
-  machine.machine_devices[1].addresses = {FakeMachine::prefix("192.168.1.241/28")};
-  EXPECT_FALSE(load_text(replaced(text, "192.168.1.254", "192.168.2.254"), "/etc/bondd/office.toml", machine,
-                         Purpose::kCheck)
-                   .config.has_value());
+  machine.set_device("eth0", {"10.7.0.5/24"});
+  machine.machine_network.routes.clear();
+  const Loaded loaded = load_text(contract_file("office.toml"), "/etc/bondd/office.toml", machine);
+  EXPECT_TRUE(loaded.config.has_value());
+  EXPECT_THAT(said(loaded), testing::HasSubstr("is it the file of another machine?"));
+}
+
+// A gateway was off at boot: its device gave itself an address. The other WANs must run, now and after a
+// reload.
+TEST(Config, WhatMayChangeByItselfIsAWarning) {
+  FakeMachine machine;
+  machine.set_device("wan2", {"169.254.7.9/16"});
+  const std::string office = contract_file("office.toml");
+  const std::string orange = "device  = \"eth0\"\ngateway = \"192.168.1.254\"";
+  for (const auto& [written, waits] : {
+           std::pair{"device = \"wan2\"\ngateway = \"192.168.12.1\"",
+                     "gateway 192.168.12.1 is outside the network of wan2, which has 169.254.7.9/16"},
+           std::pair{"device = \"wlan0\"\ngateway = \"192.168.12.1\"", "wlan0 has no IPv4 address yet"},
+           std::pair{"device = \"usb0\"", "this machine has no interface \"usb0\" now"},
+           std::pair{"device = \"wan2\"", "wan2 has no default route to learn the gateway from yet"},
+           std::pair{"device = \"eth0\"\ngateway = \"192.168.1.254\"\nbind = \"192.168.1.9\"",
+                     "bind 192.168.1.9 is not an address of this machine now"},
+       }) {
+    const Loaded loaded = load_text(replaced(office, orange, written), "/etc/bondd/office.toml", machine);
+    EXPECT_TRUE(loaded.config.has_value()) << said(loaded);
+    EXPECT_THAT(said(loaded), testing::HasSubstr(waits));
+    EXPECT_THAT(said(loaded), testing::HasSubstr("the WAN waits until that changes, the others run"));
+  }
+}
+
+TEST(Config, GatewayOnLinkBesideASingleAddressIsFine) {
+  FakeMachine machine;
+  machine.set_device("eth0", {"198.51.100.7/32"});
+  std::string office = replaced(contract_file("office.toml"), "192.168.1.240", "172.31.1.1");
+  clean(replaced(office, "192.168.1.254", "172.31.1.2"), machine);
+}
+
+TEST(Config, OneGatewayWrittenAndTheSameLearnedIsSaid) {
+  const std::string office = contract_file("office.toml");
+  const std::string text = replaced(office, "gateway = \"192.168.1.254\"", "#");  // learned: .240
+  const Loaded loaded = load_text(text, "/etc/bondd/office.toml", FakeMachine());
+  EXPECT_TRUE(loaded.config.has_value());
+  EXPECT_THAT(said(loaded),
+              testing::HasSubstr("ovh and orange both leave by 192.168.1.240 on eth0, so they are one line"));
+  // The device left out once hides nothing.
+  const std::string same = replaced(office, "gateway = \"192.168.1.254\"", "gateway = \"192.168.1.240\"");
+  const std::string left_out =
+      replaced(same, "name    = \"orange\"\ndevice  = \"eth0\"", "name = \"orange\"");
+  EXPECT_FALSE(load_text(left_out, "/etc/bondd/office.toml", FakeMachine()).config.has_value());
+}
+
+TEST(Config, ServersOwnWayNeverLeadsIntoTheBond) {
+  const std::string vps = contract_file("vps.toml");
+  const std::string listen = replaced(vps, "address = \"203.0.113.10\"", "#");
+  for (const char* networks :
+       {"\"0.0.0.0/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\"", "\"128.0.0.0/1\"", "\"203.0.0.0/8\"",
+        "\"203.0.112.0/20\"", "\"203.0.113.0/24\"", "\"192.168.1.0/24\", \"200.0.0.0/5\"",
+        "\"203.0.113.1/32\"", "\"203.0.113.10/32\"", "\"127.0.0.0/8\"", "\"224.0.0.0/4\""}) {
+    for (const std::string& text : {vps, listen}) {
+      const Loaded loaded = load_text(replaced(text, "\"192.168.1.0/24\"", networks), "/etc/bondd/vps.toml",
+                                      FakeMachine::vps());
+      EXPECT_FALSE(loaded.config.has_value()) << networks;
+    }
+  }
+  const Loaded everything = load_text(replaced(vps, "\"192.168.1.0/24\"", "\"0.0.0.0/0\""),
+                                      "/etc/bondd/vps.toml", FakeMachine::vps());
+  EXPECT_THAT(said(everything), testing::HasSubstr("belongs in the client's file"));
+}
+
+TEST(Config, NetworkOfThisMachineIsNotBehindTheBond) {
+  FakeMachine vps = FakeMachine::vps();
+  vps.set_device("eth1", {"192.168.1.7/24"});
+  EXPECT_FALSE(load_text(contract_file("vps.toml"), "/etc/bondd/vps.toml", vps).config.has_value());
+  for (const char* network : {"192.168.1.0/24", "192.168.1.128/25", "192.168.1.77/32"}) {
+    const std::string text = replaced(contract_file("office.toml"), "0.0.0.0/0", network);
+    EXPECT_FALSE(load_text(text, "/etc/bondd/office.toml", FakeMachine()).config.has_value()) << network;
+  }
+  // A wider one is fine: what is nearer goes first.
+  clean(replaced(contract_file("office.toml"), "0.0.0.0/0", "192.168.0.0/16"));
+}
+
+TEST(Config, KilledRunsOwnBondIsNoConflict) {
+  FakeMachine machine;
+  machine.set_device("tun9", {"172.16.16.2/30"});
+  EXPECT_FALSE(load_text(contract_file("office.toml"), "/etc/bondd/office.toml", machine).config.has_value());
+  machine.machine_network.links.back().alias = "bondd:office";
+  clean(contract_file("office.toml"), machine);
 }
 
 TEST(Config, ResolvesNamesAndPaths) {
@@ -279,6 +355,15 @@ TEST_F(ConfigOnDisk, WhatIsNoFileIsSaid) {
               testing::HasSubstr("there is no such file"));
   EXPECT_THAT(said(load("/dev/zero", SystemContext())), testing::HasSubstr("is not a file"));
   EXPECT_THAT(said(load(directory_, SystemContext())), testing::HasSubstr("is not a file"));
+}
+
+TEST_F(ConfigOnDisk, MisspeltSiteIsSuggested) {
+  write("office.toml", "", fs::perms::owner_read);
+  write("vps.toml", "", fs::perms::owner_read);
+  EXPECT_EQ(said(load(directory_ / "ofice.toml", SystemContext())),
+            (directory_ / "ofice.toml").string() + ": there is no such file; did you mean \"office\"?\n");
+  EXPECT_THAT(said(load(directory_ / "paris.toml", SystemContext())),
+              testing::HasSubstr("beside it are: office, vps"));
 }
 
 TEST_F(ConfigOnDisk, EnormousFilesAreRefused) {
