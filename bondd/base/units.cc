@@ -12,10 +12,12 @@ namespace {
 struct Unit {
   std::string_view name;
   double factor;
+  std::string_view other_name = name;
 };
 
 constexpr std::array kTimeUnits{Unit{"ms", 1e6}, Unit{"s", 1e9}, Unit{"m", 60e9}, Unit{"h", 3600e9}};
-constexpr std::array kRateUnits{Unit{"kbit", 1e3}, Unit{"mbit", 1e6}, Unit{"gbit", 1e9}};
+constexpr std::array kRateUnits{Unit{"kbit", 1e3, "kbps"}, Unit{"mbit", 1e6, "mbps"},
+                                Unit{"gbit", 1e9, "gbps"}};
 constexpr double kMaxDuration = 24 * 3600e9;
 constexpr double kMaxRate = 400e9;
 
@@ -37,9 +39,10 @@ Result<double> parse_with_unit(std::string_view text, const std::array<Unit, N>&
     return failure(
         fmt::format("\"{}\" is not a number with a unit; write for example \"{}\"", text, example));
   }
-  const std::string unit = lower(std::string_view(rest, static_cast<std::size_t>(end - rest)));
+  std::string unit = lower(std::string_view(rest, static_cast<std::size_t>(end - rest)));
+  unit.erase(0, unit.find_first_not_of(' '));  // "20 mbit"
   for (const Unit& known : units) {
-    if (unit == known.name) return number * known.factor;
+    if (unit == known.name || unit == known.other_name) return number * known.factor;
   }
   return failure(fmt::format("\"{}\" has {}; write for example \"{}\"", text,
                              unit.empty() ? "no unit" : "an unknown unit", example));
@@ -54,6 +57,12 @@ std::string format_with_unit(std::uint64_t value, const std::array<Unit, N>& uni
   return fmt::format("{}{}", static_cast<double>(value) / units[0].factor, units[0].name);
 }
 
+// "8 Mbit/s" and "8Mbps" are what providers print: the same unit.
+std::string_view without_per_second(std::string_view text) {
+  constexpr std::string_view kSlash = "/s";
+  return text.ends_with(kSlash) ? text.substr(0, text.size() - kSlash.size()) : text;
+}
+
 }  // namespace
 
 Result<Duration> parse_duration(std::string_view text) {
@@ -64,7 +73,7 @@ Result<Duration> parse_duration(std::string_view text) {
 }
 
 Result<Rate> parse_rate(std::string_view text) {
-  const Result<double> bits = parse_with_unit(text, kRateUnits, "20mbit");
+  const Result<double> bits = parse_with_unit(without_per_second(text), kRateUnits, "20mbit");
   if (!bits) return tl::make_unexpected(bits.error());
   if (*bits > kMaxRate) return failure(fmt::format("\"{}\" is more than 400 gbit", text));
   if (*bits < 1) return failure(fmt::format("\"{}\" is no rate: a line carries something", text));

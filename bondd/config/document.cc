@@ -7,6 +7,8 @@
 #include <array>
 #include <optional>
 
+#include "bondd/config/toml_slips.h"
+
 namespace bondd::config {
 namespace {
 
@@ -99,21 +101,33 @@ class DotCounter {
   std::size_t at_ = 0, line_ = 1;
 };
 
-// toml++'s words, and what is mostly behind them.
-std::string explained(std::string_view description) {
-  struct Hint {
-    std::string_view words, hint;
-  };
-  constexpr std::array kHints{
-      Hint{"could not determine value type", "text stands in quotes"},
-      Hint{"unescaped control characters", "is the closing quote missing?"},
-      Hint{"cannot redefine", "it stands in the file twice"},
-  };
-  std::string out = fmt::format("this is not TOML: {}", description);
-  for (const auto& [words, hint] : kHints) {
-    if (description.find(words) != std::string_view::npos) out += fmt::format(" ({})", hint);
+std::string_view line_at(std::string_view text, std::size_t number) {
+  for (; number > 1 && !text.empty(); --number) {
+    text.remove_prefix(
+        std::min(text.find('\n') == std::string_view::npos ? text.size() : text.find('\n') + 1, text.size()));
   }
-  return out;
+  return text.substr(0, text.find('\n'));
+}
+
+// "cannot redefine existing table 'wan'" -> "wan"
+std::string_view quoted_name(std::string_view description) {
+  const std::size_t first = description.find('\''), last = description.rfind('\'');
+  return first == last ? std::string_view{} : description.substr(first + 1, last - first - 1);
+}
+
+// What is likely meant, where that is seen; else the parser's words.
+std::string explained(std::string_view description, std::string_view text, Position at) {
+  if (description.find("cannot redefine") != std::string_view::npos) {
+    const std::string_view name = quoted_name(description);
+    if (description.find("table") != std::string_view::npos) {
+      if (const auto slip = likely_repeated_table(name)) return fmt::format("this is not TOML: {}", *slip);
+    }
+    return fmt::format("this is not TOML: \"{}\" is in this table twice; delete one of the two", name);
+  }
+  auto slip = likely_slip(line_at(text, at.line));
+  // A quote that is not closed is noticed at the start of the next line.
+  if (!slip && at.line > 1 && at.column == 1) slip = likely_slip(line_at(text, at.line - 1));
+  return fmt::format("this is not TOML: {}", slip ? *slip : std::string(description));
 }
 
 Node to_node(const toml::node& from, int depth);
@@ -183,7 +197,8 @@ tl::expected<Node, SyntaxError> parse_document(std::string_view text) {
     const toml::table table = toml::parse(text);
     return to_node(table, 0);
   } catch (const toml::parse_error& error) {
-    return fail(position_of(error.source()), explained(error.description()));
+    const Position at = position_of(error.source());
+    return fail(at, explained(error.description(), text, at));
   } catch (const std::exception& error) {
     return fail({}, error.what());
   }

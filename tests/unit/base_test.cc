@@ -29,6 +29,17 @@ TEST(Units, FormatParsesBack) {
   for (const char* text : {"896kbit", "20mbit", "1gbit"}) EXPECT_EQ(format_rate(*parse_rate(text)), text);
 }
 
+TEST(Units, RatesAreTakenAsProvidersPrintThem) {
+  for (const char* text : {"8mbit", "8 Mbit", "8Mbps", "8 Mbps", "8 Mbit/s", "8mbit/s", "8000 kbit"}) {
+    const auto rate = parse_rate(text);
+    ASSERT_TRUE(rate) << text;
+    EXPECT_EQ(rate->bits_per_second, 8'000'000U) << text;
+  }
+  for (const char* text : {"8 MB", "8 MB/s", "8m", "8 mbit x", "8"}) {
+    EXPECT_FALSE(parse_rate(text).has_value()) << text;  // bytes, or nobody knows what
+  }
+}
+
 TEST(Ip, PrefixesKnowTheirNetwork) {
   const IpPrefix prefix = parse_prefix("172.16.16.2/30").value();
   EXPECT_EQ(to_string(prefix.network()), "172.16.16.0/30");
