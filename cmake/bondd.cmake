@@ -30,6 +30,7 @@ if(BONDD_SANITIZE)
   target_link_options(bondd_options INTERFACE -fsanitize=${BONDD_SANITIZE})
 endif()
 target_include_directories(bondd_options INTERFACE ${PROJECT_SOURCE_DIR})
+include(${CMAKE_CURRENT_LIST_DIR}/hardening.cmake)
 
 # bondd_library(NAME [OWN_OPTIONS] SOURCES a.cc … [PUBLIC lib …] [PRIVATE lib …])
 # OWN_OPTIONS: compiled with options of its own, so without the common precompiled headers.
