@@ -9,8 +9,8 @@
 #include <set>
 
 #include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
 #include "bondd/plan/plan.h"
-#include "bondd/plan/routing.h"
 #include "bondd/supervise/run_program.h"
 #include "openvpn-profiles/profile.h"
 
