@@ -55,7 +55,8 @@ class End final : public BondEnd, public Actor {
         timer_(events, *this, 1),
         random_(seed * 2 + server),
         trace_(options.brain_trace, server),
-        engine_(events.now(), config(server, options, seed, trace_), key()) {
+        tuning_(options.tuning),
+        engine_(events.now(), config(server, options, seed, trace_, tuning_), key()) {
     for (std::size_t i = 0; i < 2; ++i) {
       mlvpn::LinkConfig link;
       link.name.assign(1, static_cast<char>('A' + i));
@@ -141,12 +142,13 @@ class End final : public BondEnd, public Actor {
   }
 
   static mlvpn::EngineConfig config(bool server, const BondOptions& options, std::uint64_t seed,
-                                    TraceWriter& trace) {
+                                    TraceWriter& trace, const mlvpn::Tuning& tuning) {
     mlvpn::EngineConfig config;
     config.role = server ? mlvpn::Role::kServer : mlvpn::Role::kClient;
     config.wall_clock_us = 1'700'000'000'000'000;
     config.repair = options.repair;
     if (options.brain_trace != nullptr) config.trace = &trace;
+    config.tuning = &tuning;
     config.seed.fill(static_cast<std::uint8_t>(seed * 2 + server));
     return config;
   }
@@ -194,6 +196,7 @@ class End final : public BondEnd, public Actor {
   Random random_;
   Duration lateness_{0};
   TraceWriter trace_;
+  mlvpn::Tuning tuning_;
   mlvpn::Engine engine_;
   std::array<PacketSink*, 2> lines_{};
   std::vector<Packet> delivered_;

@@ -20,6 +20,7 @@ struct BondOptions {
   bool trace = false;        // prints the brain's view on stderr, ten times a second
   // Each sample and each departure of the brains is written here, a line each; not owned.
   std::FILE* brain_trace = nullptr;
+  mlvpn::Tuning tuning;
 };
 
 // What an experiment may do to a bond under way.

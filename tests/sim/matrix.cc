@@ -21,7 +21,7 @@ struct Arguments {
   bool upstream = false;  // at the other end
   bool rates = false;     // given to both engines
   bool swap = false;      // line B comes first
-  bool seconds = false, brief = false, list = false, help = false;
+  bool seconds = false, brief = false, list = false, tuning = false, help = false;
   std::vector<std::string> profiles;
   std::vector<std::string> lines;  // two of one's own
   std::string later;               // what line B becomes 8 s after the start
@@ -35,6 +35,17 @@ std::vector<bondd::Duration> parse_offsets(const std::string& text) {
   for (std::string each; std::getline(in, each, ',');)
     offsets.push_back(std::chrono::seconds(std::stoi(each)));
   return offsets;
+}
+
+// NAME=VALUE, one of the brain's numbers; false when there is no such.
+bool set_number(bondd::mlvpn::Tuning& tuning, const std::string& text) {
+  const auto equals = text.find('=');
+  for (const auto& field : bondd::mlvpn::tuning_fields()) {
+    if (equals == std::string::npos || text.substr(0, equals) != field.name) continue;
+    tuning.*field.value = std::stod(text.substr(equals + 1));
+    return true;
+  }
+  return false;
 }
 
 Arguments parse(int argc, char** argv) {
@@ -80,6 +91,10 @@ Arguments parse(int argc, char** argv) {
       out.recorded.alone = false;
     } else if (word == "--trace") {
       out.bond.trace = true;
+    } else if (word == "--tuning") {
+      out.tuning = true;
+    } else if (word == "--tune" && i + 1 < argc) {
+      out.help = !set_number(out.bond.tuning, argv[++i]) || out.help;
     } else if (word == "--brain-trace" && i + 1 < argc) {
       out.bond.brain_trace = std::fopen(argv[++i], "w");
     } else if (word == "--seconds") {
@@ -186,7 +201,7 @@ int main(int argc, char** argv) {
     std::puts(
         "sim_matrix [--up] [--quic] [--repair-off] [--upstream [--reorder N]] [--rates] [--light SECONDS] "
         "[--swap] [--seed N] [--seeds HOW-MANY] "
-        "[--flows N] [--seconds] [--short] [--trace] [--brain-trace FILE] "
+        "[--flows N] [--seconds] [--short] [--trace] [--brain-trace FILE] [--tune NAME=VALUE]… "
         "[--later B] [PROFILE… | --lines A B]\n"
         "  --rates     the engines are given the lines' rates\n"
         "  --light S   S seconds of small packets only come before the flow, and hardly any idle time\n"
@@ -198,11 +213,19 @@ int main(int argc, char** argv) {
         "  the pairs of recorded lines of DIR/pairs.tsv; --offsets are seconds that are added to theirs;\n"
         "  --series prints each half second of the median run: what each line offered, what the sending\n"
         "  engine believes of it (Mbit/s), the queue before it (ms), and what the flow got\n"
-        "sim_matrix --profiles    the line pairs as JSON");
+        "sim_matrix --profiles    the line pairs as JSON\n"
+        "sim_matrix --tuning      the numbers that decide about a line's rate, for --tune");
     return 2;
   }
   if (args.list) {
     list_profiles();
+    return 0;
+  }
+  if (args.tuning) {
+    for (const auto& field : bondd::mlvpn::tuning_fields()) {
+      std::printf("%-20s %9g %-8s %s\n", field.name, bondd::mlvpn::kTuning.*field.value, field.unit,
+                  field.why);
+    }
     return 0;
   }
   if (!args.recorded.directory.empty()) {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <string_view>
 
 #include "bondd/mlvpn/line/line.h"
 
@@ -179,6 +180,112 @@ TEST(Line, ProbesWithLittleQueueAndFindsWhatALineHasMore) {
   paced.rate *= 2;
   paced.run(4s);
   EXPECT_GE(paced.line.capacity(), 0.95 * paced.rate);
+}
+
+// A cellular line: a deep buffer, a rate and a delay that change. It is sent to as Line says.
+struct CellularLine {
+  struct Packet {
+    TimePoint sent;
+    double bytes, in_flight, delivered_before;
+  };
+  Line line;
+  double rate = 2.5e6;  // bytes/s
+  double way_ms = 30;
+  bool outage = false;
+  TimePoint now = kStart;
+  double delivered = 0, in_flight = 0, served = 0, credit = 0;
+  std::deque<Packet> queue;
+  std::deque<std::pair<TimePoint, RateSample>> reports;
+
+  double queue_ms() const {
+    double bytes = 0;
+    for (const Packet& p : queue) bytes += p.bytes;
+    return 1000 * bytes / rate;
+  }
+  void run(Duration time) {
+    for (const TimePoint end = now + time; now < end; now += 1ms) {
+      credit = std::min(credit + line.pacing_rate() * 0.001, 6000.0);
+      for (; credit >= 1400 && in_flight < line.window(); credit -= 1400) {
+        in_flight += 1400;
+        queue.push_back({now, 1400, in_flight, delivered});
+      }
+      served = outage ? 0 : std::min(served + rate * 0.001, queue.empty() ? 1400.0 : 1e9);
+      for (; !queue.empty() && served >= 1400; served -= 1400) arrive();
+      for (; !reports.empty() && reports.front().first <= now; reports.pop_front())
+        confirm(reports.front().second);
+    }
+  }
+  void arrive() {
+    const Packet packet = queue.front();
+    queue.pop_front();
+    RateSample sample;
+    sample.sent = packet.sent;
+    sample.arrived = now + from_ms(way_ms);
+    sample.one_way_ms = to_ms(*sample.arrived - packet.sent);
+    sample.rtt_ms = sample.one_way_ms + 30;
+    sample.in_flight = packet.in_flight;
+    sample.rate = 0;
+    sample.delivered = packet.delivered_before;  // until it is confirmed
+    reports.emplace_back(*sample.arrived + 30ms, sample);
+  }
+  void confirm(RateSample sample) {
+    sample.now = now;
+    delivered += 1400;
+    in_flight -= 1400;
+    sample.rate = 1000 * (delivered - sample.delivered) / sample.rtt_ms;
+    sample.delivered = delivered;
+    line.on_sample(sample);
+  }
+};
+
+TEST(Line, FollowsALineThatFallsToATenth) {
+  CellularLine cell;
+  cell.run(5s);
+  EXPECT_GE(cell.line.capacity(), 0.9 * 2.5e6);
+  cell.rate = 0.25e6;
+  cell.run(1500ms);  // what was in flight takes 600 ms to leave
+  EXPECT_LE(cell.line.capacity(), 1.3 * 0.25e6);
+  cell.run(500ms);
+  EXPECT_LE(cell.queue_ms(), 150);
+}
+
+TEST(Line, FollowsALineThatRisesTenfold) {
+  CellularLine cell;
+  cell.run(3s);
+  cell.rate = 0.25e6;
+  cell.run(2s);
+  cell.rate = 2.5e6;
+  cell.run(2500ms);
+  EXPECT_GE(cell.line.capacity(), 0.8 * 2.5e6);
+}
+
+TEST(Line, AnOutageLeavesTheRateAsItWas) {
+  CellularLine cell;
+  cell.run(5s);
+  cell.outage = true;
+  cell.run(400ms);
+  cell.outage = false;
+  cell.run(500ms);
+  EXPECT_GE(cell.line.capacity(), 0.7 * 2.5e6);
+  EXPECT_LE(cell.line.capacity(), 1.5 * 2.5e6);
+  EXPECT_LE(cell.queue_ms(), 150);
+}
+
+// A satellite further away: 60 ms more are no queue.
+TEST(Line, ALongerWayIsNoQueue) {
+  CellularLine cell;
+  cell.run(5s);
+  cell.way_ms += 60;
+  cell.run(5s);
+  EXPECT_GE(cell.line.capacity(), 0.9 * 2.5e6);
+  EXPECT_LE(cell.line.queue_ms(), 60);
+}
+
+TEST(Tuning, NamesEveryNumberOnce) {
+  EXPECT_EQ(tuning_fields().size() * sizeof(double), sizeof(Tuning));
+  for (const TuningField& field : tuning_fields()) {
+    EXPECT_NE(std::string_view(field.why), "") << field.name;
+  }
 }
 
 // The picture at the head of rate_control.h.

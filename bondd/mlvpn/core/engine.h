@@ -36,6 +36,7 @@
 #include "bondd/mlvpn/core/crypto.h"
 #include "bondd/mlvpn/core/packet.h"
 #include "bondd/mlvpn/core/types.h"
+#include "bondd/mlvpn/line/tuning.h"
 
 namespace bondd::mlvpn {
 
@@ -115,6 +116,7 @@ struct EngineConfig {
   std::size_t reorder_packets = 4096;   // bound of what waits behind holes
   bool repair = true;                   // send again what got lost, towards a bondd peer
   bool announce = true;                 // tell a bondd peer what we can; upstream ignores it
+  const Tuning* tuning = &kTuning;      // not owned; as the brain decides about lines
   BrainTrace* trace = nullptr;          // not owned; null in the product
 };
 

@@ -25,6 +25,7 @@ void Engine::Impl::make_brain() {
   sender_config.device = config.device;
   sender_config.repair = config.repair;
   sender_config.trace = config.trace;
+  sender_config.tuning = config.tuning;
   sender_config.hash_seed = context.random.next64();
   sender_config.most_outstanding = pool.buffers() * 3 / 8;
   sender_config.most_queued_bytes = std::min<std::size_t>(pool.buffers() * 512, 6 << 20);

@@ -40,7 +40,7 @@ Sender::Link* Sender::find_flow(std::uint32_t flow_id) const {
 }
 
 void Sender::add_link(LinkId link, std::uint32_t flow_id, double bound, bool fallback) {
-  auto added = std::make_unique<Link>();
+  auto added = std::make_unique<Link>(*config_.tuning);
   added->flow_id = flow_id;
   added->id = link;
   added->fallback = fallback;

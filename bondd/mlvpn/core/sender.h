@@ -43,6 +43,7 @@ struct SenderConfig {
   std::uint64_t hash_seed = 0;
   std::size_t most_outstanding = 6000;      // packets kept for repair, all links together
   std::size_t most_queued_bytes = 6 << 20;  // of the ingress queue
+  const Tuning* tuning = &kTuning;          // not owned
   BrainTrace* trace = nullptr;              // not owned; null in the product
 };
 

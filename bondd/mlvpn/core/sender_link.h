@@ -16,6 +16,7 @@ inline constexpr double kCopyLoss = 0.001;                           // from her
 inline constexpr double kCopyJitterMs = 3;
 
 struct Sender::Link {
+  explicit Link(const Tuning& tuning) : rate(tuning) {}
   LinkId id = 0;
   std::uint32_t flow_id = 0;
   bool blocked = false;

@@ -135,10 +135,12 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   sample.one_way_ms = static_cast<double>(way_us - *clock_origin_us_) / 1000;
   const double hold =
       static_cast<double>(static_cast<std::int32_t>(report.clock_us - entry.arrived_us)) / 1000;
+  sample.arrived = newest.sent + from_ms(sample.one_way_ms);
   sample.rtt_ms = std::max(0.1, to_ms(now - newest.sent) - std::max(hold, 0.0));
   sample.delivered = link->delivered;
   sample.app_limited = newest.idle;
   sample.light = newest.light;
+  sample.control = newest.bytes == 0;
   sample.in_flight = newest.in_flight;
   if (newest.rate_valid && newest.bytes != 0) {
     const double arrived =

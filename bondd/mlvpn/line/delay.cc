@@ -13,6 +13,14 @@ Duration Delay::round_trip() const {
   return Duration(static_cast<std::int64_t>(std::max(rtt_, 10.0) * 1e6));
 }
 
+void Delay::rebase(TimePoint now) {
+  const double grown = recent_one_way_.best() - base_.best();
+  const double least = least_rtt_ms() + std::max(grown, 0.0);
+  base_.reset(now, recent_one_way_.best());
+  least_rtt_.reset(now, least);
+  queue_ = 0;
+}
+
 void Delay::on_sample(const RateSample& sample) {
   base_.add(sample.now, sample.one_way_ms);
   recent_one_way_.add(sample.now, sample.one_way_ms);

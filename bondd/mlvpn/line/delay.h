@@ -34,6 +34,10 @@ class Delay {
   // The line's own, without what our queue adds.
   [[nodiscard]] double calm_jitter_ms() const { return calm_jitter_; }
   [[nodiscard]] double queue_ms() const { return queue_; }
+  // What the queue must exceed to be more than the line's noise.
+  [[nodiscard]] double noise_ms() const { return tuning_->noise_ms + tuning_->noise_jitters * calm_jitter_; }
+  // The line's delay has grown without a queue: begins anew with what came lately.
+  void rebase(TimePoint now);
   // Not below 10 ms: the time in which a decision shows.
   [[nodiscard]] Duration round_trip() const;
 

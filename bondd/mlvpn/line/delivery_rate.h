@@ -23,6 +23,12 @@ class DeliveryRate {
   // buffer.
   std::optional<double> collapsed(const RateSample& sample, const Delay& delay, bool startup);
   void reset(double rate);
+  // The rate of arrivals in the last tenth of a second, or in that of the last few packets when
+  // these took longer; empty for echoes, and until so much has arrived since the last outage.
+  [[nodiscard]] std::optional<double> recent() const { return recent_; }
+  // True when the line, not our sending, set that rate: its packets left the line at another
+  // pace than they were sent at, so that the queue before it grew or shrank, by more than noise.
+  [[nodiscard]] bool line_limited(double jitter_ms) const;
 
   // What the line is believed to carry; a guess until seen().
   [[nodiscard]] double bytes_per_s() const { return rate_; }
@@ -34,6 +40,15 @@ class DeliveryRate {
   [[nodiscard]] Duration busy_time() const { return busy_clock_ - TimePoint(std::chrono::hours(1)); }
 
  private:
+  struct Arrival {
+    TimePoint at;
+    double delivered;
+    double one_way_ms;
+    bool app_limited;
+  };
+  void note_arrival(const RateSample& sample);
+  void measure_recent();
+
   struct Point {  // for the slope of the delay
     TimePoint now;
     double one_way, delivered;
@@ -46,6 +61,10 @@ class DeliveryRate {
   TimePoint busy_clock_{std::chrono::hours(1)};  // runs only while the link is kept busy
   TimePoint last_sample_{};
   std::deque<Point> points_;
+  std::deque<Arrival> arrivals_;
+  std::optional<double> recent_;
+  double recent_slope_ms_ = 0;  // of the delay over the same time
+  bool recent_busy_ = false;    // the line was kept busy all that time
 };
 
 }  // namespace bondd::mlvpn

@@ -9,17 +9,18 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::size_t kPhases = 5;
-static_assert(static_cast<std::size_t>(Phase::kFastProbe) + 1 == kPhases);
+constexpr std::size_t kPhases = 6;
+static_assert(static_cast<std::size_t>(Phase::kFollow) + 1 == kPhases);
 
 constexpr bool y = true, n = false;
 constexpr std::array<std::array<bool, kPhases>, kPhases> kEdges{{
-    // to: startup, drain, cruise, probe, fast probe
-    {n, y, n, n, n},  // from startup
-    {n, y, y, n, n},  // from drain; anew when the line became slower
-    {n, y, n, y, n},  // from cruise
-    {n, y, n, n, y},  // from probe
-    {n, y, n, n, y},  // from fast probe; anew when it found more
+    // to: startup, drain, cruise, probe, fast probe, follow
+    {n, y, n, n, n, y},  // from startup
+    {n, y, y, n, n, y},  // from drain; anew when the line became slower
+    {n, y, n, y, n, y},  // from cruise
+    {n, y, n, n, y, y},  // from probe
+    {n, y, n, n, y, y},  // from fast probe; anew when it found more
+    {n, n, y, n, n, n},  // from follow
 }};
 
 }  // namespace
@@ -36,6 +37,8 @@ const char* to_string(Phase phase) {
       return "probe";
     case Phase::kFastProbe:
       return "fast probe";
+    case Phase::kFollow:
+      return "follow";
   }
   return "";
 }
@@ -62,6 +65,8 @@ const char* to_string(PhaseReason reason) {
       return "found more";
     case PhaseReason::kFoundNoMore:
       return "found no more";
+    case PhaseReason::kSteady:
+      return "steady";
   }
   return "";
 }
@@ -82,6 +87,10 @@ double RateControl::window(const Delay& delay, const DeliveryRate& rate) const {
     const double kept_busy = 3 * rate.best_busy() * (std::max(delay.rtt_ms(), least) + 15);
     const double at_all = 2 * rate.best_any() * (least + 3 * delay.calm_jitter_ms() + 15);
     return 1e-3 * std::max(kept_busy, at_all) + 48e3;
+  }
+  if (phase_ == Phase::kFollow) {
+    const double queue = tuning_->follow_target_ms + tuning_->follow_flight_ms + 2 * delay.calm_jitter_ms();
+    return rate.bytes_per_s() * 1e-3 * (least + queue) + 6000;
   }
   const double trip = std::min(delay.greatest_rtt_ms(), least + 250);
   return rate.bytes_per_s() * 1e-3 * (1.2 * trip + 15) + 6000;
@@ -109,15 +118,24 @@ void RateControl::enter(const Facts& facts, Phase phase, PhaseReason reason) {
       before_probe_ = facts.rate;
       queue_before_probe_ = facts.delay.queue_ms();
       break;
+    case Phase::kFollow:
+      gain_ = 1;
+      break;
   }
 }
 
-void RateControl::on_sample(const RateSample& sample, const Delay& delay, const DeliveryRate& rate,
-                            bool slower) {
-  Facts facts{sample, delay, rate.bytes_per_s(), sample.now - phase_start_};
+void RateControl::on_sample(const RateSample& sample, Delay& delay, DeliveryRate& rate, bool slower) {
+  Facts facts{sample, delay, rate, rate.bytes_per_s(), sample.now - phase_start_};
   ++(sample.app_limited ? round_idle_ : round_busy_);
   round_flight_ = std::max(round_flight_, sample.in_flight.value_or(1e18));
-  if (slower) enter(facts, Phase::kDrain, PhaseReason::kSlower);
+  if (slower && !sample.arrived) {
+    enter(facts, Phase::kDrain, PhaseReason::kSlower);
+  } else if (phase_ != Phase::kFollow && (slower || carries_less(facts))) {
+    const double before = facts.rate;
+    if (!slower) rate.reset(*rate.recent());
+    facts.rate = rate.bytes_per_s();
+    begin_follow(facts, before);
+  }
   if (sample.sent >= round_start_) end_round(facts);
   facts.in_phase = sample.now - phase_start_;
   step(facts);
@@ -161,6 +179,8 @@ void RateControl::step(const Facts& facts) {
       return step_probe(facts);
     case Phase::kFastProbe:
       return step_fast_probe(facts);
+    case Phase::kFollow:
+      return step_follow(facts);
   }
 }
 

@@ -23,6 +23,23 @@ struct Tuning {
   double no_queue_ms = 2;
   double hardly_lossy = 0.05;
   double far_below = 16;
+  double noise_ms = 15;
+  double noise_jitters = 4;
+  double recent_ms = 100;
+  double recent_bytes = 12000;
+  double outage_ms = 80;
+  double slope_ms = 5;
+  double slope_jitters = 4;
+  double unasked_slopes = 4;
+  double slower = 0.85;
+  double follow_target_ms = 25;
+  double follow_flight_ms = 50;
+  double follow_time_ms = 250;
+  double follow_least_gain = 0.3;
+  double follow_most_gain = 1.25;
+  double follow_seen_ms = 5;
+  double steady_ms = 1500;
+  double steady_spread = 1.5;
 };
 
 struct TuningField {
