@@ -206,14 +206,27 @@ std::vector<std::uint8_t> tcp_ack(std::uint8_t ack, std::uint8_t flags = 0x10, s
   return p;
 }
 
+// The same with one selective block.
+std::vector<std::uint8_t> tcp_sack(std::uint8_t ack, std::uint8_t begin, std::uint8_t end) {
+  auto p = tcp_ack(ack, 0x10, 12);
+  p[32] = 11 << 4;
+  p[52] = p[53] = 1;
+  p[54] = 5;
+  p[55] = 10;
+  p[59] = begin;
+  p[63] = end;
+  return p;
+}
+
 struct Filter {
   AckFilter filter;
   std::vector<std::vector<std::uint8_t>> kept;  // memory of the packets
   Filter() { filter.set_interval(10ms); }
-  AckFilter::Verdict put(TimePoint now, std::vector<std::uint8_t> bytes) {
+  AckFilter::Verdict put(TimePoint now, std::vector<std::uint8_t> bytes, bool line_is_full = false) {
     kept.reserve(128);
     kept.push_back(std::move(bytes));
-    return filter.handle(now, {kept.back().data(), static_cast<std::uint32_t>(kept.back().size()), 0}, 5);
+    return filter.handle(now, {kept.back().data(), static_cast<std::uint32_t>(kept.back().size()), 0}, 5,
+                         line_is_full);
   }
 };
 
@@ -260,6 +273,33 @@ TEST(AckFilter, NeverSwallowsADuplicate) {
   const auto twice = f.put(kStart + 2ms, tcp_ack(2));
   EXPECT_TRUE(twice.first && twice.second);
   EXPECT_FALSE(twice.dropped);
+}
+
+// A flow that repairs a loss acknowledges each packet: 1700 of them stood before an uplink of
+// 1 Mbit/s, and the download stood still for a second.
+TEST(AckFilter, ThinsSelectiveAcknowledgementsThatWouldQueue) {
+  Filter f;
+  EXPECT_TRUE(f.put(kStart, tcp_sack(1, 3, 4), true).first);
+  EXPECT_FALSE(f.put(kStart + 1ms, tcp_sack(1, 3, 5), true).first);
+  EXPECT_TRUE(f.put(kStart + 2ms, tcp_sack(1, 3, 6), true).dropped);
+  EXPECT_TRUE(f.put(kStart + 3ms, tcp_ack(6), true).dropped);  // covers the block as well
+  EXPECT_EQ(f.filter.take_due(kStart + 50ms)->packet.data[31], 6);
+}
+
+TEST(AckFilter, KeepsASelectiveAcknowledgementThatTheNextDoesNotCover) {
+  Filter f;
+  f.put(kStart, tcp_sack(1, 3, 4), true);
+  f.put(kStart + 1ms, tcp_sack(1, 3, 5), true);
+  const auto another = f.put(kStart + 2ms, tcp_sack(1, 8, 9), true);
+  EXPECT_TRUE(another.first && another.second);
+  f.put(kStart + 3ms, tcp_sack(1, 3, 10), true);
+  const auto duplicate = f.put(kStart + 4ms, tcp_sack(5, 2, 3), true);  // a block below the number: DSACK
+  EXPECT_FALSE(duplicate.dropped);
+}
+
+TEST(AckFilter, PassesSelectiveAcknowledgementsAtOnceWhileNothingWaits) {
+  Filter f;
+  for (std::uint8_t i = 4; i < 10; ++i) EXPECT_TRUE(f.put(kStart, tcp_sack(1, 3, i)).first);
 }
 
 TEST(AckFilter, LeavesOtherPacketsAlone) {
@@ -358,6 +398,40 @@ TEST(Sender, TakesLongBurstsWhileALineThatJittersIsNotKnown) {
   };
   EXPECT_EQ(drops(20ms), 0U);
   EXPECT_GT(drops(0ms), 0U);
+}
+
+// Two cellular lines that pause at once: the first one had been dead for ten seconds, and all
+// that a new flow sent went there.
+TEST(Sender, OfSilentLinksTakesTheOneThatAnsweredLast) {
+  BufferPool pool{64};
+  Sender sender{{}, pool};
+  sender.add_link(0, 7, 0, false);
+  sender.add_link(1, 8, 0, false);
+  std::uint64_t seq = 0;
+  TimePoint now = kStart;
+  for (const LinkId id : {LinkId{0}, LinkId{1}}) sender.set_usable(now, id, true);
+  ArrivalLog log;
+  const auto turn = [&](bool answers) {
+    std::optional<LinkId> data;
+    auto packet = *pool.take();
+    packet.size = 250;
+    std::fill_n(packet.data, packet.size, std::uint8_t{1});
+    packet.data[0] = 0x45;
+    sender.enqueue(now, packet);
+    while (const auto departure = sender.next(now)) {
+      if (departure->kind == Departure::Kind::kData) data = departure->link;
+      sender.sent(now, ++seq, departure->packet.size + 44);
+      if (departure->link == 1) log.on_packet(now + 10ms, seq);
+    }
+    now += 20ms;
+    if (answers && log.any()) sender.handle_report(now, {0, report_clock(now - 10ms), {log.report(8)}});
+    sender.handle_timeout(now);
+    return data;
+  };
+  for (int i = 0; i < 50; ++i) turn(true);  // link 0 never answers
+  std::optional<LinkId> last;
+  for (int i = 0; i < 30; ++i) last = turn(false).value_or(last.value_or(9));
+  EXPECT_EQ(last, LinkId{1});
 }
 
 // Its probe is due and cannot leave: time alone changes nothing until the socket is writable.

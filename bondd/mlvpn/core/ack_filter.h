@@ -9,9 +9,13 @@
 // A round trip in which a packet is repaired is a long one: what advances little then
 // waits longer.
 //
+// A flow that repairs a loss acknowledges every packet. That may be more than a thin way back
+// takes, and the flow stands still behind its own acknowledgements: while they have to wait,
+// a selective one replaces an older one if it covers all of its blocks.
+//
 // A flow that acknowledges seldom is never held up. Anything but a plain acknowledgement
-// (data, SYN, FIN, selective acknowledgements, ECN echoes) passes at once, after what was
-// held before it.
+// (data, SYN, FIN, ECN echoes, what tells of a duplicate) passes at once, after what was held
+// before it.
 #pragma once
 
 #include <cstdint>
@@ -37,8 +41,9 @@ class AckFilter {
     std::optional<PacketRef> first, second;  // to be sent now, in this order
     std::optional<PacketRef> dropped;        // said less than what is held now
   };
-  // Takes a packet of the flow in `bucket` (a tun's: no Ethernet header).
-  Verdict handle(TimePoint now, const PacketRef& packet, FlowBucket bucket);
+  // Takes a packet of the flow in `bucket` (a tun's: no Ethernet header). `line_is_full`: what
+  // is passed on has to wait; then selective acknowledgements are thinned, too.
+  Verdict handle(TimePoint now, const PacketRef& packet, FlowBucket bucket, bool line_is_full = false);
 
   // The next held packet whose time has come, with its bucket.
   struct Due {
@@ -56,8 +61,8 @@ class AckFilter {
     std::uint32_t number = 0;  // acknowledged by the last one
     double usual = 0;          // bytes by which they advance
   };
-  void note_sent(TimePoint now, Flow& flow, std::span<const std::uint8_t> packet, std::size_t tcp);
-  [[nodiscard]] TimePoint due(const Flow& flow, std::span<const std::uint8_t> packet, std::size_t tcp) const;
+  static void note_sent(TimePoint now, Flow& flow, std::uint32_t number);
+  [[nodiscard]] TimePoint due(const Flow& flow, std::uint32_t number) const;
 
   std::vector<Flow> flows_;
   std::vector<FlowBucket> holding_;

@@ -139,7 +139,7 @@ void Sender::reset_session(TimePoint now) {
 void Sender::enqueue(TimePoint now, const PacketRef& packet) {
   const FlowBucket bucket = flow_bucket(packet.bytes(), config_.device, config_.hash_seed);
   if (config_.device == DeviceKind::kTap) return push(now, packet, bucket);
-  const AckFilter::Verdict verdict = acks_.handle(now, packet, bucket);
+  const AckFilter::Verdict verdict = acks_.handle(now, packet, bucket, !queue_.empty());
   if (verdict.dropped) pool_.give(*verdict.dropped);
   if (verdict.first) push(now, *verdict.first, bucket);
   if (verdict.second) push(now, *verdict.second, bucket);
@@ -183,11 +183,12 @@ Sender::Link* Sender::soonest(TimePoint now, std::size_t bytes, bool behind_stag
     }
     if (best != nullptr) return best;
   }
-  // Better into a silent link than nowhere.
+  // Better into a silent link than nowhere: into the one that answered last.
   for (const auto& link : links_) {
-    if (link->usable && !link->blocked) return link.get();
+    if (!link->usable || link->blocked) continue;
+    if (best == nullptr || link->last_progress > best->last_progress) best = link.get();
   }
-  return nullptr;
+  return best;
 }
 
 std::optional<LinkId> Sender::best_link(TimePoint now, std::optional<LinkId> except) const {
