@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -42,6 +43,14 @@ class Backend : public ProcessTable {
   [[nodiscard]] virtual std::set<std::string> dead() const = 0;
   // One per WAN of the file, in its order. `network` has the counters.
   [[nodiscard]] virtual std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const = 0;
+
+  // Why nothing can be carried at all, such as a program that does not start; empty: nothing of that kind.
+  [[nodiscard]] virtual std::string error() const = 0;
+  // By WAN: packets come that this end's password or key does not open, in words.
+  [[nodiscard]] virtual std::map<std::string, std::string> wrong_secrets() const = 0;
+  // Over the tunnels, between the two daemons: a text of at most 1200 bytes, and the last one that came.
+  virtual void tell_peer(const std::string& text) = 0;
+  [[nodiscard]] virtual std::optional<std::string> peer_told() const = 0;
 
   // Ends all that runs. Afterwards idle() turns true within a few seconds of the loop.
   virtual void shut_down() = 0;

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <csignal>
+#include <ctime>
 
 #include "bondd/control/line_advice.h"
 #include "bondd/control/name_servers.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
-#include "bondd/plan/tunnels.h"
 
 namespace bondd::control {
 namespace {
@@ -35,16 +35,16 @@ std::string_view name(model::Backend backend) {
   return backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
 }
 
-constexpr const char* kWaiting = "waiting";  // of a WAN: for its interface, address or gateway
+using model::site_state;
+using model::SiteState;
+using model::WanState;
 
-bool carries(const model::WanStatus& wan) {
-  return wan.state == "up";
-}
-
-std::string site_state(const std::vector<model::WanStatus>& wans) {
-  const auto count = std::count_if(wans.begin(), wans.end(), carries);
-  if (count == 0) return "down";
-  return count == std::ssize(wans) ? "up" : "degraded";
+// A number that changes at midnight of the local time.
+std::int64_t local_day() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  return std::int64_t{local.tm_year} * 366 + local.tm_yday;
 }
 
 }  // namespace
@@ -118,9 +118,14 @@ Result<> Daemon::start() {
   monitor_watch_ = loop_.watch(monitor_.fd(), EPOLLIN, [this](std::uint32_t) {
     if (monitor_.drain()) request_pass(Depth::kNetwork, kDirtyDebounce);
   });
+  diagnosis_.emplace(loop_, log_);
+  site_since_ = std::time(nullptr);
   if (options_.timeout > Duration(0)) timeout_timer_ = loop_.after(options_.timeout, [this] { give_up(); });
   ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
   tick();
+  // That may take seconds in which nothing else is to be seen.
+  if (!parse_ip(options_.config.server.address) && !options_.config.server.address.empty())
+    log_.info(fmt::format("looking up {}", options_.config.server.address));
   resolve_server();
   return {};
 }
@@ -154,7 +159,7 @@ ipc::Reply Daemon::reload(const std::string& file) {
   auto config = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
   if (!config) {
     log_.warning(
-        fmt::format("the changed file has mistakes, nothing was changed:\n{}", config.error().message));
+        fmt::format("the changed file has errors, nothing was changed:\n{}", config.error().message));
     return {false, {config.error().message, fmt::format("{} goes on as it was", options_.config.site)}, {}};
   }
   if (config->site != options_.config.site) {
@@ -269,11 +274,13 @@ void Daemon::run_pass(Depth depth, Cause cause) {
   } else {
     report_pass(*pass, cause, EventLoop::now() - began);
     report_errors(pass->errors);
-    if (pass->settled()) set_up();
     auto followed = backend_->follow({options_.config, reconciler_->plan(), reconciler_->network(),
                                       server_addresses_, servers_.by_wan(), options_.slot});
     if (!followed) report_errors({followed.error()});
-    if (pass->settled() && followed) retry_ = {};
+    if (pass->settled() && followed) {
+      retry_ = {};
+      set_up();
+    }
   }
 }
 
@@ -322,13 +329,15 @@ void Daemon::report_errors(const std::vector<Error>& errors) {
 void Daemon::tick() {
   if (stopping_) return;
   tick_timer_ = loop_.after(kTick, [this] { tick(); });
-  if (!resolved_) return;
+  if (!resolved_) return diagnose();
   request_pass(Depth::kAll, kFullPassEvery);
   report_wans();
+  measure_traffic();
+  diagnose();
   try_other_addresses();
   // A server that went elsewhere is found again by its name, once no WAN reaches it.
   const bool numeric = parse_ip(options_.config.server.address).has_value();
-  const bool none = options_.config.role == model::Role::kClient && site_state(wans({})) == "down";
+  const bool none = options_.config.role == model::Role::kClient && site_state(wans({})) == SiteState::kDown;
   if (!numeric && none && !resolve_timer_ && ready_) {
     resolve_timer_ = loop_.after(kResolveRetry, [this] {
       resolve_timer_ = {};
@@ -338,27 +347,6 @@ void Daemon::tick() {
 }
 
 // --- what is said ---
-
-// What the backend says, but for a WAN that has no way out now: its tunnels can say nothing of that.
-std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) const {
-  auto all = backend_->wans(network);
-  if (!resolved_) {
-    for (model::WanStatus& wan : all) {
-      wan.state = kWaiting;
-      wan.reason = resolve_error_.empty() ? fmt::format("looking up {}", options_.config.server.address)
-                                          : resolve_error_;
-    }
-  }
-  for (const plan::Note& note : reconciler_->plan().notes) {
-    if (!note.waits) continue;
-    for (model::WanStatus& wan : all) {
-      if (wan.name != note.wan) continue;
-      wan.state = kWaiting;
-      wan.reason = note.text;
-    }
-  }
-  return all;
-}
 
 model::SiteStatus Daemon::status() const {
   model::SiteStatus site;
@@ -375,6 +363,12 @@ model::SiteStatus Daemon::status() const {
   }
   site.wans = wans(network);
   site.state = site_state(site.wans);
+  site.since = site_since_;
+  site.version = options_.version;
+  site.server = config.server.address;
+  traffic_.fill(EventLoop::now(), site.wans);
+  site.problems = diagnosis_->problems();
+  explain(site.wans, site.problems);
   site.warnings = options_.warnings;
   for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
   for (const plan::Note& note : reconciler_->plan().notes) {
@@ -386,18 +380,91 @@ model::SiteStatus Daemon::status() const {
   return site;
 }
 
+SiteNow Daemon::site_now() const {
+  SiteNow now{options_.config,
+              options_.slot,
+              reconciler_->network(),
+              servers_.by_wan(),
+              wans({}),
+              {},
+              {},
+              {},
+              {},
+              {}};
+  now.wrong_secrets = backend_->wrong_secrets();
+  now.engine_error = backend_->error();
+  now.resolve_error = resolve_error_;
+  now.pass_error = last_error_;
+  if (const auto told = backend_->peer_told()) now.theirs = problems::parse_peer_settings(*told);
+  return now;
+}
+
+void Daemon::diagnose() {
+  if (!brought_up_ && resolved_) return;  // the first pass is on its way
+  const SiteNow now = site_now();
+  diagnosis_->look(now);
+  backend_->tell_peer(problems::render(Diagnosis::settings(now)));
+}
+
+// What the backend says, but for a WAN that has no way out now: its tunnels can say nothing of that.
+std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) const {
+  const auto known_to_backend = backend_->wans(network);
+  std::vector<model::WanStatus> all;
+  const auto told = backend_->peer_told();
+  const auto theirs = told ? problems::parse_peer_settings(*told) : std::nullopt;
+  for (const model::Wan& wan : options_.config.wans) {
+    // After a reload the backend follows with the next pass.
+    const auto found = std::ranges::find(known_to_backend, wan.name, &model::WanStatus::name);
+    model::WanStatus& status = all.emplace_back();
+    if (found != known_to_backend.end()) status = *found;
+    status.name = wan.name;
+    if (options_.config.role == model::Role::kClient) {
+      const plan::Exit exit = plan::find_exit(wan, reconciler_->network());
+      status.device = exit.device.empty() ? wan.device : exit.device;
+      if (exit.gateway) status.gateway = to_string(*exit.gateway);
+    }
+    if (const auto known = wan_states_.find(wan.name); known != wan_states_.end())
+      status.since = known->second.since;
+    if (!resolved_) {
+      status.state = WanState::kWaiting;
+      status.reason = resolve_error_.empty() ? fmt::format("looking up {}", options_.config.server.address)
+                                             : resolve_error_;
+    }
+    for (const plan::Note& note : reconciler_->plan().notes) {
+      if (!note.waits || note.wan != wan.name) continue;
+      status.state = WanState::kWaiting;
+      status.reason = note.text;
+    }
+    if (!theirs) continue;
+    for (const auto& other : theirs->wans) {
+      if (other.port == wan.port) status.rx_capacity_mbit = other.capacity_mbit;
+    }
+  }
+  return all;
+}
+
+void Daemon::measure_traffic() {
+  // The engine counts itself; taps are counted by the kernel.
+  const bool taps = options_.config.backend == model::Backend::kOpenVpnBond;
+  const auto network = taps ? machine_.rtnl->snapshot() : netlink::Snapshot{};
+  if (!network) return;
+  traffic_.add(EventLoop::now(), local_day(), backend_->wans(*network));
+}
+
 void Daemon::report_wans() {
+  const SiteState state = site_state(wans({}));
+  if (std::exchange(site_state_, state) != state) site_since_ = std::time(nullptr);
   std::erase_if(wan_states_, [&](const auto& known) {
     return std::none_of(options_.config.wans.begin(), options_.config.wans.end(),
                         [&](const model::Wan& wan) { return wan.name == known.first; });
   });
   for (const model::WanStatus& wan : wans({})) {
-    std::string& known = wan_states_[wan.name];
-    if (known == wan.state) continue;
-    const std::string from = known.empty() ? "" : fmt::format("{} -> ", known);
+    const auto [known, first] = wan_states_.try_emplace(wan.name);
+    if (!first && known->second.state == wan.state) continue;
+    const std::string from = first ? "" : fmt::format("{} -> ", to_string(known->second.state));
     const std::string reason = wan.reason.empty() ? "" : fmt::format(" ({})", wan.reason);
-    known = wan.state;
-    log_.info(fmt::format("{}: {}{}{}", wan.name, from, wan.state, reason));
+    known->second = {wan.state, std::time(nullptr)};
+    log_.info(fmt::format("{}: {}{}{}", wan.name, from, to_string(wan.state), reason));
   }
 }
 
@@ -406,7 +473,7 @@ void Daemon::report_wans() {
 void Daemon::check_ready() {
   if (ready_ || stopping_) return;
   ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
-  if (site_state(wans({})) == "down") {
+  if (site_state(wans({})) == SiteState::kDown) {
     carries_since_.reset();
     return;
   }
@@ -420,11 +487,18 @@ void Daemon::check_ready() {
   if (!ping_ || EventLoop::now() - *carries_since_ > kNoEchoPatience) become_ready();
 }
 
-// Everything is in place, or what is not there yet does not keep traffic from flowing.
+// Everything is in place; a server listens.
 void Daemon::set_up() {
   if (std::exchange(brought_up_, true)) return;
-  log_.info(fmt::format("{} is set up, waiting for the other end", options_.config.site));
+  const std::string& site = options_.config.site;
+  const bool server = options_.config.role == model::Role::kServer;
+  log_.info(server ? fmt::format("{} listens, waiting for the office", site)
+                   : fmt::format("{} is set up, waiting for the server", site));
   if (options_.on_set_up) options_.on_set_up();
+  if (server && options_.ready_when_listening) {
+    timeout_timer_.cancel();
+    if (options_.on_ready) std::exchange(options_.on_ready, {})();
+  }
 }
 
 void Daemon::become_ready() {
@@ -434,10 +508,13 @@ void Daemon::become_ready() {
   ready_timer_.cancel();
   timeout_timer_.cancel();
   report_wans();
-  log_.info(
-      fmt::format("{} carries traffic through {}", options_.config.site, options_.config.bond.interface));
-  for (const model::WanStatus& wan : wans({})) {
-    if (wan.state == kWaiting) log_.warning(fmt::format("{} is not used yet: {}", wan.name, wan.reason));
+  const auto all = wans({});
+  log_.info(fmt::format("{} carries traffic through {} ({} of {} WANs up)", options_.config.site,
+                        options_.config.bond.interface,
+                        std::ranges::count(all, WanState::kUp, &model::WanStatus::state), all.size()));
+  for (const model::WanStatus& wan : all) {
+    if (wan.state == WanState::kWaiting)
+      log_.warning(fmt::format("{} is not used yet: {}", wan.name, wan.reason));
   }
   if (options_.on_ready) options_.on_ready();
 }
@@ -445,41 +522,20 @@ void Daemon::become_ready() {
 void Daemon::give_up() {
   if (ready_ || stopping_) return;
   exit_status_ = 1;
-  log_.error(
-      fmt::format("{} carries nothing after {}:", options_.config.site, format_duration(options_.timeout)));
-  if (!resolve_error_.empty()) log_.error(fmt::format("  {}", resolve_error_));
-  if (!last_error_.empty()) log_.error(fmt::format("  {}", last_error_));
+  log_.error(fmt::format("{} carries no traffic after {}:", options_.config.site,
+                         format_duration(options_.timeout)));
+  const auto problems = diagnosis_->problems();
+  for (const model::Problem& problem : problems) {
+    log_.error(fmt::format("  {}{}{}", problem.wan, problem.wan.empty() ? "" : ": ", problem.text));
+    if (!problem.remedy.empty()) log_.error(fmt::format("      {}", problem.remedy));
+  }
   for (const model::WanStatus& wan : wans({})) {
-    log_.error(fmt::format("  {}: {}{}{}", wan.name, wan.state, wan.reason.empty() ? "" : ", ", wan.reason));
+    const bool named = std::ranges::find(problems, wan.name, &model::Problem::wan) != problems.end();
+    if (named) continue;
+    log_.error(fmt::format("  {}: {}{}{}", wan.name, to_string(wan.state), wan.reason.empty() ? "" : ", ",
+                           wan.reason));
   }
-  const auto starting = [](const model::WanStatus& wan) { return wan.state == "starting"; };
-  const auto all = wans({});
-  if (resolved_ && std::all_of(all.begin(), all.end(), starting)) log_.error("  " + silence_hint());
   stop("gave up");
-}
-
-// A peer that was never heard: what an admin should look at.
-std::string Daemon::silence_hint() const {
-  const model::Config& config = options_.config;
-  const bool openvpn = config.backend == model::Backend::kOpenVpnBond;
-  const char* secret = !openvpn ? "password"
-                       : config.openvpn.auth == model::OpenVpnAuth::kStaticKey
-                           ? "key"
-                           : "fingerprint of the other's certificate";
-  std::string ports;
-  for (const plan::Tunnel& tunnel : plan::tunnels(config))
-    ports += fmt::format("{}{}", ports.empty() ? "" : ", ", tunnel.port);
-  if (config.role == model::Role::kServer) {
-    return fmt::format(
-        "the office was never heard: is its bondd up, do UDP ports {} reach this machine, and is the {} "
-        "right "
-        "on both ends?",
-        ports, secret);
-  }
-  return fmt::format(
-      "the server {} was never heard: is its bondd up, do UDP ports {} reach it, and is the {} right on both "
-      "ends?",
-      config.server.address, ports, secret);
 }
 
 void Daemon::stop(const std::string& why) {

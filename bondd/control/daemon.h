@@ -18,12 +18,14 @@
 #include "bondd/base/error.h"
 #include "bondd/control/backend.h"
 #include "bondd/control/control_server.h"
+#include "bondd/control/diagnosis.h"
 #include "bondd/control/event_loop.h"
 #include "bondd/control/log.h"
 #include "bondd/control/peer_ping.h"
 #include "bondd/control/reconciler.h"
 #include "bondd/control/resolver.h"
 #include "bondd/control/server_choice.h"
+#include "bondd/control/wan_traffic.h"
 #include "bondd/model/status.h"
 
 namespace bondd::control {
@@ -36,7 +38,10 @@ struct DaemonOptions {
   std::vector<std::string> warnings;  // of the file, for the status
   unsigned slot = 0;
   Programs programs;
-  Duration timeout{};               // to the first traffic; 0: for ever
+  std::string version;  // for the status
+  Duration timeout{};   // to the first traffic; 0: for ever
+  // A server has nothing to wait for but the office: it is ready when it listens.
+  bool ready_when_listening = false;
   std::function<void()> on_set_up;  // once: everything is in place, whether or not the peer answers
   std::function<void()> on_ready;   // once: traffic flows
   // Reads a file again; the error is all that is wrong with it, one line each.
@@ -80,14 +85,17 @@ class Daemon {
   void report_errors(const std::vector<Error>& errors);
   void tick();
 
+  // As the backend has them, or what keeps them from beginning.
   [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const;
+  [[nodiscard]] SiteNow site_now() const;
+  void diagnose();
   [[nodiscard]] model::SiteStatus status() const;
+  void measure_traffic();
   void report_wans();
   void check_ready();
   void set_up();
   void become_ready();
   void give_up();
-  [[nodiscard]] std::string silence_hint() const;
   void take_down();
 
   EventLoop& loop_;
@@ -106,7 +114,15 @@ class Daemon {
   int exit_status_ = 0;
   std::string stop_reason_;
   std::optional<TimePoint> carries_since_;
-  std::map<std::string, std::string> wan_states_;
+  struct Since {
+    model::WanState state = model::WanState::kStarting;
+    std::int64_t since = 0;  // seconds since 1970
+  };
+  std::map<std::string, Since> wan_states_;
+  WanTraffic traffic_;
+  std::optional<Diagnosis> diagnosis_;
+  model::SiteState site_state_ = model::SiteState::kDown;
+  std::int64_t site_since_ = 0;  // seconds since 1970
   std::string last_error_, resolve_error_;
   TimePoint repairs_since_;
   std::map<std::string, int> repairs_;  // by step, how often it was needed again

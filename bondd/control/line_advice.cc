@@ -15,7 +15,7 @@ constexpr double kLossyPercent = 1.5;
 std::vector<const model::WanStatus*> carrying(const model::SiteStatus& site) {
   std::vector<const model::WanStatus*> wans;
   for (const model::WanStatus& wan : site.wans) {
-    if (wan.state == "up") wans.push_back(&wan);
+    if (wan.state == model::WanState::kUp) wans.push_back(&wan);
   }
   return wans;
 }
@@ -31,8 +31,8 @@ std::vector<std::string> line_advice(const model::SiteStatus& site) {
   for (const model::WanStatus* const wan : wans) {
     if (wan->loss_percent.value_or(0) >= kLossyPercent) {
       advice.push_back(
-          fmt::format("{} loses {:.1f} % of its packets: every connection through this bond slows "
-                      "down to what such a line allows; backend = \"mlvpn\" repairs losses",
+          fmt::format("{} has {:.1f} % packet loss: every connection through this bond slows down to what "
+                      "such a line allows; backend = \"mlvpn\" repairs losses",
                       wan->name, *wan->loss_percent));
     }
     if (!wan->rtt_ms) continue;

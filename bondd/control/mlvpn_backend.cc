@@ -16,6 +16,7 @@
 #include <map>
 
 #include "bondd/control/backend.h"
+#include "bondd/control/heard_lately.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/ipc/engine_client.h"
 #include "bondd/mlvpn/io/open_device.h"
@@ -113,6 +114,18 @@ class MlvpnBackend : public Backend {
     for (const model::Wan& wan : config_.wans) out.push_back(wan_status(wan.name));
     return out;
   }
+
+  [[nodiscard]] std::string error() const override {
+    if (engine_ || started_ == TimePoint{}) return {};
+    return last_line_.empty() ? "it ended" : last_line_;
+  }
+  [[nodiscard]] std::map<std::string, std::string> wrong_secrets() const override { return wrong_secrets_; }
+  void tell_peer(const std::string& text) override {
+    if (text == told_) return;
+    told_ = text;
+    send_notice();
+  }
+  [[nodiscard]] std::optional<std::string> peer_told() const override { return peer_told_; }
 
   void shut_down() override {
     shutting_down_ = true;
@@ -237,6 +250,13 @@ class MlvpnBackend : public Backend {
     pid_watch_ = context_.loop->watch(engine_->pidfd(), EPOLLIN, [this](std::uint32_t) { reap(); });
     output_watch_ = context_.loop->watch(output_.get(), EPOLLIN, [this](std::uint32_t) { read_output(); });
     ask_status();
+    send_notice();
+  }
+
+  void send_notice() {
+    if (!engine_ || told_.empty()) return;
+    // An engine that does not read is busy or dying; another one gets it when it starts.
+    [[maybe_unused]] const auto sent = engine_->request(ipc::EngineSetNotice{told_});
   }
 
   void stop_engine() {
@@ -374,9 +394,9 @@ class MlvpnBackend : public Backend {
   void on_report(const ipc::EngineEvent& event) {
     switch (event.kind) {
       case ipc::EngineEvent::Kind::kState:
-        figures_[event.link].state = event.state;
-        figures_[event.link].reason = event.reason;
-        if (event.state == "up") trouble_.erase(event.link);
+        figures_[event.link].wan.state = event.state;
+        figures_[event.link].wan.reason = event.reason;
+        if (event.state == model::WanState::kUp) wrong_secrets_.erase(event.link);
         context_.changed();
         return;
       case ipc::EngineEvent::Kind::kPeerMoved:
@@ -387,11 +407,10 @@ class MlvpnBackend : public Backend {
         context_.resolve();
         return;
       case ipc::EngineEvent::Kind::kWrongPassword:
-        if (trouble_[event.link].empty()) {
-          trouble_[event.link] =
-              "packets come that our password does not open; compare the password of both ends";
-          context_.log->warning(fmt::format("{}: {}", event.link, trouble_[event.link]));
-        }
+        wrong_secrets_[event.link] = "the password of the two ends, or cleartext_data, differs";
+        return;
+      case ipc::EngineEvent::Kind::kNotice:
+        peer_told_ = event.reason;
         return;
     }
   }
@@ -399,10 +418,11 @@ class MlvpnBackend : public Backend {
   void on_report(const ipc::EngineStatus& status) {
     bool changed = false;
     for (const ipc::EngineLinkStatus& link : status.links) {
-      const auto known = figures_.find(link.name);
-      changed = changed || known == figures_.end() || known->second.state != link.state;
-      figures_[link.name] = link;
+      const auto known = figures_.find(link.wan.name);
+      changed = changed || known == figures_.end() || known->second.wan.state != link.wan.state;
+      figures_[link.wan.name] = link;
     }
+    figures_at_ = EventLoop::now();
     if (changed) context_.changed();
   }
 
@@ -431,29 +451,20 @@ class MlvpnBackend : public Backend {
 
   [[nodiscard]] model::WanStatus wan_status(const std::string& name) const {
     model::WanStatus status;
-    status.name = name;
-    status.state = "starting";
     if (const auto found = figures_.find(name); found != figures_.end()) {
-      const ipc::EngineLinkStatus& link = found->second;
-      status.state = link.state;
-      status.reason = link.reason;
-      status.rtt_ms = link.rtt_ms;
-      status.loss_percent = link.loss_percent;
-      status.rx_bytes = link.rx_bytes;
-      status.tx_bytes = link.tx_bytes;
-      status.share_percent = link.share_percent;
-      if (link.capacity_bits_per_second) {
-        status.capacity_mbit = static_cast<double>(*link.capacity_bits_per_second) / 1e6;
-      }
-      status.explanation = link.share_reason;
+      status = found->second.wan;
+      // A loop that was busy for long has not read what the engine said meanwhile.
+      const Duration age = std::min<Duration>(EventLoop::now() - figures_at_, 2 * kStatusEvery);
+      if (status.heard_ms_ago) *status.heard_ms_ago += to_ms(age);
+      const Duration patience = found->second.peer_is_bondd ? kHeardLately : kHeardLatelyOriginal;
+      status = only_if_heard(std::move(status), patience);
     } else if (!engine_) {
-      status.state = "down";
+      status.state = model::WanState::kDown;
       status.reason =
           last_line_.empty() ? "the engine does not run" : "the engine does not run: " + last_line_;
     }
-    if (const auto trouble = trouble_.find(name); status.state != "up" && trouble != trouble_.end()) {
-      status.reason += (status.reason.empty() ? "" : "; ") + trouble->second;
-    }
+    status.name = name;
+    if (status.state == model::WanState::kUp) status.reason.clear();
     return status;
   }
 
@@ -470,7 +481,10 @@ class MlvpnBackend : public Backend {
   TimePoint started_, next_start_;
   Duration backoff_{};
   std::map<std::string, ipc::EngineLinkStatus> figures_;
-  std::map<std::string, std::string> trouble_;
+  TimePoint figures_at_;
+  std::map<std::string, std::string> wrong_secrets_;  // by WAN
+  std::string told_;                                  // to the peer
+  std::optional<std::string> peer_told_;
   std::string output_text_, last_line_;
   Registration channel_watch_, pid_watch_, output_watch_, status_timer_, start_timer_;
 };

@@ -22,6 +22,7 @@
 #include "bondd/control/openvpn_words.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/control/tap_port.h"
+#include "bondd/control/telling.h"
 #include "bondd/supervise/lines.h"
 #include "bondd/supervise/supervisor.h"
 #include "netlink/qdisc.h"
@@ -30,6 +31,7 @@ namespace bondd::control {
 namespace {
 
 constexpr int kPriority = -10;  // nice(2)
+constexpr auto kTellingEvery = std::chrono::seconds(15);
 
 std::uint32_t random_instance() {
   std::uint32_t value = 0;
@@ -39,16 +41,16 @@ std::uint32_t random_instance() {
   return value;
 }
 
-std::string_view name(TunnelState state) {
+model::WanState to_model(TunnelState state) {
   switch (state) {
     case TunnelState::kStarting:
-      return "starting";
+      return model::WanState::kStarting;
     case TunnelState::kUp:
-      return "up";
+      return model::WanState::kUp;
     case TunnelState::kDown:
-      return "down";
+      return model::WanState::kDown;
   }
-  return "?";
+  return model::WanState::kDown;
 }
 
 class OpenVpnBackend : public Backend {
@@ -144,6 +146,22 @@ class OpenVpnBackend : public Backend {
     for (const model::Wan& wan : config_.wans) out.push_back(wan_status(wan.name, network));
     return out;
   }
+
+  [[nodiscard]] std::string error() const override { return {}; }
+  [[nodiscard]] std::map<std::string, std::string> wrong_secrets() const override {
+    std::map<std::string, std::string> out;
+    for (const Tunnel& tunnel : liveness_.tunnels()) {
+      const auto trouble = trouble_.find(tunnel.tap);
+      if (trouble != trouble_.end() && is_about_secrets(trouble->second)) out[tunnel.wan] = trouble->second;
+    }
+    return out;
+  }
+  void tell_peer(const std::string& text) override {
+    if (text == told_) return;
+    told_ = text;
+    next_telling_ = EventLoop::now();
+  }
+  [[nodiscard]] std::optional<std::string> peer_told() const override { return peer_told_; }
 
   void shut_down() override {
     liveness_timer_.cancel();
@@ -303,7 +321,11 @@ class OpenVpnBackend : public Backend {
     for (int i = 0; i < 64; ++i) {  // the rest in the loop's next turn
       const auto payload = port.receive(buffer);
       if (payload.empty()) return;
-      liveness_.handle_probe(now, tap, payload);
+      if (auto text = parse_telling(payload)) {
+        peer_told_ = std::move(*text);
+      } else {
+        liveness_.handle_probe(now, tap, payload);
+      }
     }
   }
 
@@ -315,9 +337,22 @@ class OpenVpnBackend : public Backend {
     }
     liveness_.handle_timeout(EventLoop::now());
     match_delays();
+    tell();
     while (const auto tap = liveness_.poll_restart(EventLoop::now())) restart_openvpn_of(*tap);
     connect_management();
     after_liveness();
+  }
+
+  // By the first tunnel that carries, again and again: a lost one is none.
+  void tell() {
+    const TimePoint now = EventLoop::now();
+    if (told_.empty() || now < next_telling_) return;
+    for (auto& [tap, port] : ports_) {
+      if (liveness_.view(now, tap).state != TunnelState::kUp) continue;
+      port.port.send(render_telling(told_));
+      next_telling_ = now + kTellingEvery;
+      return;
+    }
   }
 
   // After a long silence: the server may have lost the session, a box its NAT entry.
@@ -359,8 +394,9 @@ class OpenVpnBackend : public Backend {
     while (const auto change = liveness_.poll_change()) {
       changed = true;
       if (change->to == TunnelState::kUp) trouble_.erase(change->tap);
-      context_.log->detail(fmt::format("{} ({}): {} -> {} {}", change->tap, change->wan, name(change->from),
-                                       name(change->to), change->reason));
+      context_.log->detail(fmt::format("{} ({}): {} -> {} {}", change->tap, change->wan,
+                                       to_string(to_model(change->from)), to_string(to_model(change->to)),
+                                       change->reason));
     }
     arm_liveness();
     if (changed || liveness_.dead() != told_dead_) {
@@ -403,7 +439,6 @@ class OpenVpnBackend : public Backend {
   [[nodiscard]] model::WanStatus wan_status(const std::string& wan, const netlink::Snapshot& network) const {
     model::WanStatus status;
     status.name = wan;
-    status.state = "starting";
     const TimePoint now = EventLoop::now();
     std::vector<TunnelView> views;
     std::string trouble;
@@ -426,9 +461,9 @@ class OpenVpnBackend : public Backend {
     auto shown = in_state(TunnelState::kUp);
     if (shown == views.end()) shown = in_state(TunnelState::kStarting);
     if (shown == views.end()) shown = views.begin();
-    status.state = name(shown->state);
+    status.state = to_model(shown->state);
     status.reason = shown->reason;
-    if (status.state != "up" && !trouble.empty()) {
+    if (status.state != model::WanState::kUp && !trouble.empty()) {
       status.reason += status.reason.empty() ? trouble : "; " + trouble;
     }
     status.rtt_ms = mean(views, &TunnelView::rtt_ms);
@@ -458,6 +493,9 @@ class OpenVpnBackend : public Backend {
   bool management_missing_ = true;
   std::map<std::string, Management> management_;  // by tap
   std::map<std::string, std::string> trouble_;    // by tap: what openvpn last complained of
+  std::string told_;                              // to the peer
+  std::optional<std::string> peer_told_;
+  TimePoint next_telling_;
   std::set<std::string> told_dead_;
   std::string keys_;  // the content of the key files that openvpn runs with; never logged
   Registration supervisor_watch_, supervisor_timer_, liveness_timer_;

@@ -32,8 +32,8 @@ constexpr std::array kPhrases = {
     Phrase{"Cannot assign requested address",
            "this machine does not have the address to listen on or to send from"},
     Phrase{"Connection refused", "the server refuses packets; nothing listens on that port there"},
-    Phrase{"Network is unreachable", "its packets have no way out; is the box there?"},
-    Phrase{"No route to host", "the box does not answer"},
+    Phrase{"Network is unreachable", "its packets have no way out; is the gateway there?"},
+    Phrase{"No route to host", "the gateway does not answer"},
     Phrase{"Operation not permitted", "this machine's firewall refuses its packets"},
     Phrase{"Cannot open TUN/TAP", "openvpn cannot open its tap"},
     Phrase{"Cannot ioctl TUNSETIFF", "openvpn cannot open its tap"},
@@ -52,6 +52,11 @@ std::optional<std::string> trouble_in(std::string_view line) {
     return words;
   }
   return std::nullopt;
+}
+
+bool is_about_secrets(std::string_view words) {
+  return words.starts_with("packets from the peer do not") ||
+         words.find("certificate") != std::string_view::npos;
 }
 
 }  // namespace bondd::control

@@ -11,4 +11,7 @@ namespace bondd::control {
 // for a line that tells of none. Lines as openvpn 2.5 to 2.7 write them, with or without a time.
 std::optional<std::string> trouble_in(std::string_view line);
 
+// Whether words of trouble_in() say that keys or certificates of the two ends differ.
+bool is_about_secrets(std::string_view words);
+
 }  // namespace bondd::control

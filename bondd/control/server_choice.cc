@@ -6,13 +6,6 @@
 #include "bondd/plan/servers.h"
 
 namespace bondd::control {
-namespace {
-
-bool answers(const model::WanStatus& status) {
-  return status.state != "starting" && status.state != "down" && status.state != "waiting";
-}
-
-}  // namespace
 
 void ServerChoice::set(TimePoint now, const std::vector<model::Wan>& wans,
                        const std::vector<IpAddress>& addresses) {
@@ -44,7 +37,7 @@ std::vector<ServerChoice::Move> ServerChoice::handle_states(TimePoint now,
   for (const model::WanStatus& status : states) {
     const auto line = lines_.find(status.name);
     if (line == lines_.end()) continue;
-    line->second.answers = answers(status);
+    line->second.answers = model::is_heard(status.state);
     if (!line->second.answers) continue;
     line->second.heard_here = true;
     line->second.since = now;

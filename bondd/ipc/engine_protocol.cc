@@ -3,6 +3,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "bondd/ipc/wan_json.h"
+
 // Exceptions of the JSON library stay in this file.
 namespace nlohmann {
 
@@ -51,13 +53,35 @@ static void from_json(const nlohmann::json& in, IpAddress& value) {
   value = *parsed;
 }
 
-namespace ipc {
-namespace {
+namespace model {
 
 using nlohmann::json;
 
+static void to_json(json& out, WanState state) {
+  out = to_string(state);
+}
+static void from_json(const json& in, WanState& state) {
+  const auto parsed = parse_wan_state(in.get<std::string>());
+  if (!parsed) throw std::invalid_argument("unknown state of a link");
+  state = *parsed;
+}
+static void to_json(json& out, const WanStatus& wan) {
+  out = wan_json<json>(wan);
+}
+static void from_json(const json& in, WanStatus& wan) {
+  wan = wan_from_json(in);
+}
+
+}  // namespace model
+
+namespace ipc {
+
+using nlohmann::json;
+
+namespace {
+
 // The names of EngineEvent::Kind.
-constexpr std::array<const char*, 4> kKinds{"state", "peer-moved", "resolve", "wrong-password"};
+constexpr std::array<const char*, 5> kKinds{"state", "peer-moved", "resolve", "wrong-password", "notice"};
 
 }  // namespace
 
@@ -85,12 +109,30 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineUpdateLink, link)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineRemoveLink, name)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineReplaceSocket, name)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineSetRemote, name, remote)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineSetNotice, text)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineReady, crypto, tun, sandbox)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineEvent, kind, link, from, state, reason)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineLinkStatus, name, state, reason, peer_is_bondd, peer, path, rtt_ms,
-                                   rtt_var_ms, loss_percent, tx_loss_percent, queue_ms,
-                                   capacity_bits_per_second, share_percent, share_reason, rx_bytes, tx_bytes,
-                                   rx_packets, tx_packets, disconnects, repaired, heard_ms_ago)
+// What is shown of a link stands beside what is only the engine's.
+static void to_json(json& out, const EngineLinkStatus& link) {
+  out = link.wan;
+  out["peer_is_bondd"] = link.peer_is_bondd;
+  out["peer"] = link.peer;
+  out["path"] = link.path;
+  out["rtt_var_ms"] = link.rtt_var_ms;
+  out["rx_packets"] = link.rx_packets;
+  out["tx_packets"] = link.tx_packets;
+  out["disconnects"] = link.disconnects;
+}
+static void from_json(const json& in, EngineLinkStatus& link) {
+  in.get_to(link.wan);
+  in.at("peer_is_bondd").get_to(link.peer_is_bondd);
+  in.at("peer").get_to(link.peer);
+  in.at("path").get_to(link.path);
+  in.at("rtt_var_ms").get_to(link.rtt_var_ms);
+  in.at("rx_packets").get_to(link.rx_packets);
+  in.at("tx_packets").get_to(link.tx_packets);
+  in.at("disconnects").get_to(link.disconnects);
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineCounters, malformed, bad_mac, replayed, foreign, delivered, late,
                                    duplicates, holes_lost, dropped_no_link, dropped_no_buffer,
                                    dropped_oversize, reorder_held, ingress_queued, tun_reads, tun_writes,
@@ -118,7 +160,7 @@ namespace {
 
 // "type" of each alternative, in the variant's order.
 constexpr std::array kRequests{"start",      "add-link",     "update-link", "remove-link", "replace-socket",
-                               "set-remote", "set-password", "get-status",  "stop"};
+                               "set-remote", "set-password", "set-notice",  "get-status",  "stop"};
 constexpr std::array kReports{"ready", "event", "status", "failure"};
 static_assert(kRequests.size() == std::variant_size_v<EngineRequest>);
 static_assert(kReports.size() == std::variant_size_v<EngineReport>);

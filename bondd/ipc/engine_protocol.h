@@ -14,6 +14,7 @@
 #include "bondd/base/error.h"
 #include "bondd/base/ip.h"
 #include "bondd/base/units.h"
+#include "bondd/model/wan_status.h"
 
 namespace bondd::ipc {
 
@@ -74,6 +75,10 @@ struct EngineSetRemote {  // the answer to kResolve
 struct EngineSetPassword {  // descriptor: as in EngineStart
   bool operator==(const EngineSetPassword&) const = default;
 };
+struct EngineSetNotice {  // what the peer's daemon is told; it comes there as an EngineEvent
+  std::string text;
+  bool operator==(const EngineSetNotice&) const = default;
+};
 struct EngineGetStatus {  // answered by one EngineStatus
   bool operator==(const EngineGetStatus&) const = default;
 };
@@ -83,7 +88,7 @@ struct EngineStop {  // says DISCONNECT on every link and ends with status 0
 
 using EngineRequest =
     std::variant<EngineStart, EngineAddLink, EngineUpdateLink, EngineRemoveLink, EngineReplaceSocket,
-                 EngineSetRemote, EngineSetPassword, EngineGetStatus, EngineStop>;
+                 EngineSetRemote, EngineSetPassword, EngineSetNotice, EngineGetStatus, EngineStop>;
 
 // The engine has its descriptors, holds no rights any more and carries packets.
 struct EngineReady {
@@ -95,31 +100,22 @@ struct EngineReady {
 
 // Something happened to a link; see mlvpn::EventKind.
 struct EngineEvent {
-  enum class Kind : std::uint8_t { kState, kPeerMoved, kResolve, kWrongPassword };
+  enum class Kind : std::uint8_t { kState, kPeerMoved, kResolve, kWrongPassword, kNotice };
   Kind kind = Kind::kState;
   std::string link;
-  std::string from;  // states: "down", "starting", "up", "lossy", "slow", "silent"
-  std::string state;
-  std::string reason;  // for a person
+  model::WanState from = model::WanState::kDown, state = model::WanState::kDown;
+  std::string reason;  // for a person; of a notice, its text
   bool operator==(const EngineEvent&) const = default;
 };
 
 // Figures of one link; what is not known is empty.
 struct EngineLinkStatus {
-  std::string name;
-  std::string state;
-  std::string reason;
+  model::WanStatus wan;  // as it is shown; without what only the daemon knows
   bool peer_is_bondd = false;
   std::optional<EngineEndpoint> peer;
   std::string path;  // the link whose socket carries it: another's while re-homed
-  std::optional<double> rtt_ms, rtt_var_ms, loss_percent;
-  std::optional<double> tx_loss_percent, queue_ms;
-  std::optional<std::uint64_t> capacity_bits_per_second;
-  double share_percent = 0;
-  std::string share_reason;
-  std::uint64_t rx_bytes = 0, tx_bytes = 0, rx_packets = 0, tx_packets = 0;
-  std::uint64_t disconnects = 0, repaired = 0;
-  std::optional<double> heard_ms_ago;
+  std::optional<double> rtt_var_ms;
+  std::uint64_t rx_packets = 0, tx_packets = 0, disconnects = 0;
   bool operator==(const EngineLinkStatus&) const = default;
 };
 

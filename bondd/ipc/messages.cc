@@ -4,7 +4,10 @@
 
 #include <array>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <utility>
+
+#include "bondd/ipc/wan_json.h"
 
 namespace bondd::ipc {
 namespace {
@@ -24,51 +27,54 @@ void take(const Json& from, const char* key, std::optional<T>& to) {
   if (const auto found = from.find(key); found != from.end() && !found->is_null()) to = found->get<T>();
 }
 
+// As RFC 3339 has it: "2026-11-30T02:05:41Z".
+Json time_or_null(std::int64_t seconds) {
+  return seconds == 0 ? Json(nullptr) : Json(model::time_text(seconds));
+}
+
+std::int64_t time_from(const Json& from, const char* key) {
+  const auto found = from.find(key);
+  return found == from.end() || !found->is_string() ? 0 : model::parse_time(found->get<std::string>());
+}
+
 // Words may hold bytes that are no UTF-8 (a log line of a child): never throw for them.
 std::string dump(const Json& json, bool pretty) {
   return json.dump(pretty ? 2 : -1, ' ', false, Json::error_handler_t::replace);
 }
 
-Json wan_to_json(const model::WanStatus& wan) {
-  Json json = {{"name", wan.name},
-               {"state", wan.state},
-               {"reason", wan.reason},
-               {"rtt_ms", or_null(wan.rtt_ms)},
-               {"loss_percent", or_null(wan.loss_percent)},
-               {"rx_bytes", or_null(wan.rx_bytes)},
-               {"tx_bytes", or_null(wan.tx_bytes)},
-               {"capacity_mbit", or_null(wan.capacity_mbit)},
-               {"share_percent", or_null(wan.share_percent)},
-               {"queue_ms", or_null(wan.queue_ms)}};
-  if (!wan.explanation.empty()) json["explanation"] = wan.explanation;
-  return json;
+Json problem_to_json(const model::Problem& problem) {
+  return {{"code", problem.code},     {"severity", to_string(problem.severity)},
+          {"wan", problem.wan},       {"text", problem.text},
+          {"remedy", problem.remedy}, {"since", time_or_null(problem.since)}};
+}
+
+model::Problem problem_from_json(const Json& json) {
+  model::Problem problem;
+  problem.code = json.at("code").get<std::string>();
+  problem.severity =
+      model::parse_severity(json.at("severity").get<std::string>()).value_or(model::Severity::kNote);
+  problem.wan = json.value("wan", "");
+  problem.text = json.at("text").get<std::string>();
+  problem.remedy = json.value("remedy", "");
+  problem.since = time_from(json, "since");
+  return problem;
 }
 
 Json site_to_json(const model::SiteStatus& site) {
-  Json json = {{"name", site.name}, {"role", site.role}, {"backend", site.backend}, {"state", site.state}};
+  Json json = {
+      {"name", site.name}, {"role", site.role}, {"backend", site.backend}, {"state", to_string(site.state)}};
   json["bond"] = {{"interface", site.bond_interface},
                   {"rx_bytes", or_null(site.bond_rx_bytes)},
                   {"tx_bytes", or_null(site.bond_tx_bytes)}};
   json["wans"] = Json::array();
-  for (const model::WanStatus& wan : site.wans) json["wans"].push_back(wan_to_json(wan));
+  for (const model::WanStatus& wan : site.wans) json["wans"].push_back(model::wan_json<Json>(wan));
   json["warnings"] = site.warnings;
+  json["version"] = site.version;
+  json["server"] = site.server;
+  json["since"] = time_or_null(site.since);
+  json["problems"] = Json::array();
+  for (const model::Problem& problem : site.problems) json["problems"].push_back(problem_to_json(problem));
   return json;
-}
-
-model::WanStatus wan_from_json(const Json& json) {
-  model::WanStatus wan;
-  wan.name = json.at("name").get<std::string>();
-  wan.state = json.at("state").get<std::string>();
-  wan.reason = json.at("reason").get<std::string>();
-  take(json, "rtt_ms", wan.rtt_ms);
-  take(json, "loss_percent", wan.loss_percent);
-  take(json, "rx_bytes", wan.rx_bytes);
-  take(json, "tx_bytes", wan.tx_bytes);
-  take(json, "capacity_mbit", wan.capacity_mbit);
-  take(json, "share_percent", wan.share_percent);
-  take(json, "queue_ms", wan.queue_ms);
-  wan.explanation = json.value("explanation", "");
-  return wan;
 }
 
 model::SiteStatus site_from_json(const Json& json) {
@@ -76,13 +82,20 @@ model::SiteStatus site_from_json(const Json& json) {
   site.name = json.at("name").get<std::string>();
   site.role = json.at("role").get<std::string>();
   site.backend = json.at("backend").get<std::string>();
-  site.state = json.at("state").get<std::string>();
+  const auto state = model::parse_site_state(json.at("state").get<std::string>());
+  if (!state) throw std::invalid_argument("unknown state of a site");
+  site.state = *state;
   const Json& bond = json.at("bond");
   site.bond_interface = bond.at("interface").get<std::string>();
   take(bond, "rx_bytes", site.bond_rx_bytes);
   take(bond, "tx_bytes", site.bond_tx_bytes);
-  for (const Json& wan : json.at("wans")) site.wans.push_back(wan_from_json(wan));
+  for (const Json& wan : json.at("wans")) site.wans.push_back(model::wan_from_json(wan));
   site.warnings = json.value("warnings", std::vector<std::string>{});
+  site.version = json.value("version", "");
+  site.server = json.value("server", "");
+  site.since = time_from(json, "since");
+  for (const Json& problem : json.value("problems", Json::array()))
+    site.problems.push_back(problem_from_json(problem));
   return site;
 }
 
@@ -91,7 +104,7 @@ template <typename Parse>
 auto parsed(std::string_view text, Parse parse) -> Result<decltype(parse(Json{}))> {
   try {
     return parse(Json::parse(text));
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const std::exception& error) {
     return failure(fmt::format("not understood on the control socket: {}", error.what()));
   }
 }

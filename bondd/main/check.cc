@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
+#include <variant>
 
 #include "bondd/control/line_advice.h"
 #include "bondd/control/observer.h"
@@ -67,6 +69,32 @@ Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
   return std::move(prepared->steps);
 }
 
+// "2 interfaces, 6 routes, 1 firewall": how much is to be done, before all of it.
+std::string summary(const std::vector<model::Step>& steps) {
+  struct Kind {
+    std::string_view one, many;
+    int count = 0;
+  };
+  // By the index of the variant; adding, changing and removing are one kind.
+  std::array<Kind, 7> kinds = {{{"sysctl", "sysctls"},
+                                {"firewall ruleset", "firewall rulesets"},
+                                {"interface", "interfaces"},
+                                {"address", "addresses"},
+                                {"route", "routes"},
+                                {"rule", "rules"},
+                                {"program", "programs"}}};
+  constexpr std::array<std::size_t, std::variant_size_v<model::Step>> kKindOf = {0, 0, 1, 1, 2, 2, 2, 3,
+                                                                                 3, 4, 4, 5, 5, 6, 6};
+  for (const model::Step& step : steps) ++kinds.at(kKindOf.at(step.index())).count;
+  std::string text;
+  for (const Kind& kind : kinds) {
+    if (kind.count == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "changes " : ", ", kind.count,
+                        kind.count == 1 ? kind.one : kind.many);
+  }
+  return text;
+}
+
 // What a running site has measured of its lines.
 void say_line_advice(const std::filesystem::path& run_root, const std::string& site) {
   const control::RunDirView view(run_root, site);
@@ -102,8 +130,8 @@ int plan_command(const CommonOptions& options) {
     say_error(steps.error());
     return kFailed;
   }
+  say(fmt::format("{}: {}", file->site, steps->empty() ? "nothing to change" : summary(*steps)));
   for (const std::string& line : plan::print(*steps)) fmt::print("{}\n", line);
-  if (steps->empty()) say(fmt::format("{}: nothing to change", file->site));
   return kDone;
 }
 

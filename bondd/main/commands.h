@@ -7,12 +7,16 @@
 #include <string>
 
 #include "bondd/base/units.h"
+#include "bondd/model/status.h"
 
 namespace bondd {
 
 constexpr int kDone = 0;
 constexpr int kFailed = 1;
 constexpr int kWrongUse = 2;
+// Of `status`, as monitoring programs and init scripts know them: 0 up, 1 degraded, 3 down.
+constexpr int kDegraded = 1;
+constexpr int kDown = 3;
 
 struct CommonOptions {
   std::filesystem::path run_root;  // /run/bondd, or the tests' own
@@ -22,17 +26,25 @@ struct CommonOptions {
 
 struct UpOptions : CommonOptions {
   bool detach = false;
-  Duration timeout{};  // until traffic flows; 0: for ever
+  Duration timeout{};            // until traffic flows; 0: for ever
+  bool timeout_written = false;  // by the user: then a server waits for traffic, too
 };
 
 struct StatusOptions : CommonOptions {
   bool json = false;
   bool watch = false;
+  std::string check;  // "live", "ready", "degraded"; empty: show it
+};
+
+struct WaitOptions : CommonOptions {
+  Duration timeout = std::chrono::seconds(30);
 };
 
 int up_command(const UpOptions& options);
 int down_command(const CommonOptions& options);
 int status_command(const StatusOptions& options);
+int wait_command(const WaitOptions& options);
+int exit_status_of(model::SiteState state);
 int reload_command(const CommonOptions& options);
 int check_command(const CommonOptions& options);
 int plan_command(const CommonOptions& options);

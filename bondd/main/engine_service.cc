@@ -80,29 +80,47 @@ Result<UniqueFd> only_fd(std::vector<UniqueFd>& fds) {
   return std::move(fds.front());
 }
 
+model::WanState to_model(mlvpn::LinkState state) {
+  switch (state) {
+    case mlvpn::LinkState::kDown:
+      return model::WanState::kDown;
+    case mlvpn::LinkState::kStarting:
+      return model::WanState::kStarting;
+    case mlvpn::LinkState::kUp:
+      return model::WanState::kUp;
+    case mlvpn::LinkState::kLossy:
+      return model::WanState::kLossy;
+    case mlvpn::LinkState::kSlow:
+      return model::WanState::kSlow;
+    case mlvpn::LinkState::kSilent:
+      return model::WanState::kSilent;
+  }
+  return model::WanState::kDown;
+}
+
 ipc::EngineLinkStatus to_ipc(const mlvpn::LinkStats& stats, const std::string& path) {
   ipc::EngineLinkStatus status;
-  status.name = stats.name;
-  status.state = to_string(stats.state);
-  status.reason = stats.reason;
+  model::WanStatus& wan = status.wan;
+  wan.name = stats.name;
+  wan.state = to_model(stats.state);
+  wan.reason = stats.reason;
   status.peer_is_bondd = stats.peer_is_bondd;
   if (stats.peer) status.peer = ipc::EngineEndpoint{stats.peer->address, stats.peer->port};
   status.path = path;
-  status.rtt_ms = stats.rtt_ms;
+  wan.rtt_ms = stats.rtt_ms;
   status.rtt_var_ms = stats.rtt_var_ms;
-  status.loss_percent = stats.loss_percent;
-  status.tx_loss_percent = stats.tx_loss_percent;
-  status.queue_ms = stats.queue_ms;
-  if (stats.capacity) status.capacity_bits_per_second = stats.capacity->bits_per_second;
-  status.share_percent = stats.share_percent;
-  status.share_reason = stats.share_reason;
-  status.rx_bytes = stats.rx_bytes;
-  status.tx_bytes = stats.tx_bytes;
+  wan.loss_percent = stats.loss_percent;
+  wan.tx_loss_percent = stats.tx_loss_percent;
+  wan.queue_ms = stats.queue_ms;
+  if (stats.capacity) wan.capacity_mbit = static_cast<double>(stats.capacity->bits_per_second) / 1e6;
+  wan.explanation = stats.explanation;
+  wan.rx_bytes = stats.rx_bytes;
+  wan.tx_bytes = stats.tx_bytes;
   status.rx_packets = stats.rx_packets;
   status.tx_packets = stats.tx_packets;
   status.disconnects = stats.disconnects;
-  status.repaired = stats.repaired;
-  if (stats.heard_ago) status.heard_ms_ago = to_ms(*stats.heard_ago);
+  wan.repaired = stats.repaired;
+  if (stats.heard_ago) wan.heard_ms_ago = to_ms(*stats.heard_ago);
   return status;
 }
 
@@ -148,6 +166,8 @@ ipc::EngineEvent::Kind to_ipc(mlvpn::EventKind kind) {
       return ipc::EngineEvent::Kind::kResolve;
     case mlvpn::EventKind::kWrongPassword:
       return ipc::EngineEvent::Kind::kWrongPassword;
+    case mlvpn::EventKind::kNotice:
+      return ipc::EngineEvent::Kind::kNotice;
   }
   return ipc::EngineEvent::Kind::kState;
 }
@@ -277,6 +297,10 @@ Result<> EngineService::handle(ipc::EngineRequest& request, std::vector<UniqueFd
         engine.set_key(clock_now(), std::move(key));
       });
     }
+    Result<> operator()(const ipc::EngineSetNotice& notice) const {
+      engine.set_notice(clock_now(), notice.text);
+      return {};
+    }
     Result<> operator()(const ipc::EngineGetStatus&) const {
       self.report(self.status());
       return {};
@@ -318,8 +342,8 @@ ipc::EngineStatus EngineService::status() const {
 }
 
 void EngineService::on_event(const mlvpn::LinkEvent& event) {
-  report(ipc::EngineEvent{to_ipc(event.kind), name_of(event.link), to_string(event.from),
-                          to_string(event.state), event.reason});
+  report(ipc::EngineEvent{to_ipc(event.kind), name_of(event.link), to_model(event.from),
+                          to_model(event.state), event.reason});
 }
 
 void EngineService::report(const ipc::EngineReport& report) {

@@ -1,5 +1,6 @@
 // `bondd key`: who this end is, for the other end's `fingerprint`.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
 
@@ -14,6 +15,11 @@ int key_command(const CommonOptions& options) {
   if (!file) return kFailed;
   const auto checked = load_site_file(file->path, config::Purpose::kMakeKey);
   if (!checked) return kFailed;
+  if (checked->config.backend == model::Backend::kMlvpn) {
+    say(fmt::format("bondd: {} uses backend = \"mlvpn\", which has no key pair: both ends have the same {}",
+                    file->site, checked->config.mlvpn.password_file.native()));
+    return kFailed;
+  }
   const model::OpenVpn& files = checked->config.openvpn;
   if (files.auth == model::OpenVpnAuth::kStaticKey) {
     say(fmt::format(
@@ -27,7 +33,9 @@ int key_command(const CommonOptions& options) {
     say_error(fingerprint.error());
     return kFailed;
   }
-  fmt::print("{}\n", *fingerprint);
+  fmt::print("fingerprint = \"{}\"\n", *fingerprint);
+  if (isatty(STDOUT_FILENO) == 1)
+    say("Put this line into [openvpn] of the other end's file, then run `bondd reload` there.");
   return kDone;
 }
 

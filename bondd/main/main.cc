@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <vector>
 
-#include "bondd/base/text.h"
 #include "bondd/control/run_dir.h"
+#include "bondd/main/command_help.h"
 #include "bondd/main/commands.h"
+#include "bondd/main/terminal.h"
 
 #ifndef BONDD_VERSION
 #define BONDD_VERSION "unknown"
@@ -22,6 +24,7 @@ constexpr Duration kUpTimeout = std::chrono::seconds(30);
 struct Arguments {
   UpOptions up;
   StatusOptions status;
+  WaitOptions wait;
   CommonOptions common;
   std::string timeout, help_for;
   int exit_status = kDone;
@@ -39,11 +42,15 @@ std::optional<Duration> parse_timeout(const std::string& text) {
   return parsed ? std::optional(*parsed) : std::nullopt;
 }
 
+std::string check_timeout(const std::string& text) {
+  return parse_timeout(text) ? std::string() : fmt::format("\"{}\" is not a duration such as 30s", text);
+}
+
 // Every command shares the hidden --run-dir and --verbose, which may also stand after it.
 void add_common(CLI::App& app, Arguments& arguments) {
   arguments.common.run_root = control::kRunRoot;
   app.add_option("--run-dir", arguments.common.run_root)->group("");
-  app.add_flag("-v,--verbose", arguments.common.verbose, "say every step");
+  app.add_flag("-v,--verbose", arguments.common.verbose, "print each step");
 }
 
 template <typename Options>
@@ -56,15 +63,17 @@ Options with_common(Options options, const CommonOptions& common) {
 void add_up(CLI::App& app, Arguments& arguments) {
   CLI::App* up = app.add_subcommand("up", "bring the site up; Ctrl-C takes everything down again");
   add_file(*up, arguments.up.file);
-  up->add_flag("-d,--detach", arguments.up.detach, "return once the bond carries traffic");
-  up->add_option("--timeout", arguments.timeout, "how long that may take, 30s if not given with -d")
-      ->check([](const std::string& text) {
-        return parse_timeout(text) ? std::string() : fmt::format("\"{}\" is no duration such as 30s", text);
-      });
+  up->add_flag("-d,--detach", arguments.up.detach,
+               "run in the background; returns once the bond carries traffic");
+  up->add_option("--timeout", arguments.timeout,
+                 "give up when there is no traffic after this time; default with -d: 30s, and a\n"
+                 "server then only has to listen")
+      ->check(check_timeout);
   up->callback([&arguments] {
     UpOptions options = with_common(arguments.up, arguments.common);
     options.timeout = arguments.timeout.empty() ? (options.detach ? kUpTimeout : Duration(0))
                                                 : *parse_timeout(arguments.timeout);
+    options.timeout_written = !arguments.timeout.empty();
     arguments.exit_status = up_command(options);
   });
 }
@@ -72,10 +81,27 @@ void add_up(CLI::App& app, Arguments& arguments) {
 void add_status(CLI::App& app, Arguments& arguments) {
   CLI::App* status = app.add_subcommand("status", "show the site, or all sites");
   add_file(*status, arguments.status.file, false);
-  status->add_flag("--json", arguments.status.json, "for programs");
-  status->add_flag("--watch", arguments.status.watch, "keep it on screen");
+  status->add_flag("--json", arguments.status.json, "print JSON, for programs");
+  status->add_flag("--watch", arguments.status.watch, "show it again each second; q quits");
+  status
+      ->add_option("--check", arguments.status.check,
+                   "print nothing, exit 0 when so: live (bondd answers), ready (the bond carries\n"
+                   "traffic), degraded (some WANs only)")
+      ->check(CLI::IsMember({"live", "ready", "degraded"}));
+  status->footer("Exit status: 0 up, 1 degraded, 3 down; with --json 0 whenever the answer is known.");
   status->callback([&arguments] {
     arguments.exit_status = status_command(with_common(arguments.status, arguments.common));
+  });
+}
+
+void add_wait(CLI::App& app, Arguments& arguments) {
+  CLI::App* wait = app.add_subcommand("wait", "wait until the bond of a running site carries traffic");
+  add_file(*wait, arguments.wait.file);
+  wait->add_option("--timeout", arguments.timeout, "how long to wait; default 30s")->check(check_timeout);
+  wait->callback([&arguments] {
+    WaitOptions options = with_common(arguments.wait, arguments.common);
+    if (!arguments.timeout.empty()) options.timeout = *parse_timeout(arguments.timeout);
+    arguments.exit_status = wait_command(options);
   });
 }
 
@@ -84,6 +110,11 @@ void add_simple(CLI::App& app, Arguments& arguments, const std::string& name, co
   CLI::App* command = app.add_subcommand(name, text);
   add_file(*command, arguments.common.file);
   command->callback([&arguments, run] { arguments.exit_status = run(arguments.common); });
+}
+
+// Not App::help(): that one shows the help of a command once it was parsed, and "help" is one.
+std::string general_help(const CLI::App& app) {
+  return app.get_formatter()->make_help(&app, "bondd", CLI::AppFormatMode::Normal);
 }
 
 const CLI::App* find_command(const CLI::App& app, const std::string& name) {
@@ -99,28 +130,52 @@ void add_help(CLI::App& app, Arguments& arguments) {
   help->callback([&app, &arguments] {
     const CLI::App* about = arguments.help_for.empty() ? &app : find_command(app, arguments.help_for);
     if (about == nullptr) {
-      fmt::print(stderr, "bondd: there is no command \"{}\"\n", arguments.help_for);
+      std::vector<std::string> names;
+      for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+      fmt::print(stderr, "bondd: {}\n", no_such_command(arguments.help_for, names));
       arguments.exit_status = kWrongUse;
       return;
     }
-    fmt::print("{}", about->help(about == &app ? "bondd" : "bondd " + arguments.help_for));
+    fmt::print("{}", about == &app ? general_help(app) : about->help("bondd"));
   });
 }
 
-// A word that is no command is likely a slip of one.
-int wrong_use(const CLI::App& app, int argc, char** argv, std::string what) {
+std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+// The first option in `words` that neither bondd nor its command has; "" when all are known.
+std::string unknown_option(const CLI::App& app, const CLI::App* command, int argc, char** argv,
+                           std::vector<std::string>& known) {
+  known = option_names(app);
+  if (command != nullptr) {
+    for (std::string& name : option_names(*command)) known.push_back(std::move(name));
+  }
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
+    if (word.starts_with("--") && word.size() > 2 && std::ranges::find(known, word) == known.end())
+      return word;
+  }
+  return {};
+}
+
+int wrong_use(const CLI::App& app, int argc, char** argv, std::string what) {
+  std::vector<std::string> names, options;
   for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
   const std::string word = argc > 1 && argv[1][0] != '-' ? argv[1] : "";
-  if (!word.empty() && std::find(names.begin(), names.end(), word) == names.end()) {
-    const std::vector<std::string_view> candidates(names.begin(), names.end());
-    const std::string_view meant = likely_meant(word, candidates);
-    what = fmt::format("there is no command \"{}\"{}", word,
-                       meant.empty() ? "" : fmt::format("; did you mean \"{}\"?", meant));
-  } else if (argc == 1) {
-    what = "which command?";
+  const CLI::App* const command = find_command(app, word);
+  if (!word.empty() && command == nullptr) {
+    what = no_such_command(word, names);
+  } else if (const std::string option = unknown_option(app, command, argc, argv, options); !option.empty()) {
+    what = no_such_option(option, options);
   }
-  fmt::print(stderr, "bondd: {}\n`bondd help` shows the commands.\n", what);
+  const std::string help = command == nullptr ? "" : " " + word;
+  fmt::print(stderr, "bondd: {}\n`bondd help{}` shows {}.\n", what, help,
+             command == nullptr ? "the commands" : "how to use it");
   return kWrongUse;
 }
 
@@ -128,18 +183,29 @@ int run(int argc, char** argv) {
   CLI::App app("Bonds several Internet lines of an office into one, towards a server.", "bondd");
   Arguments arguments;
   app.require_subcommand(1);
+  app.footer(
+      "NAME is short for /etc/bondd/NAME.toml.\n"
+      "Examples: bondd check office     bondd up -d office     bondd status --watch\n"
+      "Exit status: 0 done, 1 the file or the machine is at fault, 2 wrong use;\n"
+      "of status: 0 up, 1 degraded, 3 down.");
   app.fallthrough();
-  app.set_version_flag("--version", "bondd " BONDD_VERSION);
+  app.set_version_flag("-V,--version", "bondd " BONDD_VERSION);
   add_common(app, arguments);
   add_up(app, arguments);
   add_simple(app, arguments, "down", "stop the site and remove all that it made", down_command);
   add_status(app, arguments);
-  add_simple(app, arguments, "check", "say every mistake in the file", check_command);
+  add_wait(app, arguments);
+  add_simple(app, arguments, "check", "print each error in the file", check_command);
   add_simple(app, arguments, "plan", "print what `up` would change on this machine now", plan_command);
   add_simple(app, arguments, "reload", "apply the changed file to the running site", reload_command);
-  add_simple(app, arguments, "key", "print this end's fingerprint, making its key when there is none",
+  add_simple(app, arguments, "key",
+             "print the line that lets the other end know this one (openvpn-bond); makes the key",
              key_command);
   add_help(app, arguments);
+  if (argc == 1) {
+    fmt::print(stderr, "{}", general_help(app));
+    return kWrongUse;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& shown) {  // --help, --version
@@ -147,6 +213,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return wrong_use(app, argc, argv, error.what());
   }
+  if (!written_out() && arguments.exit_status == kDone) return kFailed;
   return arguments.exit_status;
 }
 

@@ -1,35 +1,37 @@
-// `bondd status` and `bondd reload`: questions to the running bondd.
+// `bondd status`, `bondd wait` and `bondd reload`: questions to the running bondd.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <map>
+#include <ctime>
 #include <thread>
 
 #include "bondd/control/run_dir.h"
 #include "bondd/ipc/control_client.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/site_file.h"
+#include "bondd/main/status_view.h"
+#include "bondd/main/terminal.h"
 
 namespace bondd {
 namespace {
 
 using namespace std::chrono_literals;
+using model::SiteState;
 using model::SiteStatus;
 using model::WanStatus;
 
 constexpr auto kAskLimit = 5s;
 constexpr auto kReloadLimit = 30s;
 constexpr auto kWatchEvery = 1s;
+constexpr auto kWaitPoll = 200ms;
 
 // A site that does not run: what its file says, all down. The file need not be right.
 SiteStatus down_site(const std::string& site, const std::optional<std::filesystem::path>& file,
                      bool left_behind) {
   SiteStatus status;
   status.name = site;
-  status.state = "down";
   if (file) {
     if (auto config = reload_site_file(*file)) {
       status.role = config->role == model::Role::kClient ? "client" : "server";
@@ -38,8 +40,8 @@ SiteStatus down_site(const std::string& site, const std::optional<std::filesyste
       for (const model::Wan& wan : config->wans) {
         WanStatus one;
         one.name = wan.name;
-        one.state = "down";
-        one.reason = "the site is not up";
+        one.state = model::WanState::kDown;
+        one.reason = fmt::format("not running; `bondd up {}` starts it", site);
         status.wans.push_back(one);
       }
     }
@@ -65,117 +67,10 @@ Result<SiteStatus> ask_site(const control::RunDirView& view,
   return down_site(view.site(), file, view.slot().has_value());
 }
 
-// --- for people ---
-
-struct Style {
-  bool colour = false;
-  [[nodiscard]] std::string paint(const std::string& text, const std::string& state) const {
-    if (!colour) return text;
-    const char* code = state == "up" ? "32" : state == "down" ? "31" : "33";
-    return fmt::format("\033[{}m{}\033[0m", code, text);
-  }
-};
-
-std::string bytes_text(const std::optional<std::uint64_t>& bytes) {
-  if (!bytes) return "-";
-  constexpr std::array<const char*, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
-  auto value = static_cast<double>(*bytes);
-  std::size_t unit = 0;
-  while (value >= 1000 && unit + 1 < kUnits.size()) {
-    value /= 1000;
-    ++unit;
-  }
-  return unit == 0 ? fmt::format("{} B", *bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
-
-std::string figure(const std::optional<double>& value, const char* unit) {
-  return value ? fmt::format("{:.1f} {}", *value, unit) : "-";
-}
-
-// What --watch adds: bits per second since the answer before, by site and WAN.
-struct Traffic {
-  double down = 0, up = 0;
-};
-using Rates = std::map<std::pair<std::string, std::string>, Traffic>;
-
-std::string rate_text(double bits_per_second) {
-  return bits_per_second < 1e6 ? fmt::format("{:.0f} kbit/s", bits_per_second / 1e3)
-                               : fmt::format("{:.1f} Mbit/s", bits_per_second / 1e6);
-}
-
-std::string wan_line(const WanStatus& wan, std::size_t width, const Style& style, const Traffic* traffic) {
-  std::string line =
-      fmt::format("  {:<{}}  {}  {:>10}  {:>8}  {:>10}  {:>10}", wan.name, width,
-                  style.paint(fmt::format("{:<9}", wan.state), wan.state), figure(wan.rtt_ms, "ms"),
-                  figure(wan.loss_percent, "%"), bytes_text(wan.rx_bytes), bytes_text(wan.tx_bytes));
-  if (wan.capacity_mbit || wan.share_percent) {
-    line +=
-        fmt::format("  {:>12}  {:>6}", figure(wan.capacity_mbit, "Mbit/s"), figure(wan.share_percent, "%"));
-  }
-  if (traffic != nullptr)
-    line += fmt::format("  {:>12}  {:>12}", rate_text(traffic->down), rate_text(traffic->up));
-  for (const std::string& words : {wan.reason, wan.explanation}) {
-    if (!words.empty()) line += "  " + words;
-  }
-  return line;
-}
-
-std::string table(const SiteStatus& site, const Style& style, const Rates& rates) {
-  std::string kind = site.role;
-  if (!site.backend.empty()) kind += ", " + site.backend;
-  std::string out = fmt::format("{}: {}{}", site.name, style.paint(site.state, site.state),
-                                kind.empty() ? "" : fmt::format(" ({})", kind));
-  if (!site.bond_interface.empty()) {
-    out += fmt::format(", {} received {}, sent {}", site.bond_interface, bytes_text(site.bond_rx_bytes),
-                       bytes_text(site.bond_tx_bytes));
-  }
-  out += "\n";
-  std::size_t width = 3;
-  for (const WanStatus& wan : site.wans) width = std::max(width, wan.name.size());
-  if (!site.wans.empty()) {
-    const bool measured = std::any_of(site.wans.begin(), site.wans.end(), [](const WanStatus& wan) {
-      return wan.capacity_mbit || wan.share_percent;
-    });
-    out += fmt::format("  {:<{}}  {:<9}  {:>10}  {:>8}  {:>10}  {:>10}{}\n", "WAN", width, "state",
-                       "round trip", "loss", "received", "sent",
-                       measured ? fmt::format("  {:>12}  {:>6}", "capacity", "share") : "");
-    if (!rates.empty()) {
-      out.pop_back();
-      out += fmt::format("  {:>12}  {:>12}\n", "down now", "up now");
-    }
-  }
-  for (const WanStatus& wan : site.wans) {
-    const auto traffic = rates.find({site.name, wan.name});
-    out += wan_line(wan, width, style, traffic == rates.end() ? nullptr : &traffic->second) + "\n";
-  }
-  for (const std::string& warning : site.warnings) out += fmt::format("  note: {}\n", warning);
-  return out;
-}
-
 struct Answer {
   std::vector<SiteStatus> sites;
-  int exit_status = kDone;
-  std::chrono::steady_clock::time_point when = std::chrono::steady_clock::now();
+  int exit_status = kDone;  // kFailed: some site did not answer
 };
-
-Rates rates_between(const Answer& before, const Answer& now) {
-  Rates rates;
-  const double seconds = std::chrono::duration<double>(now.when - before.when).count();
-  const auto per_second = [&](const std::optional<std::uint64_t>& a, const std::optional<std::uint64_t>& b) {
-    return a && b && *b >= *a ? static_cast<double>(*b - *a) * 8 / seconds : 0;
-  };
-  for (const SiteStatus& site : now.sites) {
-    for (const SiteStatus& old : before.sites) {
-      for (std::size_t i = 0; old.name == site.name && i < std::min(old.wans.size(), site.wans.size()); ++i) {
-        const WanStatus& a = old.wans[i];
-        const WanStatus& b = site.wans[i];
-        if (a.name != b.name) continue;
-        rates[{site.name, b.name}] = {per_second(a.rx_bytes, b.rx_bytes), per_second(a.tx_bytes, b.tx_bytes)};
-      }
-    }
-  }
-  return rates;
-}
 
 Answer ask_all(const StatusOptions& options, const std::vector<SiteFile>& sites) {
   Answer answer;
@@ -191,15 +86,17 @@ Answer ask_all(const StatusOptions& options, const std::vector<SiteFile>& sites)
   return answer;
 }
 
-void show(const StatusOptions& options, const Answer& answer, const Rates& rates) {
-  if (options.json) {
-    // One site is an object, as the contract has it; several are an array of them.
-    fmt::print("{}\n", answer.sites.size() == 1 ? ipc::status_json(answer.sites.front(), true)
-                                                : ipc::status_json(answer.sites, true));
-    return;
-  }
-  const Style style{isatty(STDOUT_FILENO) == 1};
-  for (const SiteStatus& site : answer.sites) fmt::print("{}", table(site, style, rates));
+void print_json(const Answer& answer) {
+  // One site is an object, as the contract has it; several are an array of them.
+  fmt::print("{}\n", answer.sites.size() == 1 ? ipc::status_json(answer.sites.front(), true)
+                                              : ipc::status_json(answer.sites, true));
+}
+
+std::string text_of(const Answer& answer) {
+  const ViewOptions view{shall_colour(), std::time(nullptr)};
+  std::string out;
+  for (const SiteStatus& site : answer.sites) out += (out.empty() ? "" : "\n") + status_view(site, view);
+  return out;
 }
 
 // The sites to show; empty when the argument is wrong (said).
@@ -230,26 +127,116 @@ bool may_look(const StatusOptions& options) {
   return false;
 }
 
-}  // namespace
+int worst_exit_status(const Answer& answer) {
+  int status = answer.exit_status;
+  for (const SiteStatus& site : answer.sites) status = std::max(status, exit_status_of(site.state));
+  return status;
+}
 
-int status_command(const StatusOptions& options) {
-  if (!may_look(options)) return kFailed;
-  std::optional<Answer> before;
+// Until the user leaves, or for ever into a pipe: there one after the other, without escape codes.
+int watch(const StatusOptions& options) {
+  std::optional<Screen> screen;
+  if (!options.json && has_screen()) screen.emplace();
   for (;;) {
     const auto sites = sites_to_show(options);
     if (!sites) return kFailed;
     const Answer answer = ask_all(options, *sites);
-    const Rates rates = before ? rates_between(*before, answer) : Rates{};
-    if (options.watch && !options.json) fmt::print("\033[H\033[J");
-    if (answer.sites.empty() && answer.exit_status == kDone && !options.json) {
-      say("no site is up");
-    } else if (!answer.sites.empty() || options.json) {
-      show(options, answer, rates);
+    if (options.json) {
+      print_json(answer);
+    } else if (screen) {
+      const std::time_t now = std::time(nullptr);
+      std::tm local{};
+      localtime_r(&now, &local);
+      const std::string title = fmt::format("bondd {}   {:02}:{:02}:{:02}   q quits", BONDD_VERSION,
+                                            local.tm_hour, local.tm_min, local.tm_sec);
+      screen->show(title + "\n\n" + (answer.sites.empty() ? "no site is up\n" : text_of(answer)));
+      if (!screen->wait(kWatchEvery)) return kDone;
+      continue;
+    } else {
+      fmt::print("{}\n", text_of(answer));
     }
-    if (!options.watch) return answer.exit_status;
-    std::fflush(stdout);
-    before = answer;
+    if (!written_out()) return kFailed;
     std::this_thread::sleep_for(kWatchEvery);
+  }
+}
+
+// --check: no output, only an exit status, and why not on standard error.
+int check_site(const StatusOptions& options) {
+  const auto sites = sites_to_show(options);
+  if (!sites) return kFailed;
+  if (sites->empty()) return say("no site is up"), kFailed;
+  for (const SiteFile& site : *sites) {
+    const control::RunDirView view(options.run_root, site.site);
+    const auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
+    const auto status = reply ? ipc::parse_status(reply->status) : tl::make_unexpected(reply.error());
+    if (!status) {
+      say(fmt::format("{}: bondd does not answer: {}", site.site, status.error().message));
+      return kFailed;
+    }
+    const bool so = options.check == "live" ||
+                    (options.check == "ready" && status->state != SiteState::kDown) ||
+                    (options.check == "degraded" && status->state == SiteState::kDegraded);
+    if (so) continue;
+    say(fmt::format("{} is {}", site.site, to_string(status->state)));
+    return kFailed;
+  }
+  return kDone;
+}
+
+}  // namespace
+
+int exit_status_of(SiteState state) {
+  switch (state) {
+    case SiteState::kUp:
+      return kDone;
+    case SiteState::kDegraded:
+      return kDegraded;
+    case SiteState::kDown:
+      return kDown;
+  }
+  return kDown;
+}
+
+int status_command(const StatusOptions& options) {
+  if (!may_look(options)) return kFailed;
+  if (!options.check.empty()) return check_site(options);
+  if (options.watch) return watch(options);
+  const auto sites = sites_to_show(options);
+  if (!sites) return kFailed;
+  const Answer answer = ask_all(options, *sites);
+  if (options.json) {
+    // The state is in the answer: a program that got one has what it asked for.
+    if (!answer.sites.empty() || answer.exit_status == kDone) print_json(answer);
+    return answer.exit_status;
+  }
+  if (answer.sites.empty()) {
+    if (answer.exit_status == kDone) say("no site is up; `bondd up NAME` starts one");
+    return answer.exit_status == kDone ? kDown : answer.exit_status;
+  }
+  fmt::print("{}", text_of(answer));
+  return worst_exit_status(answer);
+}
+
+int wait_command(const WaitOptions& options) {
+  const auto file = find_site_file(options.file);
+  if (!file) return kFailed;
+  const control::RunDirView view(options.run_root, file->site);
+  const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+  std::string last;
+  for (;;) {
+    const auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
+    const auto status = reply ? ipc::parse_status(reply->status) : tl::make_unexpected(reply.error());
+    if (status && status->state != SiteState::kDown) return kDone;
+    if (std::chrono::steady_clock::now() >= deadline) {
+      say(fmt::format("bondd: {} carries no traffic after {}", file->site, format_duration(options.timeout)));
+      if (status) {
+        fmt::print(stderr, "{}", status_view(*status, {false, std::time(nullptr)}));
+      } else {
+        say(fmt::format("bondd: {} is not up; `bondd up {}` starts it", file->site, options.file));
+      }
+      return kFailed;
+    }
+    std::this_thread::sleep_for(kWaitPoll);
   }
 }
 

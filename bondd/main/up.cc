@@ -128,10 +128,13 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   daemon_options.slot = slot;
   daemon_options.programs = programs;
   daemon_options.timeout = options.timeout;
+  daemon_options.ready_when_listening = options.detach && !options.timeout_written;
+  daemon_options.version = BONDD_VERSION;
   daemon_options.load = reload_site_file;
   daemon_options.on_set_up = [] { notify_service_manager("READY=1\n"); };
   daemon_options.on_ready = [&] {
     if (!options.detach) return;
+    (*log)->info(fmt::format("from now on the log is in syslog and in {}", run_dir.log().native()));
     (*log)->leave_terminal();
     leave_terminal();
     pipe.say_status(kDone);

@@ -4,28 +4,35 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "bondd/model/problem.h"
+#include "bondd/model/wan_status.h"
 
 namespace bondd::model {
 
-struct WanStatus {
-  std::string name;
-  std::string state;   // "up", "down", or a word of the backend: "starting", "lossy", "slow"
-  std::string reason;  // in words for the admin, empty when up
-  std::optional<double> rtt_ms, loss_percent;
-  std::optional<std::uint64_t> rx_bytes, tx_bytes;
-  // The mlvpn backend measures these; null elsewhere.
-  std::optional<double> capacity_mbit, share_percent, queue_ms;
-  std::string explanation;  // "12 % of traffic; 40 ms slower than ovh"
+enum class SiteState : std::uint8_t {
+  kDown,      // no WAN carries
+  kDegraded,  // some do
+  kUp,        // all do
 };
+std::string_view to_string(SiteState state);
+std::optional<SiteState> parse_site_state(std::string_view text);
+SiteState site_state(const std::vector<WanStatus>& wans);
 
 struct SiteStatus {
   std::string name, role, backend;
-  std::string state;  // "up": all WANs carry, "degraded": some, "down": none
+  SiteState state = SiteState::kDown;
   std::string bond_interface;
   std::optional<std::uint64_t> bond_rx_bytes, bond_tx_bytes;
   std::vector<WanStatus> wans;
   std::vector<std::string> warnings;  // what the admin should know, such as lines too unlike for this backend
+  std::string version;                // of the bondd that runs
+  std::string server;                 // address or name of the server; may be empty on the server itself
+  std::int64_t since = 0;             // of the state, seconds since 1970; 0: not known
+  std::vector<Problem> problems;      // worst first
+  bool operator==(const SiteStatus&) const = default;
 };
 
 }  // namespace bondd::model

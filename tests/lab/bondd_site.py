@@ -89,7 +89,7 @@ class Site:
         """The default authentication: each pins the other's fingerprint."""
         for site in SIDES:
             self.edit(site, '[openvpn]\nauth = "static-key"\nkey = "bond.key"', "")
-        fingerprint = {site: self.said_by(site, "key", str(self.files[site])) for site in SIDES}
+        fingerprint = {site: self.said_by(site, "key", str(self.files[site])).split('"')[1] for site in SIDES}
         for site, other in (("office", "vps"), ("vps", "office")):
             with self.files[site].open("a") as f:
                 f.write(f'\n[openvpn]\nfingerprint = "{fingerprint[other]}"\n')

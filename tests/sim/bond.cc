@@ -289,11 +289,10 @@ class EngineBond final : public Bond, public Actor {
                  stats.ingress_queued, stats.reorder_held, stats.holes_lost, stats.late, stats.duplicates,
                  stats.dropped_queue_full);
     for (const auto& v : engine(end).link_stats(now)) {
-      std::fprintf(stderr, " %s %s %.1f rtt %.0f q %.1f loss %.2f share %.0f rep %lu (%s) |", v.name.c_str(),
-                   to_string(v.state),
-                   static_cast<double>(v.capacity.value_or(Rate{}).bits_per_second) * 1e-6,
-                   v.rtt_ms.value_or(0), v.queue_ms.value_or(0), v.tx_loss_percent.value_or(0),
-                   v.share_percent, v.repaired, v.share_reason.c_str());
+      std::fprintf(
+          stderr, " %s %s %.1f rtt %.0f q %.1f loss %.2f rep %lu (%s) |", v.name.c_str(), to_string(v.state),
+          static_cast<double>(v.capacity.value_or(Rate{}).bits_per_second) * 1e-6, v.rtt_ms.value_or(0),
+          v.queue_ms.value_or(0), v.tx_loss_percent.value_or(0), v.repaired, v.explanation.c_str());
     }
     std::fprintf(stderr, "\n");
   }

@@ -181,12 +181,12 @@ TEST(StatusJson, IsTheContractsAndReadsBack) {
   site.name = "office";
   site.role = "client";
   site.backend = "openvpn-bond";
-  site.state = "degraded";
+  site.state = model::SiteState::kDegraded;
   site.bond_interface = "bond0";
   site.bond_rx_bytes = 5;
   model::WanStatus wan;
   wan.name = "ovh";
-  wan.state = "up";
+  wan.state = model::WanState::kUp;
   wan.rtt_ms = 41.25;
   wan.tx_bytes = 7;
   site.wans = {wan};
@@ -201,6 +201,31 @@ TEST(StatusJson, IsTheContractsAndReadsBack) {
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(ipc::status_json(*back), json);
   EXPECT_FALSE(ipc::parse_status("[1]").has_value());
+}
+
+TEST(StatusJson, HasProblemsTimesAndEveryFigureOfTheEngine) {
+  model::SiteStatus site;
+  site.version = "0.2.0";
+  site.since = 1'796'000'000;
+  site.problems.push_back(
+      {"gateway-silent", model::Severity::kError, "lte", "text", "remedy", 1'796'000'060});
+  model::WanStatus wan;
+  wan.queue_ms = 4;
+  wan.tx_loss_percent = 0.5;
+  wan.repaired = 7;
+  wan.today_rx_bytes = 9;
+  wan.since = 1'796'000'000;
+  site.wans = {wan};
+  const std::string json = ipc::status_json(site);
+  for (const char* part :
+       {R"("version":"0.2.0")", R"("since":"2026-11-30T00:53:20Z")", R"("queue_ms":4)",
+        R"("tx_loss_percent":0.5)", R"("repaired":7)", R"("today_rx_bytes":9)", R"("today_tx_bytes":null)",
+        R"("capacity_mbit":null)",
+        R"({"code":"gateway-silent","severity":"error","wan":"lte","text":"text","remedy":"remedy",)"
+        R"("since":"2026-11-30T00:54:20Z"})"}) {
+    EXPECT_THAT(json, ::testing::HasSubstr(part));
+  }
+  EXPECT_EQ(ipc::parse_status(json), site);
 }
 
 TEST(OpenVpnWords, SayWhatAnAdminCanDo) {

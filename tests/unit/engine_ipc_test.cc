@@ -63,6 +63,7 @@ TEST(EngineProtocol, EveryRequestComesBackAsItWas) {
       EngineReplaceSocket{"ovh"},
       EngineSetRemote{"ovh", {*parse_ip("192.0.2.1"), 5080}},
       EngineSetPassword{},
+      EngineSetNotice{"bondd-settings 1\nrole client"},
       EngineGetStatus{},
       EngineStop{}};
   for (const EngineRequest& request : requests) {
@@ -74,15 +75,19 @@ TEST(EngineProtocol, EveryRequestComesBackAsItWas) {
 
 TEST(EngineProtocol, EveryReportComesBackAsItWas) {
   EngineStatus status;
-  status.links.push_back({.name = "ovh",
-                          .state = "up",
-                          .peer = EngineEndpoint{*parse_ip("192.0.2.1"), 9},
-                          .rtt_ms = 12.5,
-                          .capacity_bits_per_second = 5});
+  EngineLinkStatus link{.peer = EngineEndpoint{*parse_ip("192.0.2.1"), 9}, .rtt_var_ms = 1.5};
+  link.wan.name = "ovh";
+  link.wan.state = model::WanState::kSlow;
+  link.wan.rtt_ms = 12.5;
+  link.wan.tx_loss_percent = 0.5;
+  link.wan.queue_ms = 3;
+  link.wan.repaired = 7;
+  status.links.push_back(link);
   status.counters.bad_mac = 3;
   const std::vector<EngineReport> reports{
       EngineReady{"avx512", "vnet", "seccomp"},
-      EngineEvent{EngineEvent::Kind::kWrongPassword, "ovh", "down", "starting", "packets do not open"},
+      EngineEvent{EngineEvent::Kind::kWrongPassword, "ovh", model::WanState::kDown,
+                  model::WanState::kStarting, "packets do not open"},
       status, EngineFailure{"no", true}};
   for (const EngineReport& report : reports) {
     const auto back = parse_report(render(report));

@@ -19,7 +19,7 @@ model::SiteStatus site(double second_rtt, double second_loss) {
   for (const char* name : {"ovh", "orange"}) {
     model::WanStatus wan;
     wan.name = name;
-    wan.state = "up";
+    wan.state = model::WanState::kUp;
     wan.rtt_ms = 40;
     wan.loss_percent = 0;
     site.wans.push_back(wan);
@@ -36,7 +36,7 @@ TEST(LineAdvice, CleanLinesOfLikeDelayNeedNone) {
 
 TEST(LineAdvice, NamesTheLossyLineAndWhatItLoses) {
   EXPECT_THAT(line_advice(site(40, 2.34)),
-              ElementsAre(AllOf(HasSubstr("orange loses 2.3 %"), HasSubstr("mlvpn"))));
+              ElementsAre(AllOf(HasSubstr("orange has 2.3 % packet loss"), HasSubstr("mlvpn"))));
 }
 
 TEST(LineAdvice, NamesTheLineThatIsTooFarAway) {
@@ -47,7 +47,7 @@ TEST(LineAdvice, NamesTheLineThatIsTooFarAway) {
 
 TEST(LineAdvice, NothingIsSaidOfALineThatDoesNotCarryOrOfAnotherBackend) {
   model::SiteStatus one_down = site(640, 9);
-  one_down.wans[1].state = "down";
+  one_down.wans[1].state = model::WanState::kDown;
   EXPECT_THAT(line_advice(one_down), IsEmpty());
   model::SiteStatus other = site(640, 9);
   other.backend = "mlvpn";

@@ -28,6 +28,45 @@ TEST(Engine, TwoBonddKnowEachOtherAndUseBothLinks) {
   EXPECT_GT(pair.client.stats(1).tx_packets, 60U);
 }
 
+std::vector<std::string> notices(const Rig& rig) {
+  std::vector<std::string> out;
+  for (const LinkEvent& event : rig.events) {
+    if (event.kind == EventKind::kNotice) out.push_back(event.reason);
+  }
+  return out;
+}
+
+TEST(Engine, WhatADaemonTellsReachesTheOthersAlsoWhenItIsLostOnce) {
+  Pair pair;
+  pair.client.engine->set_notice(pair.client.now, "of the office");
+  pair.server.engine->set_notice(pair.server.now, "of the server");
+  pair.run_for(2s);
+  EXPECT_THAT(notices(pair.client), ::testing::ElementsAre("of the server"));
+  EXPECT_THAT(notices(pair.server), ::testing::ElementsAre("of the office"));
+  pair.cut[0] = pair.cut[1] = true;
+  pair.client.engine->set_notice(pair.client.now, "changed");
+  pair.run_for(100ms);
+  pair.cut[0] = pair.cut[1] = false;
+  pair.run_for(20s);
+  EXPECT_EQ(notices(pair.server).back(), "changed");
+}
+
+TEST(Engine, AnOriginalPeerIsToldNothing) {
+  Pair pair({.name = "ovh"}, {.name = "orange"}, false);
+  pair.client.engine->set_notice(pair.client.now, "of the office");
+  pair.run_for(20s);
+  EXPECT_THAT(notices(pair.server), ::testing::IsEmpty());
+}
+
+TEST(Engine, CapacityAndLossAreUnknownUntilTheyAreMeasured) {
+  Pair pair;
+  pair.run_for(3s);
+  for (const LinkId link : kBoth) {
+    EXPECT_EQ(pair.client.stats(link).capacity, std::nullopt);
+    EXPECT_EQ(pair.client.stats(link).tx_loss_percent, std::nullopt);
+  }
+}
+
 TEST(Engine, KeepsOrderOverLinksOfUnlikeDelay) {
   Pair pair;
   pair.delay[1] = 45ms;

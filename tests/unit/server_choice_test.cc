@@ -26,9 +26,9 @@ class ServerChoiceTest : public ::testing::Test {
       now_ += 1s;
       std::vector<model::WanStatus> states(2);
       states[0].name = "ovh";
-      states[0].state = ovh;
+      states[0].state = *model::parse_wan_state(ovh);
       states[1].name = "orange";
-      states[1].state = orange;
+      states[1].state = *model::parse_wan_state(orange);
       moves += choice_.handle_states(now_, states).size();
     }
     return moves;

@@ -25,6 +25,7 @@ enum Capability : std::uint32_t {
   // Shows a server's number in AUTH (see handshake.h), and says "BYE" in DISCONNECT, so that
   // no other packet passes for one.
   kCapProof = 1U << 3,
+  kCapNotice = 1U << 8,  // hands NOTICE to its daemon
 };
 
 struct Announcement {
@@ -42,6 +43,7 @@ std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> bod
 void render_announcement(const Announcement& announcement, std::uint8_t out[kAnnouncementSize]);
 
 // What this version can.
-inline constexpr std::uint32_t kOurCapabilities = kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof;
+inline constexpr std::uint32_t kOurCapabilities =
+    kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof | kCapNotice;
 
 }  // namespace bondd::mlvpn

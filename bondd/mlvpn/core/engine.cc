@@ -285,8 +285,7 @@ std::vector<LinkStats> Engine::link_stats(TimePoint now) const {
     if (link.config().upload.bits_per_second != 0) stats.capacity = link.config().upload;
     if (const Rate measured = impl_->scheduler.capacity(id); measured.bits_per_second != 0)
       stats.capacity = measured;
-    stats.share_percent = impl_->scheduler.share(id);
-    stats.share_reason =
+    stats.explanation =
         impl_->scheduler.explain(id, [this](LinkId other) { return impl_->find(other)->config().name; });
     impl_->fill_brain(stats);
     out.push_back(std::move(stats));

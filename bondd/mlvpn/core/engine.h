@@ -72,11 +72,14 @@ struct Transmit {
 enum class LinkState : std::uint8_t { kDown, kStarting, kUp, kLossy, kSlow, kSilent };
 const char* to_string(LinkState state);
 
+inline constexpr std::size_t kMaxNotice = 1200;  // bytes; with all around it, it fits each line
+
 enum class EventKind : std::uint8_t {
   kState,          // the link's state changed: see `state` and `reason`
   kPeerMoved,      // the peer's address changed (NAT rebinding, roaming)
   kResolve,        // the peer does not answer: look its name up again, then set_remote
   kWrongPassword,  // packets come that do not open; at most one event per 10 s and link
+  kNotice,         // the peer's daemon tells `reason`, see set_notice(); at most one event per second
 };
 
 struct LinkEvent {
@@ -131,12 +134,11 @@ struct LinkStats {
   LinkId path = 0;
   std::optional<double> rtt_ms, rtt_var_ms;
   std::optional<double> loss_percent;            // of what the peer sent to us
-  std::optional<Rate> capacity;                  // what the scheduler believes
-  double share_percent = 0;                      // of the DATA bytes we sent in the last seconds
+  std::optional<Rate> capacity;                  // as measured, or as configured; never a guess
   std::optional<double> queue_ms;                // that we keep in front of the line
   std::optional<double> tx_loss_percent;         // of what we sent, as the peer reports
   std::uint64_t repaired = 0;                    // packets lost here and sent again
-  std::string share_reason;                      // why it carries what it carries
+  std::string explanation;                       // what limits its use, for a person
   std::uint64_t rx_bytes = 0, tx_bytes = 0;      // UDP payload
   std::uint64_t rx_packets = 0, tx_packets = 0;  // all types
   std::uint64_t disconnects = 0;
@@ -180,6 +182,9 @@ class Engine {
   // the first goes on sealing with the old one, opens both, and says KEEPALIVE
   // under the new one until it hears it from the peer, or for a minute.
   void set_key(TimePoint now, SecretKey key);
+  // What the peer's daemon is told, now and every 15 s, as an event there; at most kMaxNotice bytes.
+  // Only a bondd that knows of this gets it.
+  void set_notice(TimePoint now, std::string text);
   // Queues DISCONNECT for every link with a session; poll_transmit yields them.
   void shutdown(TimePoint now);
 

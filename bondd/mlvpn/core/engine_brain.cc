@@ -244,11 +244,10 @@ void Engine::Impl::fill_brain(LinkStats& stats) const {
     if (view.link != stats.id) continue;
     if (view.capacity) stats.capacity = Rate{static_cast<std::uint64_t>(*view.capacity * 8)};
     if (view.rtt_ms) stats.rtt_ms = view.rtt_ms;
-    stats.share_percent = view.share_percent;
     stats.queue_ms = view.queue_ms;
     stats.tx_loss_percent = view.loss_percent;
     stats.repaired = view.repaired;
-    stats.share_reason =
+    stats.explanation =
         sender->explain(stats.id, [this](LinkId id) { return places[id].link->config().name; });
   }
 }

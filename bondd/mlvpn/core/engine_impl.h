@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "bondd/mlvpn/core/bare_ack.h"
@@ -81,6 +82,10 @@ struct Engine::Impl {
   bool transmit_train(TimePoint now, Transmit& out);
   std::optional<PacketRef> build_control(TimePoint now, Link& link, const ControlPacket& packet);
 
+  // engine_notice.cc
+  bool transmit_notice(TimePoint now, Transmit& out);
+  void note_notice(TimePoint now, const Inbound& in);
+
   // engine_brain.cc
   void make_brain();
   void sync_brain(TimePoint now, LinkId id);
@@ -126,6 +131,13 @@ struct Engine::Impl {
   std::optional<std::uint64_t> peer_session;
   TimePoint next_key_offer, next_hint;
   unsigned offer_turn = 0;
+
+  // What our daemon tells the peer's, and when that and the next of the peer's are due.
+  struct Notice {
+    std::string text;
+    TimePoint next{}, next_event{};
+  };
+  Notice notice;
 
   // DISCONNECTs of removed links, sealed.
   struct Parting {

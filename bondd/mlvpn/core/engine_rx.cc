@@ -109,6 +109,7 @@ void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
   }
   switch (outcome) {
     case Link::Outcome::kHandled:
+      if (in.header.is(PacketType::kNotice) && place == FlowTable::Place::kCurrent) note_notice(now, in);
       break;
     case Link::Outcome::kReplayed:
       ++counters.replayed;

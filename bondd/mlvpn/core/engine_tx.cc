@@ -49,6 +49,7 @@ bool Engine::poll_transmit(TimePoint now, Transmit& out) {
   Impl& e = *impl_;
   e.last_now = std::max(e.last_now, now);
   return e.transmit_parting(out) || e.transmit_report(now, out) || e.transmit_control(now, out) ||
+         e.transmit_notice(now, out) ||
          (e.brain ? e.transmit_brain(now, out) : e.transmit_data(now, out) || e.transmit_train(now, out));
 }
 

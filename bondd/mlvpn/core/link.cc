@@ -81,7 +81,7 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       config_(config),
       context_(context),
       state_(context.role == Role::kClient ? LinkState::kStarting : LinkState::kDown),
-      reason_(context.role == Role::kClient ? "not answered yet" : "waiting for the client"),
+      reason_(context.role == Role::kClient ? "no reply yet" : "waiting for the office"),
       flow_id_(0),
       seq_(first_seq),
       proofs_({context.random.next64(), context.random.next64()}),
@@ -385,8 +385,7 @@ void Link::established(TimePoint now, const Endpoint& from, const Handshake& sai
   if (in_session() && !new_flow) return;
   next_keepalive_ = now + kKeepalive;
   if (!in_session()) {
-    set_state(now, LinkState::kUp,
-              context_.role == Role::kServer ? "the client signed on" : "the server answered");
+    set_state(now, LinkState::kUp, "connected");
   }
 }
 
@@ -451,7 +450,7 @@ void Link::on_timer(TimePoint now, const Surroundings& others) {
   if (flows_.promote_candidate(now)) {
     flow_switched();
     heard_ = now;
-    if (!in_session()) set_state(now, LinkState::kUp, "the client signed on");
+    if (!in_session()) set_state(now, LinkState::kUp, "connected");
   }
   if (now >= next_tick_) {
     next_tick_ = now + 1s;
@@ -474,7 +473,7 @@ void Link::on_timer(TimePoint now, const Surroundings& others) {
 void Link::check_session(TimePoint now, const Surroundings& others) {
   const Duration timeout = std::max<Duration>(config_.timeout, kMinTimeout);
   if (now - heard_ > timeout) {
-    end_session(now, "nothing heard for " + seconds(now - heard_), Duration::zero());
+    end_session(now, "no packet for " + seconds(now - heard_), Duration::zero());
     needs_auth_ = false;  // the peer may still hold the session and be heard again
     return;
   }
@@ -543,7 +542,7 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
                : kKeepaliveMissing;
   const std::uint64_t others_since = others.others_received - others_received_at_heard_;
   if (quiet > limit && others_since >= (was_busy ? 8U : 2U)) {
-    go_silent(now, "nothing heard for " + milliseconds(quiet), others);
+    go_silent(now, "no packet for " + milliseconds(quiet), others);
   } else if (is_asked_by_auth() && unanswered_since_) {
     ask_server(now, others);
   }
@@ -638,12 +637,13 @@ void Link::check_tolerances(TimePoint now) {
   const double percent = loss.value_or(0);
   switch (wanted) {
     case LinkState::kLossy:
-      set_state(now, wanted, fmt::format("{:.0f} % loss >= {:.0f} %", percent, config_.loss_tolerance));
+      set_state(now, wanted,
+                fmt::format("{:.0f} % packet loss >= {:.0f} %", percent, config_.loss_tolerance));
       break;
     case LinkState::kSlow:
       set_state(
           now, wanted,
-          "round trip " + milliseconds(estimator_.srtt()) + " >= " + milliseconds(config_.latency_tolerance));
+          "latency " + milliseconds(estimator_.srtt()) + " >= " + milliseconds(config_.latency_tolerance));
       break;
     case LinkState::kUp:
     case LinkState::kDown:
@@ -696,7 +696,7 @@ void Link::set_remote(TimePoint now, const Endpoint& remote) {
   renew_flow_ = true;  // where it goes now another link of ours may be known by this flow
   if (in_session()) {
     if (const auto to = destination()) send_disconnect(*to, carrier());
-    end_session(now, "the server has a new address", Duration::zero());
+    end_session(now, "the server's address or port changed, connecting", Duration::zero());
   } else {
     next_auth_ = now;
     auth_tries_ = 0;

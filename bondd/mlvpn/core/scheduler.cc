@@ -430,11 +430,6 @@ std::optional<TimePoint> Scheduler::next_time(TimePoint now) const {
   return earliest;
 }
 
-double Scheduler::share(LinkId link) const {
-  const Lane* const lane = find(link);
-  return lane != nullptr && recent_total_ > 0 ? 100.0 * lane->recent / recent_total_ : 0.0;
-}
-
 Rate Scheduler::capacity(LinkId link) const {
   const Lane* const lane = find(link);
   const auto rate = lane != nullptr ? known_rate(*lane) : std::nullopt;

@@ -102,8 +102,6 @@ class Scheduler {
   [[nodiscard]] std::string explain(LinkId link, const std::function<std::string(LinkId)>& name) const;
   // The round trip of the flows of the busiest group.
   [[nodiscard]] Duration trip() const;
-  // Percent of the sent bytes of the recent past.
-  [[nodiscard]] double share(LinkId link) const;
   // What the link is believed to carry; 0 before anything is known.
   [[nodiscard]] Rate capacity(LinkId link) const;
   // Takes one packet that waits, staged ones first (for another sender).

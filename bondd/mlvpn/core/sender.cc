@@ -379,7 +379,6 @@ void Sender::sent(TimePoint now, std::uint64_t seq, std::size_t bytes) {
     const bool small = departing_data_.sparse && departure.packet.size <= kSmall;
     if (!waiting || small) plan_copy(now, link, departure, small);
     last_data_ = now;
-    link.carried += static_cast<double>(bytes);
     if (kept_packets_ < config_.most_outstanding) {
       packet.data = true;
       packet.payload = departing_data_;

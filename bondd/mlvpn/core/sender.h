@@ -60,10 +60,9 @@ struct Departure {
 struct SenderLinkView {
   LinkId link = 0;
   std::optional<double> rtt_ms, queue_ms;
-  std::optional<double> capacity;  // bytes/s
-  double loss_percent = 0;         // of what we sent lately
-  double share_percent = 0;        // of the DATA bytes of the last seconds
-  std::uint64_t repaired = 0;      // packets that were lost here and sent again
+  std::optional<double> capacity;      // bytes/s, once a busy line has shown it
+  std::optional<double> loss_percent;  // of what we sent lately, once enough was reported
+  std::uint64_t repaired = 0;          // packets that were lost here and sent again
 };
 
 class Sender {
@@ -190,7 +189,6 @@ class Sender {
   std::optional<std::int64_t> clock_origin_us_;
   LinkId last_link_ = 0;
   TimePoint last_data_{};
-  TimePoint shares_at_{};
 };
 
 }  // namespace bondd::mlvpn

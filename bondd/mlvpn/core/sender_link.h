@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 #include "bondd/mlvpn/core/sender.h"
 
@@ -12,6 +13,9 @@ namespace bondd::mlvpn {
 inline constexpr auto kPacerSlack = std::chrono::microseconds(400);  // a wake-up sends this much ahead
 inline constexpr auto kRepairFor = std::chrono::milliseconds(1500);  // then a packet is nobody's any more
 inline constexpr double kLossBefore = 0.005;                         // of a line that has not proved itself
+inline constexpr double kLossMemory = 512;                           // packets, of the moving share
+inline constexpr unsigned kLossKnown = 100;                          // packets, below which a share is chance
+inline constexpr unsigned kLossSettled = 8192;                       // packets: e^-16 of kLossBefore is left
 inline constexpr double kCopyLoss = 0.001;                           // from here on spare room carries copies
 inline constexpr double kCopyJitterMs = 3;
 
@@ -40,7 +44,10 @@ struct Sender::Link {
   bool was_full = false;      // the window, not the pacer, held this link back
   double loss = kLossBefore;  // moving share
   std::uint64_t repaired = 0;
-  double carried = 0, share_bytes = 0;  // DATA bytes since shares_at_, and before
+  // Packets that came to count in `loss`, up to the many after which nothing of kLossBefore is left in it.
+  unsigned judged = 0;
+
+  [[nodiscard]] std::optional<double> measured_loss() const;
 };
 
 }  // namespace bondd::mlvpn

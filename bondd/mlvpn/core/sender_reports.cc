@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "bondd/mlvpn/core/brain_trace.h"
 #include "bondd/mlvpn/core/sender_link.h"
@@ -34,7 +35,10 @@ void Sender::confirm(Link& link, Outstanding& packet) {
   link.in_flight -= packet.bytes;
   link.delivered += packet.bytes;
   // Down to nothing: numbers near the smallest cost the processor a hundred cycles each.
-  if (packet.bytes != 0) link.loss = link.loss < 1e-9 ? 0 : link.loss * (1 - 1.0 / 512);
+  if (packet.bytes != 0) {
+    link.loss = link.loss < 1e-9 ? 0 : link.loss * (1 - 1 / kLossMemory);
+    link.judged = std::min(link.judged + 1, kLossSettled);
+  }
   if (packet.data) {
     release(packet.payload.packet);
     --kept_packets_;
@@ -44,7 +48,10 @@ void Sender::confirm(Link& link, Outstanding& packet) {
 void Sender::lose(TimePoint now, Link& link, Outstanding& packet, bool by_silence) {
   packet.open = false;
   link.in_flight -= packet.bytes;
-  if (packet.bytes != 0 && !by_silence) link.loss += (1 - link.loss) / 512;
+  if (packet.bytes != 0 && !by_silence) {
+    link.loss += (1 - link.loss) / kLossMemory;
+    link.judged = std::min(link.judged + 1, kLossSettled);
+  }
   if (!packet.data) return;
   if ((config_.repair || by_silence) && now - packet.payload.first_sent < kRepairFor) {
     repairs_.push_back(packet.payload);
@@ -287,20 +294,25 @@ Duration Sender::report_interval() const {
   return from_ms(std::clamp(trip / 4, 5.0, 15.0));
 }
 
+// Without what is left of the assumption that the link began with.
+std::optional<double> Sender::Link::measured_loss() const {
+  if (judged < kLossKnown) return std::nullopt;
+  const double left = std::pow(1 - 1 / kLossMemory, judged);
+  return std::max(0.0, (loss - kLossBefore * left) / (1 - left));
+}
+
 std::vector<SenderLinkView> Sender::view() const {
   std::vector<SenderLinkView> result;
-  double sum = 0;
-  for (const auto& link : links_) sum += link->carried;
   for (const auto& link : links_) {
     SenderLinkView v;
     v.link = link->id;
     if (link->rate.measured()) {
       v.rtt_ms = link->rate.rtt_ms();
       v.queue_ms = link->rate.queue_ms();
-      v.capacity = link->rate.capacity();
+      // In its start-up a link was not full yet: what it believes then is its first guess, or less.
+      if (link->rate.phase() != Phase::kStartup) v.capacity = link->rate.capacity();
     }
-    v.loss_percent = link->loss * 100;
-    v.share_percent = sum > 0 ? 100 * link->carried / sum : 0;
+    if (const auto loss = link->measured_loss()) v.loss_percent = *loss * 100;
     v.repaired = link->repaired;
     result.push_back(v);
   }
@@ -310,28 +322,25 @@ std::vector<SenderLinkView> Sender::view() const {
 std::string Sender::explain(LinkId id, const std::function<std::string(LinkId)>& name) const {
   const Link* const link = find(id);
   if (link == nullptr) return {};
-  if (!link->usable) return "carries nothing: not usable";
-  if (link->silent) return "carries nothing: it does not answer";
-  if (!link->rate.measured()) return "not measured yet";
-  double all = 0;
+  if (!link->usable || link->silent || !link->rate.measured()) return {};  // the link's state says it
   const Link* quickest = link;
   bool others = false;
   for (const auto& l : links_) {
-    all += l->carried;
     if (l.get() == link || !l->usable || l->silent || !l->rate.measured()) continue;
     others = true;
     if (l->rate.one_way_ms() < quickest->rate.one_way_ms()) quickest = l.get();
   }
-  const double share = all > 0 ? 100 * link->carried / all : 0;
-  std::string text = fmt::format("{:.0f} % of traffic", share);
-  if (!others) return text + "; no other link can be used";
-  if (link->fallback) return text + "; only used when no other link can be";
+  if (!others) return "no other link can be used";
+  if (link->fallback) return "only used when no other link can be";
+  std::string text;
+  const auto add = [&text](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };
   if (quickest != link) {
-    text += fmt::format("; {:.0f} ms slower than {}", link->rate.one_way_ms() - quickest->rate.one_way_ms(),
-                        name(quickest->id));
+    add(fmt::format("{:.0f} ms slower than {}", link->rate.one_way_ms() - quickest->rate.one_way_ms(),
+                    name(quickest->id)));
   }
-  if (link->loss >= 0.002) text += fmt::format("; loses {:.1f} %", link->loss * 100);
-  if (link->rate.queue_ms() > 20) text += fmt::format("; {:.0f} ms of queue", link->rate.queue_ms());
+  if (const auto loss = link->measured_loss(); loss && *loss >= 0.002)
+    add(fmt::format("{:.1f} % packet loss on what we send", *loss * 100));
+  if (link->rate.queue_ms() > 20) add(fmt::format("{:.0f} ms of queue", link->rate.queue_ms()));
   return text;
 }
 

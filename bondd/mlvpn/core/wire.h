@@ -39,6 +39,7 @@ enum class PacketType : std::uint8_t {
   kFeedback = 7,    // bondd: what arrived, per link
   kNudge = 8,       // bondd: empty; asks for FEEDBACK
   kPadding = 9,     // bondd: to nobody; its passing through the line tells the line's rate
+  kNotice = 16,     // bondd: what a daemon tells the other's, a text
 };
 
 struct Header {

@@ -1,0 +1,241 @@
+#include "bondd/control/diagnosis.h"
+
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+
+#include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
+#include "bondd/plan/tunnels.h"
+#include "netlink/neighbour_states.h"
+
+namespace bondd::control {
+namespace {
+
+using netlink::NeighbourState;
+using problems::Answer;
+using problems::WanFacts;
+
+Answer to_answer(probes::Reached reached) {
+  switch (reached) {
+    case probes::Reached::kUnknown:
+      return Answer::kUnknown;
+    case probes::Reached::kNo:
+      return Answer::kNo;
+    case probes::Reached::kYes:
+      return Answer::kYes;
+  }
+  return Answer::kUnknown;
+}
+
+Answer by_arp(const std::vector<NeighbourState>& neighbours, int device, const IpAddress& gateway) {
+  for (const NeighbourState& neighbour : neighbours) {
+    if (neighbour.device != device || neighbour.address != gateway) continue;
+    switch (neighbour.state) {
+      case NeighbourState::State::kAnswers:
+        return Answer::kYes;
+      case NeighbourState::State::kFailed:
+        return Answer::kNo;
+      case NeighbourState::State::kOther:
+        return Answer::kUnknown;
+    }
+  }
+  return Answer::kUnknown;
+}
+
+bool all_heard(const SiteNow& site) {
+  return std::ranges::all_of(site.wans, [](const auto& wan) { return model::is_heard(wan.state); });
+}
+
+// The interface and the gateway of an office's WAN.
+WanFacts local_facts(const model::Wan& wan, const SiteNow& site,
+                     const std::vector<NeighbourState>& neighbours) {
+  WanFacts facts;
+  const plan::Exit exit = plan::find_exit(wan, site.network);
+  facts.device = exit.device.empty() ? wan.device : exit.device;
+  if (facts.device.empty()) {
+    facts.gateway_unknown = exit.waits;
+    return facts;
+  }
+  const auto link = site.network.facts.find(facts.device);
+  facts.interface_there = link == site.network.facts.end() ? Answer::kNo : Answer::kYes;
+  if (link == site.network.facts.end()) return facts;
+  facts.link_up = link->second.carrier ? Answer::kYes : Answer::kNo;
+  if (!exit.known()) {
+    facts.gateway_unknown = exit.waits;
+  } else if (exit.gateway) {
+    facts.gateway = to_string(*exit.gateway);
+    facts.gateway_by_arp = by_arp(neighbours, link->second.index, *exit.gateway);
+  }
+  return facts;
+}
+
+bool is_wan_device(const SiteNow& site, const std::string& device) {
+  return std::ranges::any_of(site.config.wans, [&](const model::Wan& wan) {
+    return plan::find_exit(wan, site.network).device == device;
+  });
+}
+
+// Networks of containers, virtual machines and other tunnels are no LAN: their programs translate addresses.
+constexpr std::array<std::string_view, 11> kNoLan = {"lo",  "docker", "br-", "veth", "virbr", "lxc",
+                                                     "lxd", "podman", "cni", "tun",  "wg"};
+
+bool may_be_lan(const std::string& device, const netlink::Snapshot& network) {
+  const auto facts = network.facts.find(device);
+  return facts != network.facts.end() && facts->second.carrier &&
+         std::ranges::none_of(kNoLan, [&](std::string_view start) { return device.starts_with(start); });
+}
+
+// The networks of the office's computers: those of interfaces that lead to no gateway of a WAN, or of
+// all when there are no others (everything is on one LAN).
+std::vector<IpPrefix> lan_networks(const SiteNow& site) {
+  std::vector<IpPrefix> inside, outside;
+  for (const netlink::Address& address : site.network.addresses) {
+    const IpPrefix network = address.prefix.network();
+    const bool lan = network.address.is_v4() && network.length <= 30 && network.length >= 8 &&
+                     !address.peer && address.device != site.config.bond.interface &&
+                     may_be_lan(address.device, site.network);
+    if (!lan) continue;
+    auto& to = is_wan_device(site, address.device) ? outside : inside;
+    if (std::ranges::find(to, network) == to.end()) to.push_back(network);
+  }
+  return inside.empty() ? outside : inside;
+}
+
+std::string default_route_device(const netlink::Snapshot& network) {
+  for (const netlink::Route& route : network.routes) {
+    const bool ours = route.protocol == model::kProtocol;
+    if (route.table == netlink::kMainTable && route.destination.is_default() && !ours &&
+        !route.device.empty() && route.destination.address.is_v4()) {
+      return route.device;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Diagnosis::Diagnosis(EventLoop& loop, Log& log) : loop_(loop), log_(log) {
+  auto icmp = probes::IcmpSocket::open(static_cast<std::uint16_t>(getpid()));
+  if (!icmp) return;
+  icmp_.emplace(std::move(*icmp));
+  watch_ = loop_.watch(icmp_->fd(), EPOLLIN, [this](std::uint32_t) { read_answers(); });
+}
+
+void Diagnosis::read_answers() {
+  while (const auto answer = icmp_->receive()) probe_.handle_answer(EventLoop::now(), *answer);
+}
+
+void Diagnosis::send_requests() {
+  if (!icmp_) return;
+  for (const auto& request : probe_.poll_requests(EventLoop::now())) icmp_->send(request);
+}
+
+// Only WANs that are not heard are asked about, and only on an office: a server does not begin anything.
+void Diagnosis::ask_about(const SiteNow& site) {
+  std::vector<probes::WayProbe::Target> targets;
+  for (std::size_t i = 0; i < site.config.wans.size(); ++i) {
+    const model::Wan& wan = site.config.wans[i];
+    const auto server = site.server_of.find(wan.name);
+    if (site.config.role == model::Role::kServer || model::is_heard(site.wans[i].state) ||
+        server == site.server_of.end()) {
+      continue;
+    }
+    const plan::Exit exit = plan::find_exit(wan, site.network);
+    targets.push_back({wan.name, server->second, exit.gateway, wan.port,
+                       model::tunnel_mark(site.slot, static_cast<unsigned>(i) + 1)});
+  }
+  probe_.set_targets(targets);
+  send_requests();
+}
+
+std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site) const {
+  const bool client = site.config.role == model::Role::kClient;
+  std::vector<NeighbourState> neighbours;
+  if (client && !all_heard(site))
+    neighbours = netlink::read_neighbour_states().value_or(std::vector<NeighbourState>{});
+  std::vector<WanFacts> out;
+  for (const model::Wan& wan : site.config.wans) {
+    WanFacts facts = client ? local_facts(wan, site, neighbours) : WanFacts{};
+    const probes::Way way = probe_.way(EventLoop::now(), wan.name);
+    facts.beyond_gateway = to_answer(way.beyond_gateway);
+    facts.server_answers = to_answer(way.server);
+    facts.port_refused = to_answer(way.port_refused);
+    facts.last_hop = way.last_hop;
+    if (const auto wrong = site.wrong_secrets.find(wan.name); wrong != site.wrong_secrets.end())
+      facts.wrong_secret = wrong->second;
+    out.push_back(std::move(facts));
+  }
+  return out;
+}
+
+void Diagnosis::look(const SiteNow& site) {
+  ask_about(site);
+  problems::SiteFacts facts;
+  facts.config = &site.config;
+  facts.states = site.wans;
+  facts.wans = wan_facts(site);
+  facts.resolve_error = site.resolve_error;
+  facts.engine_error = site.engine_error;
+  facts.pass_error = site.pass_error;
+  facts.ours = settings(site);
+  facts.theirs = site.theirs;
+  tracker_.update(EventLoop::now(), std::time(nullptr), problems::find(facts));
+  report();
+}
+
+std::vector<model::Problem> Diagnosis::problems() const {
+  return tracker_.visible(EventLoop::now());
+}
+
+void Diagnosis::report() {
+  std::vector<std::string> now;
+  for (const model::Problem& problem : problems()) {
+    const std::string key = fmt::format("{} {} {}", problem.code, problem.wan, problem.since);
+    now.push_back(key);
+    if (std::ranges::find(told_, key) != told_.end()) continue;
+    // A WAN that was just lost was logged with its state.
+    const std::string wan = problem.wan.empty() ? "" : problem.wan + ": ";
+    const std::string remedy = problem.remedy.empty() ? "" : "; " + problem.remedy;
+    if (problem.severity == model::Severity::kNote) {
+      log_.info(fmt::format("{}{}{}", wan, problem.text, remedy));
+    } else {
+      log_.warning(fmt::format("{}{}{}", wan, problem.text, remedy));
+    }
+  }
+  told_ = std::move(now);
+}
+
+problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
+  problems::PeerSettings out = problems::settings_of(site.config);
+  for (std::size_t i = 0; i < out.wans.size() && i < site.wans.size(); ++i)
+    out.wans[i].capacity_mbit = site.wans[i].capacity_mbit;
+  if (site.config.backend == model::Backend::kOpenVpnBond) {
+    // A WAN's weight gives it that many tunnels, each with a port of its own.
+    std::map<unsigned, unsigned> count;
+    for (const plan::Tunnel& tunnel : plan::tunnels(site.config)) ++count[tunnel.wan];
+    for (const auto& [n, tunnels] : count)
+      out.same[fmt::format("weight-of-{}", site.config.wans.at(n - 1).port)] =
+          fmt::format("{}-tunnels", tunnels);
+  }
+  if (site.config.role == model::Role::kClient) {
+    out.networks = lan_networks(site);
+  } else {
+    out.way_out = default_route_device(site.network);
+  }
+  return out;
+}
+
+void explain(std::vector<model::WanStatus>& wans, const std::vector<model::Problem>& problems) {
+  for (model::WanStatus& wan : wans) {
+    if (model::is_heard(wan.state)) continue;
+    const auto found = std::ranges::find(problems, wan.name, &model::Problem::wan);
+    if (found != problems.end()) wan.reason = found->text;
+  }
+}
+
+}  // namespace bondd::control

@@ -1,0 +1,69 @@
+// Looks for what is wrong with a running site: gathers the facts (the kernel's neighbour table, probes
+// along a WAN that is not heard, what the peer tells of its file), and keeps the problems that follow.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/ip.h"
+#include "bondd/base/units.h"
+#include "bondd/control/event_loop.h"
+#include "bondd/control/log.h"
+#include "bondd/model/config.h"
+#include "bondd/model/problem.h"
+#include "bondd/model/status.h"
+#include "bondd/probes/icmp_socket.h"
+#include "bondd/probes/way_probe.h"
+#include "bondd/problems/find.h"
+#include "bondd/problems/tracker.h"
+#include "netlink/rtnl.h"
+
+namespace bondd::control {
+
+// What the daemon knows at this moment.
+struct SiteNow {
+  const model::Config& config;
+  unsigned slot;
+  const netlink::Snapshot& network;                   // as of the last pass
+  const std::map<std::string, IpAddress>& server_of;  // by WAN
+  std::vector<model::WanStatus> wans;                 // as the backend has them
+  std::map<std::string, std::string> wrong_secrets;   // by WAN: packets that do not decrypt
+  std::string engine_error, resolve_error, pass_error;
+  std::optional<problems::PeerSettings> theirs;  // of the peer, if it told
+};
+
+class Diagnosis {
+ public:
+  // Without CAP_NET_RAW nothing is probed, and the rest is found all the same.
+  Diagnosis(EventLoop& loop, Log& log);
+
+  // To be called each second. Logs a problem once, when it begins to be shown.
+  void look(const SiteNow& site);
+  // What is shown now, worst first.
+  [[nodiscard]] std::vector<model::Problem> problems() const;
+  // What this end tells the peer of its file and its networks.
+  [[nodiscard]] static problems::PeerSettings settings(const SiteNow& site);
+
+ private:
+  [[nodiscard]] std::vector<problems::WanFacts> wan_facts(const SiteNow& site) const;
+  void ask_about(const SiteNow& site);
+  void send_requests();
+  void read_answers();
+  void report();
+
+  EventLoop& loop_;
+  Log& log_;
+  probes::WayProbe probe_;
+  std::optional<probes::IcmpSocket> icmp_;
+  problems::Tracker tracker_;
+  std::vector<std::string> told_;  // texts of what was logged and still holds
+  Registration watch_, timer_;
+};
+
+// Sets the reason of each WAN that is not heard to what was found for it.
+void explain(std::vector<model::WanStatus>& wans, const std::vector<model::Problem>& problems);
+
+}  // namespace bondd::control

@@ -1,0 +1,187 @@
+#include "bondd/main/status_view.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+namespace bondd {
+namespace {
+
+using model::SiteState;
+using model::SiteStatus;
+using model::WanState;
+using model::WanStatus;
+
+constexpr std::size_t kNameWidth = 10;  // longer names are cut; all fits 79 columns
+
+std::string painted(const std::string& text, const char* code, const ViewOptions& options) {
+  return options.colour ? fmt::format("\033[{}m{}\033[0m", code, text) : text;
+}
+
+const char* colour_of(SiteState state) {
+  switch (state) {
+    case SiteState::kUp:
+      return "32";
+    case SiteState::kDegraded:
+      return "33";
+    case SiteState::kDown:
+      return "31";
+  }
+  return "0";
+}
+
+const char* colour_of(WanState state) {
+  switch (state) {
+    case WanState::kUp:
+      return "32";
+    case WanState::kDown:
+    case WanState::kSilent:
+      return "31";
+    case WanState::kWaiting:
+    case WanState::kStarting:
+    case WanState::kLossy:
+    case WanState::kSlow:
+      return "33";
+  }
+  return "0";
+}
+
+std::string cut(const std::string& name) {
+  return name.size() <= kNameWidth ? name : name.substr(0, kNameWidth - 1) + "~";
+}
+
+// Three digits are enough: "0.3", "12.5", "940".
+std::string mbit_text(const std::optional<double>& value) {
+  if (!value) return "?";
+  return *value < 99.95 ? fmt::format("{:.1f}", *value) : fmt::format("{:.0f}", *value);
+}
+
+std::string flow_text(const std::optional<double>& now, const std::optional<double>& capacity) {
+  return fmt::format("{:>4} of {:>4}", now ? mbit_text(now) : "-", mbit_text(capacity));
+}
+
+std::string latency_text(const WanStatus& wan) {
+  return wan.rtt_ms ? fmt::format("{:.0f} ms", *wan.rtt_ms) : "-";
+}
+
+std::string loss_text(const WanStatus& wan) {
+  return wan.loss_percent ? fmt::format("{:.1f} %", *wan.loss_percent) : "-";
+}
+
+std::string row(const std::string& name, const std::string& state, const std::string& gateway,
+                const std::string& latency, const std::string& loss, const std::string& in,
+                const std::string& out) {
+  return fmt::format("{:<{}} {} {:<15} {:>7} {:>6} {:>12} {:>12}", name, kNameWidth, state, gateway, latency,
+                     loss, in, out);
+}
+
+std::optional<double> sum(const std::vector<WanStatus>& wans, std::optional<double> WanStatus::*figure) {
+  double all = 0;
+  for (const WanStatus& wan : wans) {
+    if (!model::is_heard(wan.state)) continue;
+    if (!(wan.*figure)) return std::nullopt;
+    all += *(wan.*figure);
+  }
+  return all;
+}
+
+std::string head(const SiteStatus& site, const ViewOptions& options) {
+  const auto up = std::ranges::count(site.wans, WanState::kUp, &WanStatus::state);
+  std::string line = fmt::format("{}: {}", site.name,
+                                 painted(std::string(to_string(site.state)), colour_of(site.state), options));
+  if (!site.wans.empty()) line += fmt::format(", {} of {} WANs up", up, site.wans.size());
+  if (site.since != 0) line += fmt::format(", since {}", ago_text(options.now - site.since));
+  std::string kind = site.backend;
+  if (!site.server.empty() && site.role == "client") kind += ", server " + site.server;
+  if (site.role == "server") kind += ", this is the server";
+  if (!kind.empty())
+    line += fmt::format("{}({})", line.size() + kind.size() + 3 > kColumns ? "\n    " : " ", kind);
+  return line + "\n";
+}
+
+std::string table(const SiteStatus& site, const ViewOptions& options) {
+  const bool office = site.role == "client";
+  std::string out = row("WAN", fmt::format("{:<8}", "STATE"), office ? "GATEWAY" : "", "LATENCY", "LOSS",
+                        office ? "DOWN Mbit/s" : "IN Mbit/s", office ? "UP Mbit/s" : "OUT Mbit/s") +
+                    "\n";
+  for (const WanStatus& wan : site.wans) {
+    const std::string state =
+        painted(fmt::format("{:<8}", to_string(wan.state)), colour_of(wan.state), options);
+    const std::string gateway = wan.gateway.empty() ? wan.device.substr(0, 15) : wan.gateway;
+    out += row(cut(wan.name), state, gateway, latency_text(wan), loss_text(wan),
+               flow_text(wan.rx_mbit, wan.rx_capacity_mbit), flow_text(wan.tx_mbit, wan.capacity_mbit)) +
+           "\n";
+  }
+  if (site.wans.size() > 1 && site.state != SiteState::kDown) {
+    out += row("all", fmt::format("{:8}", ""), "", "", "",
+               flow_text(sum(site.wans, &WanStatus::rx_mbit), sum(site.wans, &WanStatus::rx_capacity_mbit)),
+               flow_text(sum(site.wans, &WanStatus::tx_mbit), sum(site.wans, &WanStatus::capacity_mbit))) +
+           "\n";
+  }
+  return out;
+}
+
+std::string troubles(const SiteStatus& site, const ViewOptions& options) {
+  std::string out;
+  for (const model::Problem& problem : site.problems) {
+    const std::string about = problem.wan.empty() ? site.name : problem.wan;
+    const std::string since =
+        problem.since != 0 ? fmt::format(" (for {})", ago_text(options.now - problem.since)) : "";
+    out += wrapped(about + ": ", problem.text + since);
+    if (!problem.remedy.empty()) out += wrapped("    ", problem.remedy);
+  }
+  // What is the same of all is of the site.
+  const bool alike = site.problems.empty() && site.wans.size() > 1 &&
+                     std::ranges::count(site.wans, site.wans.front().reason, &WanStatus::reason) ==
+                         std::ssize(site.wans);
+  if (alike && !site.wans.front().reason.empty()) out += wrapped(site.name + ": ", site.wans.front().reason);
+  for (const WanStatus& wan : site.wans) {
+    if (alike) break;
+    const bool named =
+        std::ranges::find(site.problems, wan.name, &model::Problem::wan) != site.problems.end();
+    if (!named && !wan.reason.empty()) out += wrapped(wan.name + ": ", wan.reason);
+  }
+  for (const std::string& warning : site.warnings) {
+    const bool said = std::ranges::find(site.problems, warning, &model::Problem::text) != site.problems.end();
+    if (!said) out += wrapped("note: ", warning);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string ago_text(std::int64_t seconds) {
+  seconds = std::max<std::int64_t>(seconds, 0);
+  if (seconds < 60) return fmt::format("{} s", seconds);
+  const std::int64_t minutes = seconds / 60, hours = minutes / 60, days = hours / 24;
+  if (hours == 0) return fmt::format("{} min", minutes);
+  if (days == 0) return fmt::format("{} h {} min", hours, minutes % 60);
+  return fmt::format("{} {} {} h", days, days == 1 ? "day" : "days", hours % 24);
+}
+
+std::string wrapped(std::string_view first, std::string_view text) {
+  const std::string indent(std::min<std::size_t>(first.size(), 8), ' ');
+  std::string out(first), line;
+  std::size_t used = first.size();
+  while (!text.empty()) {
+    const auto end = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (!line.empty() && used + line.size() + 1 + word.size() > kColumns) {
+      out += line + "\n" + indent;
+      used = indent.size();
+      line.clear();
+    }
+    line += (line.empty() ? "" : " ") + std::string(word);
+  }
+  return out + line + "\n";
+}
+
+std::string status_view(const SiteStatus& site, const ViewOptions& options) {
+  std::string out = head(site, options);
+  if (!site.wans.empty()) out += table(site, options);
+  return out + troubles(site, options);
+}
+
+}  // namespace bondd

@@ -1,0 +1,106 @@
+#include "bondd/probes/way_probe.h"
+
+#include <algorithm>
+#include <array>
+
+namespace bondd::probes {
+namespace {
+
+// Limit 1 ends at the gateway. The last one is a whole way's.
+constexpr std::array<std::uint8_t, 6> kHopLimits = {2, 3, 4, 5, 1, 64};
+
+}  // namespace
+
+void WayProbe::set_targets(const std::vector<Target>& targets) {
+  if (std::ranges::equal(targets, wans_, {}, {}, &Wan::target)) return;
+  std::vector<Wan> wans;
+  for (const Target& target : targets) {
+    const auto known = std::ranges::find_if(wans_, [&](const Wan& wan) { return wan.target == target; });
+    if (known != wans_.end()) {
+      wans.push_back(std::move(*known));
+    } else {
+      wans.push_back({});
+      wans.back().target = target;
+    }
+  }
+  wans_ = std::move(wans);
+  asking_.reset();  // a number of another list
+}
+
+void WayProbe::note(Wan& wan, const IcmpAnswer& answer) {
+  const auto place = static_cast<std::uint16_t>(answer.sequence - wan.first_sequence);
+  if (place >= kHopLimits.size()) return;
+  if (answer.kind == IcmpAnswer::Kind::kEchoReply) {
+    wan.server = wan.beyond = true;
+    return;
+  }
+  if (wan.target.gateway && answer.from == *wan.target.gateway) return;  // no more than the gateway itself
+  // A router beyond the gateway has the packet, also when it says that it knows no way on.
+  const unsigned limit = kHopLimits.at(place);
+  if (limit == 1) return;
+  wan.beyond = true;
+  if (limit == 64 && wan.farthest != 0) return;
+  if (limit >= wan.farthest) {
+    wan.farthest = limit == 64 ? 0 : limit;
+    wan.last_hop = to_string(answer.from);
+  }
+}
+
+void WayProbe::handle_answer(TimePoint now, const IcmpAnswer& answer) {
+  if (answer.udp_port != 0) {
+    if (answer.kind != IcmpAnswer::Kind::kPortUnreachable) return;
+    for (Wan& wan : wans_) {
+      // Only the server itself can know what listens there.
+      const Target& target = wan.target;
+      if (target.port == answer.udp_port && target.server == answer.to && answer.from == target.server)
+        wan.port_refused = now;
+    }
+    return;
+  }
+  if (!asking_) return;
+  Wan& wan = wans_[*asking_];
+  if (answer.to == wan.target.server) note(wan, answer);
+}
+
+void WayProbe::finish(TimePoint now, Wan& wan) {
+  wan.result_at = now;
+  wan.result.beyond_gateway = wan.beyond ? Reached::kYes : Reached::kNo;
+  wan.result.server = wan.server ? Reached::kYes : Reached::kNo;
+  wan.result.last_hop = wan.last_hop;
+}
+
+std::vector<WayProbe::Request> WayProbe::poll_requests(TimePoint now) {
+  if (asking_) {
+    Wan& wan = wans_[*asking_];
+    if (now - *wan.asked < kPatience) return {};
+    finish(now, wan);
+    asking_.reset();
+  }
+  for (std::size_t tried = 0; tried < wans_.size(); ++tried) {
+    next_ = (next_ + 1) % wans_.size();
+    Wan& wan = wans_[next_];
+    if (!wan.target.server.is_v4() || (wan.asked && now - *wan.asked < kPause)) continue;
+    asking_ = next_;
+    wan.asked = now;
+    wan.first_sequence = sequence_;
+    wan.beyond = wan.server = false;
+    wan.farthest = 0;
+    wan.last_hop.clear();
+    std::vector<Request> requests;
+    for (const std::uint8_t limit : kHopLimits)
+      requests.push_back({wan.target.server, limit, wan.target.mark, sequence_++});
+    return requests;
+  }
+  return {};
+}
+
+Way WayProbe::way(TimePoint now, const std::string& name) const {
+  const auto wan = std::ranges::find_if(wans_, [&](const Wan& one) { return one.target.wan == name; });
+  if (wan == wans_.end()) return {};
+  Way way;
+  if (wan->result_at && now - *wan->result_at < kResultLife) way = wan->result;
+  if (wan->port_refused && now - *wan->port_refused < kResultLife) way.port_refused = Reached::kYes;
+  return way;
+}
+
+}  // namespace bondd::probes

@@ -1,0 +1,82 @@
+// How far a WAN's packets get towards the server, as traceroute finds out: echo requests to the
+// server's own address, one with an ordinary hop limit and some with short ones. Pure: answers and
+// time in, requests and results out.
+//
+//   office --- gateway --- provider --- ... --- server
+//               limit 1     limit 2 ...          limit 64
+//
+// One WAN is asked at a time, six small packets, and none more often than each kPause.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/ip.h"
+#include "bondd/base/units.h"
+#include "bondd/probes/icmp.h"
+
+namespace bondd::probes {
+
+constexpr auto kPatience = std::chrono::milliseconds(1500);  // a long way (satellite, LTE) and a slow router
+constexpr auto kPause = std::chrono::seconds(5);             // between two rounds of one WAN
+constexpr auto kResultLife = std::chrono::seconds(20);       // an older result tells nothing any more
+
+enum class Reached : std::uint8_t { kUnknown, kNo, kYes };
+
+// What the last round found.
+struct Way {
+  Reached beyond_gateway = Reached::kUnknown;
+  Reached server = Reached::kUnknown;
+  Reached port_refused = Reached::kUnknown;  // kYes: the server says that nothing listens there
+  std::string last_hop;                      // the farthest router that answered beyond the gateway
+};
+
+class WayProbe {
+ public:
+  struct Target {
+    std::string wan;
+    IpAddress server;
+    std::optional<IpAddress> gateway;
+    std::uint16_t port = 0;
+    std::uint32_t mark = 0;  // so that it leaves by this WAN
+    bool operator==(const Target&) const = default;
+  };
+  struct Request {
+    IpAddress to;
+    std::uint8_t hop_limit = 0;
+    std::uint32_t mark = 0;
+    std::uint16_t sequence = 0;
+  };
+
+  // The WANs that should be asked about now; the others' results are forgotten.
+  void set_targets(const std::vector<Target>& targets);
+  void handle_answer(TimePoint now, const IcmpAnswer& answer);
+  // Requests to send now, at most a round's; empty most of the time.
+  std::vector<Request> poll_requests(TimePoint now);
+  [[nodiscard]] Way way(TimePoint now, const std::string& wan) const;
+
+ private:
+  struct Wan {
+    Target target;
+    std::optional<TimePoint> asked, port_refused;
+    std::uint16_t first_sequence = 0;
+    bool beyond = false, server = false;
+    unsigned farthest = 0;
+    std::string last_hop;
+    std::optional<TimePoint> result_at;
+    Way result;
+  };
+  void finish(TimePoint now, Wan& wan);
+  void note(Wan& wan, const IcmpAnswer& answer);
+
+  std::vector<Wan> wans_;
+  std::size_t next_ = 0;
+  std::optional<std::size_t> asking_;
+  std::uint16_t sequence_ = 0;
+};
+
+}  // namespace bondd::probes

@@ -1,0 +1,115 @@
+#include "bondd/problems/find.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace bondd::problems {
+namespace {
+
+using model::Role;
+using model::WanState;
+
+Words site_words(const model::Config& config) {
+  Words words;
+  words.site = config.site;
+  words.file = config.file.native();
+  words.server = config.server.address;
+  return words;
+}
+
+bool any_heard(const SiteFacts& facts) {
+  return std::ranges::any_of(facts.states, [](const auto& wan) { return model::is_heard(wan.state); });
+}
+
+// An office's WAN that is not heard: the first hop that fails.
+Code first_fault(const SiteFacts& site, const WanFacts& wan) {
+  if (wan.interface_there == Answer::kNo) return Code::kInterfaceMissing;
+  if (wan.link_up == Answer::kNo) return Code::kInterfaceDown;
+  if (!wan.gateway_unknown.empty()) return Code::kGatewayUnknown;
+  if (wan.gateway_by_arp == Answer::kNo) return Code::kGatewaySilent;
+  if (!wan.wrong_secret.empty()) return Code::kSecretDiffers;
+  if (wan.port_refused == Answer::kYes) return Code::kPortRefused;
+  if (wan.server_answers == Answer::kYes) return Code::kPortSilent;
+  if (wan.beyond_gateway == Answer::kNo) return Code::kLineDead;
+  // Where another WAN hears the server it is there: the port is at fault, or a ping is not let through.
+  if (wan.beyond_gateway == Answer::kYes) return any_heard(site) ? Code::kPortSilent : Code::kServerDead;
+  return Code::kNoReply;
+}
+
+Code first_fault_at_server(const SiteFacts& site, const WanFacts& wan) {
+  if (!wan.wrong_secret.empty()) return Code::kSecretDiffers;
+  return any_heard(site) ? Code::kOfficeSilent : Code::kOfficeAway;
+}
+
+Found wan_fault(const SiteFacts& site, std::size_t index) {
+  const model::Wan& configured = site.config->wans[index];
+  const WanFacts& wan = site.wans[index];
+  const bool server = site.config->role == Role::kServer;
+  Found found{server ? first_fault_at_server(site, wan) : first_fault(site, wan), site_words(*site.config)};
+  Words& words = found.words;
+  words.wan = configured.name;
+  words.port = configured.port;
+  words.device = wan.device.empty() ? configured.device : wan.device;
+  words.gateway = wan.gateway;
+  words.hop = wan.last_hop;
+  const std::string& reason = site.states[index].reason;
+  words.detail = found.code == Code::kGatewayUnknown  ? wan.gateway_unknown
+                 : found.code == Code::kSecretDiffers ? wan.wrong_secret
+                 : !reason.empty()                    ? reason
+                                                      : "no reply from the server yet";
+  return found;
+}
+
+void add_site_faults(const SiteFacts& facts, std::vector<Found>& out) {
+  const auto add = [&](Code code, const std::string& detail) {
+    if (detail.empty()) return;
+    out.push_back({code, site_words(*facts.config)});
+    out.back().words.detail = detail;
+  };
+  add(Code::kEngineDown, facts.engine_error);
+  add(Code::kNameUnresolved, facts.resolve_error);
+  add(Code::kRepairFailed, facts.pass_error);
+}
+
+// A problem of the site with an earlier hop explains those of its WANs.
+void leave_out_explained(std::vector<Found>& found) {
+  const auto hop = [](const Found& f) { return row(f.code).hop; };
+  const auto hidden = [&](const Found& one) {
+    return hop(one) != Hop::kNone && std::ranges::any_of(found, [&](const Found& other) {
+             return hop(other) != Hop::kNone && hop(other) < hop(one) &&
+                    (other.words.wan.empty() || other.words.wan == one.words.wan);
+           });
+  };
+  std::vector<Found> left;
+  std::ranges::copy_if(found, std::back_inserter(left), [&](const Found& f) { return !hidden(f); });
+  found = std::move(left);
+}
+
+}  // namespace
+
+std::vector<Found> find(const SiteFacts& facts) {
+  std::vector<Found> found;
+  add_site_faults(facts, found);
+  for (std::size_t i = 0; i < facts.states.size(); ++i) {
+    const WanState state = facts.states[i].state;
+    if (!model::is_heard(state)) found.push_back(wan_fault(facts, i));
+  }
+  if (facts.ours && facts.theirs && any_heard(facts)) {
+    for (Found& one : compare(*facts.ours, *facts.theirs)) {
+      const Words about = std::exchange(one.words, site_words(*facts.config));
+      Words& words = one.words;
+      words.key = about.key;
+      words.ours = about.ours;
+      words.theirs = about.theirs;
+      words.detail = about.detail;
+      words.port = about.port;
+      words.wan = about.wan;
+      found.push_back(std::move(one));
+    }
+  }
+  leave_out_explained(found);
+  return found;
+}
+
+}  // namespace bondd::problems

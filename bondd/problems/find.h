@@ -1,0 +1,44 @@
+// From what is known of a running site to what is wrong with it: each WAN's way is followed hop by hop,
+// interface, gateway, Internet, server, port, key, and the first that fails is named. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/model/config.h"
+#include "bondd/model/wan_status.h"
+#include "bondd/problems/peer_settings.h"
+#include "bondd/problems/table.h"
+
+namespace bondd::problems {
+
+enum class Answer : std::uint8_t { kUnknown, kNo, kYes };
+
+// What is known of one WAN's way. Unknown is no fault: then the next hop is looked at.
+struct WanFacts {
+  std::string device;   // by which it leaves; empty on a server
+  std::string gateway;  // empty: none is needed, or it is not known
+  Answer interface_there = Answer::kUnknown, link_up = Answer::kUnknown;
+  std::string gateway_unknown;  // why there is none; empty: there is one, or none is needed
+  Answer gateway_by_arp = Answer::kUnknown;
+  // From the probes (bondd/probes).
+  Answer beyond_gateway = Answer::kUnknown, server_answers = Answer::kUnknown,
+         port_refused = Answer::kUnknown;
+  std::string last_hop;      // the farthest that answered beyond the gateway
+  std::string wrong_secret;  // what was seen; empty: nothing of that kind
+};
+
+struct SiteFacts {
+  const model::Config* config = nullptr;
+  std::vector<model::WanStatus> states;  // as the backend has them, in the file's order
+  std::vector<WanFacts> wans;            // in the same order
+  std::string resolve_error, engine_error, pass_error;
+  std::optional<PeerSettings> ours, theirs;
+};
+
+// All that hold; what another one explains is left out.
+std::vector<Found> find(const SiteFacts& facts);
+
+}  // namespace bondd::problems

@@ -1,0 +1,50 @@
+// What the two ends tell each other of their files, and what must agree. Pure: a text of "key value"
+// lines goes over the tunnel, settings come out, and their differences are problems with names.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bondd/base/ip.h"
+#include "bondd/model/config.h"
+#include "bondd/problems/table.h"
+
+namespace bondd::problems {
+
+constexpr std::size_t kMostSettingsBytes = 1200;  // fits one packet of every line
+constexpr std::size_t kMostPeerWans = 16;
+
+struct PeerSettings {
+  std::string role;                         // "client" or "server"
+  std::map<std::string, std::string> same;  // settings that must be equal, by the file's key
+  struct Wan {
+    std::uint16_t port = 0;
+    std::string name;
+    std::optional<double> capacity_mbit;  // of what that end sends, as measured
+    bool operator==(const Wan&) const = default;
+  };
+  std::vector<Wan> wans;
+  std::vector<IpPrefix> networks;       // of an office: the networks of its computers
+  std::vector<IpPrefix> through_bond;   // what that end sends into the bond
+  std::vector<std::string> masquerade;  // of a server: devices of [nat]
+  std::string way_out;                  // of a server: the device of its default route
+  bool operator==(const PeerSettings&) const = default;
+};
+
+// Never longer than kMostSettingsBytes: what does not fit is left out from the end.
+std::string render(const PeerSettings& settings);
+// The text comes from the peer, authenticated; bytes that are no printable ASCII, unknown keys and
+// values out of range are dropped. Nothing if it is not such a text.
+std::optional<PeerSettings> parse_peer_settings(std::string_view text);
+
+// What this end would tell of itself; networks, way_out and capacities are the caller's.
+PeerSettings settings_of(const model::Config& config);
+
+// Only key, ours, theirs, detail, wan and port of the words are filled in.
+std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs);
+
+}  // namespace bondd::problems

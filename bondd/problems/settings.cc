@@ -1,0 +1,102 @@
+// Which settings of two ends must agree, and what follows when they do not.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "bondd/problems/peer_settings.h"
+
+namespace bondd::problems {
+namespace {
+
+using model::Backend;
+using model::Config;
+
+std::string yes_no(bool value) {
+  return value ? "true" : "false";
+}
+
+Found about(Code code, Words words) {
+  return {code, std::move(words)};
+}
+
+const PeerSettings::Wan* with_port(const PeerSettings& settings, std::uint16_t port) {
+  const auto found = std::ranges::find(settings.wans, port, &PeerSettings::Wan::port);
+  return found == settings.wans.end() ? nullptr : &*found;
+}
+
+void compare_wans(const PeerSettings& ours, const PeerSettings& theirs, std::vector<Found>& out) {
+  if (theirs.wans.empty()) return;  // nothing was told
+  for (const auto& wan : ours.wans) {
+    const auto* const other = with_port(theirs, wan.port);
+    if (other == nullptr) {
+      out.push_back(about(Code::kWanMissingThere, {.wan = wan.name, .port = wan.port}));
+    } else if (other->name != wan.name) {
+      out.push_back(about(Code::kNameDiffers,
+                          {.wan = wan.name, .ours = wan.name, .theirs = other->name, .port = wan.port}));
+    }
+  }
+  for (const auto& wan : theirs.wans) {
+    if (with_port(ours, wan.port) == nullptr)
+      out.push_back(about(Code::kWanMissingHere, {.theirs = wan.name, .port = wan.port}));
+  }
+}
+
+bool covered(const IpPrefix& network, const std::vector<IpPrefix>& by) {
+  return std::ranges::any_of(by, [&](const IpPrefix& wide) {
+    return wide.length <= network.length && wide.contains(network.address);
+  });
+}
+
+// Both ends come to the same: the office's computers get no answer, whoever is asked.
+void compare_ways(const PeerSettings& office, const PeerSettings& server, std::vector<Found>& out) {
+  for (const IpPrefix& network : office.networks) {
+    if (covered(network, server.through_bond)) continue;
+    out.push_back(about(Code::kLanMissing, {.detail = to_string(network)}));
+  }
+  const bool internet =
+      std::ranges::any_of(office.through_bond, [](const IpPrefix& n) { return n.length <= 1; });
+  if (!internet || server.way_out.empty()) return;
+  if (server.masquerade.empty()) {
+    out.push_back(about(Code::kNatMissing, {.detail = server.way_out}));
+  } else if (std::ranges::find(server.masquerade, server.way_out) == server.masquerade.end()) {
+    out.push_back(about(Code::kNatDevice, {.theirs = fmt::format("{}", fmt::join(server.masquerade, ", ")),
+                                           .detail = server.way_out}));
+  }
+}
+
+}  // namespace
+
+PeerSettings settings_of(const Config& config) {
+  PeerSettings out;
+  out.role = config.role == model::Role::kClient ? "client" : "server";
+  for (const model::Wan& wan : config.wans) out.wans.push_back({wan.port, wan.name, std::nullopt});
+  out.same["backend"] = config.backend == Backend::kMlvpn ? "mlvpn" : "openvpn-bond";
+  if (config.backend == Backend::kMlvpn) {
+    out.same["cleartext_data"] = yes_no(config.mlvpn.cleartext_data);
+    out.same["tuntap"] = config.mlvpn.tap ? "tap" : "tun";
+  }
+  if (config.bond.mtu) out.same["mtu"] = std::to_string(*config.bond.mtu);
+  out.through_bond = config.through_bond;
+  out.masquerade = config.masquerade;
+  return out;
+}
+
+std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs) {
+  std::vector<Found> out;
+  if (ours.role == theirs.role) {
+    out.push_back(about(Code::kRolesEqual, {.ours = ours.role}));
+    return out;
+  }
+  // A key that one end does not know of is not compared: that end may be older.
+  for (const auto& [key, value] : ours.same) {
+    const auto other = theirs.same.find(key);
+    if (other != theirs.same.end() && other->second != value)
+      out.push_back(about(Code::kSettingDiffers, {.key = key, .ours = value, .theirs = other->second}));
+  }
+  compare_wans(ours, theirs, out);
+  const bool office = ours.role == "client";
+  compare_ways(office ? ours : theirs, office ? theirs : ours, out);
+  return out;
+}
+
+}  // namespace bondd::problems

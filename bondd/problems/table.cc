@@ -1,0 +1,112 @@
+#include "bondd/problems/table.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace bondd::problems {
+namespace {
+
+using namespace std::chrono_literals;
+using model::Severity;
+
+// Long enough for an ordinary start of a WAN, so that no false alarm comes and goes.
+constexpr Duration kAtOnce = 0s;
+constexpr Duration kBrief = 2s;
+constexpr Duration kStart = 4s;
+
+constexpr std::array<Row, kCodes> kTable = {{
+    {Code::kEngineDown, "engine-down", Severity::kError, Hop::kProgram, kAtOnce,
+     "the program that carries the packets does not run: {detail}",
+     "bondd starts it again by itself; if it keeps ending, see `journalctl -u bondd@{site}`"},
+    {Code::kNameUnresolved, "name-unresolved", Severity::kError, Hop::kProgram, kAtOnce, "{detail}",
+     "check address in [server] of {file}, and this machine's DNS: getent hosts {server}"},
+    {Code::kInterfaceMissing, "interface-missing", Severity::kError, Hop::kInterface, kAtOnce,
+     "interface {device} does not exist",
+     "plug it in, or correct device in {file}; is role right? `ip -br link` lists the interfaces"},
+    {Code::kInterfaceDown, "interface-down", Severity::kError, Hop::kInterface, kBrief,
+     "interface {device} has no link",
+     "check the cable and the power of what it leads to; ip link set {device} up"},
+    {Code::kGatewayUnknown, "gateway-unknown", Severity::kError, Hop::kGateway, kStart, "{detail}",
+     "wait for DHCP or PPP to bring it, or write gateway into this [[wan]] of {file}"},
+    {Code::kGatewaySilent, "gateway-silent", Severity::kError, Hop::kGateway, kBrief,
+     "gateway {gateway} does not answer (ARP) on {device}",
+     "check gateway in {file}, and the modem-router's power and cable"},
+    {Code::kLineDead, "line-dead", Severity::kError, Hop::kInternet, kBrief,
+     "gateway {gateway} answers, but nothing beyond it does: no Internet here",
+     "look at the modem-router's status page: is it connected?"},
+    {Code::kServerDead, "server-dead", Severity::kError, Hop::kServer, kBrief,
+     "the Internet answers (up to {hop}), but the server {server} does not",
+     "check that the server runs, and address in [server] of {file}"},
+    {Code::kPortRefused, "port-refused", Severity::kError, Hop::kPort, kBrief,
+     "the server {server} refuses UDP port {port}: nothing listens there",
+     "run `bondd up` on the server; there, role must be \"server\" and port the same as here"},
+    {Code::kPortSilent, "port-silent", Severity::kError, Hop::kPort, kBrief,
+     "the server {server} answers, but not on UDP port {port}",
+     "is bondd up there with the same port and secret, and does its firewall (and its provider's) let UDP "
+     "{port} in?"},
+    {Code::kSecretDiffers, "secret-differs", Severity::kError, Hop::kSession, kAtOnce,
+     "packets on UDP port {port} cannot be decrypted: {detail}",
+     "copy the password or key file from one end to the other, then `bondd reload {site}`"},
+    {Code::kOfficeSilent, "office-port-silent", Severity::kError, Hop::kPort, kStart,
+     "nothing arrives on UDP port {port}, though the office is connected on other ports",
+     "check that WAN at the office; open UDP {port} in this machine's and its provider's firewall; compare "
+     "port"},
+    {Code::kOfficeAway, "office-away", Severity::kNote, Hop::kPort, kAtOnce,
+     "waiting for the office: nothing arrives on UDP port {port}",
+     "run `bondd up` at the office; open UDP {port} in this machine's and its provider's firewall"},
+    {Code::kNoReply, "no-reply", Severity::kError, Hop::kSession, kStart, "{detail}", ""},
+    {Code::kRepairFailed, "repair-failed", Severity::kError, Hop::kNone, kAtOnce, "{detail}",
+     "bondd tries again; `bondd plan {site}` shows what is missing"},
+    {Code::kRolesEqual, "roles-equal", Severity::kError, Hop::kNone, kAtOnce,
+     "both files say role = \"{ours}\"", "one end is \"client\" (the office), the other \"server\""},
+    {Code::kSettingDiffers, "setting-differs", Severity::kWarning, Hop::kNone, kAtOnce,
+     "{key} is {ours} here and {theirs} on the other end",
+     "write the same into both files and reload both ends"},
+    {Code::kWanMissingThere, "wan-missing-there", Severity::kWarning, Hop::kNone, kAtOnce,
+     "the other end's file has no [[wan]] with port {port}",
+     "add it there, or correct port in one of the files"},
+    {Code::kWanMissingHere, "wan-missing-here", Severity::kWarning, Hop::kNone, kAtOnce,
+     "the other end has a WAN {theirs} with port {port}, this file has none with that port",
+     "add it to {file}, or correct port in one of the files"},
+    {Code::kNameDiffers, "name-differs", Severity::kNote, Hop::kNone, kAtOnce,
+     "UDP port {port} is called {ours} here and {theirs} on the other end",
+     "give it the same name in both files; were the ports meant the other way round?"},
+    {Code::kNatMissing, "nat-missing", Severity::kWarning, Hop::kNone, kAtOnce,
+     "the server's file has no [nat]: the office's computers get no answer from the Internet",
+     "write [nat] masquerade = [\"{detail}\"] into the server's file and reload there"},
+    {Code::kNatDevice, "nat-device", Severity::kWarning, Hop::kNone, kAtOnce,
+     "the server translates addresses (NAT) on {theirs}, but its way to the Internet is {detail}",
+     "write masquerade = [\"{detail}\"] into [nat] of the server's file and reload there"},
+    {Code::kLanMissing, "lan-missing", Severity::kWarning, Hop::kNone, kAtOnce,
+     "the office's network {detail} is not in through_bond of the server's file: its computers get no answer",
+     "add \"{detail}\" to through_bond in [routes] of the server's file and reload there"},
+}};
+
+constexpr bool in_order() {
+  for (std::size_t i = 0; i < kTable.size(); ++i) {
+    if (static_cast<std::size_t>(kTable[i].code) != i) return false;
+  }
+  return true;
+}
+static_assert(in_order());
+
+}  // namespace
+
+std::span<const Row> table() {
+  return kTable;
+}
+
+const Row& row(Code code) {
+  return kTable.at(static_cast<std::size_t>(code));
+}
+
+std::string render(std::string_view text, const Words& w) {
+  return fmt::format(fmt::runtime(text), fmt::arg("wan", w.wan), fmt::arg("device", w.device),
+                     fmt::arg("gateway", w.gateway), fmt::arg("server", w.server), fmt::arg("port", w.port),
+                     fmt::arg("hop", w.hop), fmt::arg("site", w.site), fmt::arg("file", w.file),
+                     fmt::arg("key", w.key), fmt::arg("ours", w.ours), fmt::arg("theirs", w.theirs),
+                     fmt::arg("detail", w.detail));
+}
+
+}  // namespace bondd::problems

@@ -1,0 +1,290 @@
+// What is wrong with a site, named hop by hop; and what two ends' files must agree on.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "bondd/problems/find.h"
+#include "bondd/problems/tracker.h"
+
+namespace bondd::problems {
+namespace {
+
+using namespace std::chrono_literals;
+using model::WanState;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr TimePoint kStart{1h};
+
+// An office with two WANs; all answers, but nothing is heard yet.
+struct Office {
+  model::Config config;
+  SiteFacts facts;
+
+  explicit Office(model::Role role = model::Role::kClient) {
+    config.site = "office";
+    config.file = "/etc/bondd/office.toml";
+    config.role = role;
+    config.backend = model::Backend::kMlvpn;
+    config.server.address = "203.0.113.10";
+    for (const auto& [name, port] : {std::pair("dsl", 5080), std::pair("lte", 5081)}) {
+      model::Wan wan;
+      wan.name = name;
+      wan.port = static_cast<std::uint16_t>(port);
+      config.wans.push_back(wan);
+      facts.states.emplace_back().name = name;
+      WanFacts way;
+      way.device = name + std::string("0");
+      way.gateway = "192.168.1.1";
+      way.interface_there = way.link_up = way.gateway_by_arp = Answer::kYes;
+      facts.wans.push_back(way);
+    }
+    facts.config = &config;
+  }
+  void up(std::size_t wan) { facts.states[wan].state = WanState::kUp; }
+  // Codes, of the site or "WAN: code".
+  [[nodiscard]] std::vector<std::string> found() const {
+    std::vector<std::string> out;
+    for (const Found& one : find(facts)) {
+      const std::string code(row(one.code).name);
+      out.push_back(one.words.wan.empty() ? code : one.words.wan + ": " + code);
+    }
+    return out;
+  }
+  // The text of the only problem.
+  [[nodiscard]] std::string text() const {
+    const auto all = find(facts);
+    return all.size() == 1 ? render(row(all[0].code).text, all[0].words) : "not one problem";
+  }
+};
+
+TEST(Problems, AHealthySiteHasNone) {
+  Office office;
+  office.up(0);
+  office.up(1);
+  EXPECT_THAT(office.found(), IsEmpty());
+}
+
+TEST(Problems, TheFirstHopThatFailsIsNamed) {
+  Office office;
+  office.up(0);
+  WanFacts& lte = office.facts.wans[1];
+  EXPECT_THAT(office.found(), ElementsAre("lte: no-reply"));
+  lte.beyond_gateway = Answer::kNo;
+  EXPECT_THAT(office.found(), ElementsAre("lte: line-dead"));
+  lte.gateway_by_arp = Answer::kNo;
+  EXPECT_THAT(office.found(), ElementsAre("lte: gateway-silent"));
+  lte.gateway_unknown = "wan2 has no default route";
+  EXPECT_THAT(office.found(), ElementsAre("lte: gateway-unknown"));
+  lte.link_up = Answer::kNo;
+  EXPECT_THAT(office.found(), ElementsAre("lte: interface-down"));
+  lte.interface_there = Answer::kNo;
+  EXPECT_THAT(office.found(), ElementsAre("lte: interface-missing"));
+}
+
+TEST(Problems, AWrongGatewayIsNamedWithItsAddress) {
+  Office office;
+  office.up(0);
+  office.facts.wans[1].gateway = "192.168.2.99";
+  office.facts.wans[1].gateway_by_arp = Answer::kNo;
+  EXPECT_EQ(office.text(), "gateway 192.168.2.99 does not answer (ARP) on lte0");
+}
+
+TEST(Problems, AClosedPortADeadLineAndADeadServerAreThreeThings) {
+  Office closed;
+  closed.up(0);
+  closed.facts.wans[1].server_answers = Answer::kYes;
+  EXPECT_THAT(closed.text(), HasSubstr("not on UDP port 5081"));
+
+  Office dead_line;
+  dead_line.up(0);
+  dead_line.facts.wans[1].beyond_gateway = Answer::kNo;
+  EXPECT_THAT(dead_line.text(), HasSubstr("gateway 192.168.1.1 answers, but nothing beyond"));
+
+  Office dead_server;
+  for (WanFacts& wan : dead_server.facts.wans) {
+    wan.beyond_gateway = Answer::kYes;
+    wan.server_answers = Answer::kNo;
+    wan.last_hop = "198.51.100.1";
+  }
+  EXPECT_THAT(dead_server.found(), ElementsAre("dsl: server-dead", "lte: server-dead"));
+}
+
+TEST(Problems, AServerThatDropsPingsIsNotCalledDeadWhileAnotherWanHearsIt) {
+  Office office;
+  office.up(0);
+  office.facts.wans[1].beyond_gateway = Answer::kYes;
+  office.facts.wans[1].server_answers = Answer::kNo;
+  EXPECT_THAT(office.found(), ElementsAre("lte: port-silent"));
+}
+
+TEST(Problems, APortThatIsRefusedSaysThatNobodyListens) {
+  Office office;
+  for (WanFacts& wan : office.facts.wans) wan.port_refused = wan.server_answers = Answer::kYes;
+  EXPECT_THAT(office.found(), ElementsAre("dsl: port-refused", "lte: port-refused"));
+}
+
+TEST(Problems, ANameThatDoesNotResolveExplainsAllWans) {
+  Office office;
+  office.facts.resolve_error = "vps.exampel.invalid does not resolve";
+  EXPECT_THAT(office.found(), ElementsAre("name-unresolved"));
+}
+
+TEST(Problems, AServerWaitsForTheOfficeOrForOneOfItsPorts) {
+  Office server(model::Role::kServer);
+  EXPECT_THAT(server.found(), ElementsAre("dsl: office-away", "lte: office-away"));
+  server.up(0);
+  EXPECT_THAT(server.found(), ElementsAre("lte: office-port-silent"));
+  server.facts.wans[1].wrong_secret = "other password";
+  EXPECT_THAT(server.found(), ElementsAre("lte: secret-differs"));
+}
+
+TEST(Problems, EveryRowRendersAndHasAnOwnName) {
+  std::set<std::string_view> names;
+  for (const Row& row : table()) {
+    EXPECT_TRUE(names.insert(row.name).second) << row.name;
+    EXPECT_FALSE(render(row.text, {.detail = "x"}).empty()) << row.name;
+    render(row.remedy, {});
+  }
+}
+
+// The trade's words; see the table of words in docs/troubleshooting.md.
+TEST(Problems, NoTextHasAWordOfOurOwn) {
+  for (const Row& row : table()) {
+    const std::string text = " " + std::string(row.text) + " " + std::string(row.remedy) + " ";
+    for (const char* word : {" box ", " line ", " lines ", "round trip", "loses", " site ", "carries nothing",
+                             "mistake", "never heard", "signed on", "belongs into"}) {
+      EXPECT_THAT(text, ::testing::Not(HasSubstr(word))) << row.name;
+    }
+  }
+}
+
+// --- both ends' files ---
+
+struct Ends {
+  model::Config office, server;
+  Ends() {
+    office = Office().config;
+    office.through_bond = {*parse_prefix("0.0.0.0/0")};
+    server = Office(model::Role::kServer).config;
+    server.through_bond = {*parse_prefix("192.168.1.0/24")};
+    server.masquerade = {"eth0"};
+  }
+  [[nodiscard]] PeerSettings office_tells() const {
+    PeerSettings out = settings_of(office);
+    out.networks = {*parse_prefix("192.168.1.0/24")};
+    return out;
+  }
+  [[nodiscard]] PeerSettings server_tells() const {
+    PeerSettings out = settings_of(server);
+    out.way_out = "eth0";
+    return out;
+  }
+  [[nodiscard]] std::vector<std::string> at_office() const { return texts(office_tells(), server_tells()); }
+  [[nodiscard]] std::vector<std::string> at_server() const { return texts(server_tells(), office_tells()); }
+  static std::vector<std::string> texts(const PeerSettings& ours, const PeerSettings& theirs) {
+    std::vector<std::string> out;
+    const auto told = parse_peer_settings(render(theirs));  // as it goes over the tunnel
+    if (!told) return {"not understood"};
+    for (const Found& one : compare(ours, *told)) out.push_back(render(row(one.code).text, one.words));
+    return out;
+  }
+};
+
+TEST(PeerSettings, GoOverTheTunnelUnchanged) {
+  PeerSettings settings = Ends().office_tells();
+  settings.wans[0].capacity_mbit = 7.25;
+  settings.masquerade = {"eth0"};
+  settings.way_out = "ens3";
+  EXPECT_EQ(parse_peer_settings(render(settings)), settings);
+}
+
+TEST(PeerSettings, FilesThatMatchHaveNothingToSay) {
+  EXPECT_THAT(Ends().at_office(), IsEmpty());
+  EXPECT_THAT(Ends().at_server(), IsEmpty());
+}
+
+TEST(PeerSettings, CleartextOnOneEndIsNamed) {
+  Ends ends;
+  ends.office.mlvpn.cleartext_data = true;
+  EXPECT_THAT(ends.at_office(), ElementsAre("cleartext_data is true here and false on the other end"));
+  EXPECT_THAT(ends.at_server(), ElementsAre("cleartext_data is false here and true on the other end"));
+}
+
+TEST(PeerSettings, NoNatIsToldAtTheOffice) {
+  Ends ends;
+  ends.server.masquerade.clear();
+  EXPECT_THAT(ends.at_office(), ElementsAre(HasSubstr("no [nat]")));
+  ends.server.masquerade = {"ens3"};
+  EXPECT_THAT(ends.at_office(), ElementsAre(HasSubstr("on ens3, but its way to the Internet is eth0")));
+}
+
+TEST(PeerSettings, ANetworkThatTheServersFileLacksIsNamedOnBothEnds) {
+  Ends ends;
+  ends.server.through_bond = {*parse_prefix("192.168.0.0/24")};
+  EXPECT_THAT(ends.at_office(), ElementsAre(HasSubstr("192.168.1.0/24 is not in through_bond")));
+  EXPECT_THAT(ends.at_server(), ElementsAre(HasSubstr("192.168.1.0/24 is not in through_bond")));
+  ends.server.through_bond = {*parse_prefix("192.168.0.0/16")};
+  EXPECT_THAT(ends.at_office(), IsEmpty()) << "a wider network holds it";
+}
+
+TEST(PeerSettings, PortsAndNamesThatDifferAreNamed) {
+  Ends ends;
+  ends.server.wans[1].port = 5099;
+  EXPECT_THAT(ends.at_office(), ElementsAre(HasSubstr("no [[wan]] with port 5081"), HasSubstr("port 5099")));
+  ends.server.wans[1].port = 5081;
+  ends.server.wans[1].name = "mobile";
+  EXPECT_THAT(ends.at_office(), ElementsAre("UDP port 5081 is called lte here and mobile on the other end"));
+}
+
+TEST(PeerSettings, TwoFilesOfOneRoleAreNamed) {
+  Ends ends;
+  ends.server.role = model::Role::kClient;
+  EXPECT_THAT(ends.at_office(), ElementsAre("both files say role = \"client\""));
+}
+
+TEST(PeerSettings, NonsenseFromThePeerIsDropped) {
+  EXPECT_FALSE(parse_peer_settings("").has_value());
+  EXPECT_FALSE(parse_peer_settings("bondd-settings 12\nrole client").has_value());
+  EXPECT_FALSE(parse_peer_settings("bondd-settings 1\n" + std::string(5000, 'a')).has_value());
+  const auto odd = parse_peer_settings(
+      "bondd-settings 1\nrole \x1b[31m\nwan 99999 a\nwan 5 \nwan 6 b -1\nnetwork x\nsame a\n\nfuture 1 2 3");
+  ASSERT_TRUE(odd.has_value());
+  EXPECT_EQ(odd->role, "");
+  ASSERT_EQ(odd->wans.size(), 1U);
+  EXPECT_EQ(odd->wans[0].capacity_mbit, std::nullopt);
+  EXPECT_THAT(odd->same, IsEmpty());
+}
+
+TEST(PeerSettings, WhatDoesNotFitIsLeftOut) {
+  PeerSettings settings = Ends().office_tells();
+  for (int i = 0; i < 200; ++i) settings.networks.push_back(*parse_prefix("10.0.0.0/8"));
+  EXPECT_LE(render(settings).size(), kMostSettingsBytes);
+  EXPECT_TRUE(parse_peer_settings(render(settings)).has_value());
+}
+
+// --- since when ---
+
+TEST(ProblemTracker, ShowsWhatLastsAndRemembersSinceWhen) {
+  Office office;
+  office.up(0);
+  office.facts.wans[1].gateway_by_arp = Answer::kNo;
+  Tracker tracker;
+  tracker.update(kStart, 1000, find(office.facts));
+  EXPECT_THAT(tracker.visible(kStart), IsEmpty());
+  tracker.update(kStart + 3s, 1003, find(office.facts));
+  const auto visible = tracker.visible(kStart + 3s);
+  ASSERT_EQ(visible.size(), 1U);
+  EXPECT_EQ(visible[0].code, "gateway-silent");
+  EXPECT_EQ(visible[0].wan, "lte");
+  EXPECT_EQ(visible[0].since, 1000);
+  EXPECT_THAT(visible[0].remedy, HasSubstr("modem-router's power"));
+  office.up(1);
+  tracker.update(kStart + 4s, 1004, find(office.facts));
+  EXPECT_THAT(tracker.visible(kStart + 4s), IsEmpty());
+}
+
+}  // namespace
+}  // namespace bondd::problems
