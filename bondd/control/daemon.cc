@@ -120,6 +120,7 @@ Result<> Daemon::start() {
   });
   diagnosis_.emplace(loop_, log_);
   site_since_ = std::time(nullptr);
+  watch_firewall();
   if (options_.timeout > Duration(0)) timeout_timer_ = loop_.after(options_.timeout, [this] { give_up(); });
   ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
   tick();
@@ -254,6 +255,27 @@ void Daemon::on_backend_changed() {
   report_wans();
 }
 
+void Daemon::watch_firewall() {
+  if (options_.firewall == nullptr) return;
+  if (options_.firewall->fd() >= 0) {
+    firewall_watch_ = loop_.watch(options_.firewall->fd(), EPOLLIN, [this](std::uint32_t) {
+      if (options_.firewall->drain()) look_at_firewall();
+    });
+  }
+  poll_legacy_firewall();
+}
+
+void Daemon::poll_legacy_firewall() {
+  if (options_.firewall->legacy_changed()) look_at_firewall();
+  legacy_timer_ = loop_.after(kLegacyPoll, [this] { poll_legacy_firewall(); });
+}
+
+// The debounce is for the rest of a batch: an `iptables -F` is rarely alone.
+void Daemon::look_at_firewall() {
+  const Duration since = EventLoop::now() - last_full_pass_;
+  request_pass(Depth::kAll, std::max<Duration>(kDirtyDebounce, kFirewallLookEvery - since));
+}
+
 void Daemon::request_pass(Depth depth, Duration delay) {
   if (stopping_ || !resolved_) return;
   Due& due = depth == Depth::kAll ? full_ : network_;
@@ -267,6 +289,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
   network_.when.reset();
   if (depth == Depth::kAll) full_.when.reset();
   const TimePoint began = EventLoop::now();
+  if (depth == Depth::kAll) last_full_pass_ = began;
   reconciler_->set_dead(backend_->dead());
   auto pass = reconciler_->reconcile(depth);
   if (!pass) {
@@ -547,6 +570,8 @@ void Daemon::stop(const std::string& why) {
 
 void Daemon::take_down() {
   stopping_ = true;
+  firewall_watch_.cancel();
+  legacy_timer_.cancel();
   full_.timer.cancel();
   network_.timer.cancel();
   ping_.reset();

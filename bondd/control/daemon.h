@@ -2,6 +2,7 @@
 // per kDirtyDebounce, a tunnel that dies or comes back does not wait at all.
 //
 //   netlink change --(250 ms)--+
+//   firewall change -----------+    (at most every 500 ms)
 //   every 10 s, SIGHUP --------+--> pass: observe, plan, diff, execute --> backend follows
 //   tunnel dead or alive ------+ at once, without the firewall
 //   a step failed --(1 s, 2 s, … 30 s)
@@ -27,11 +28,17 @@
 #include "bondd/control/server_choice.h"
 #include "bondd/control/wan_traffic.h"
 #include "bondd/model/status.h"
+#include "rules/firewall_monitor.h"
 
 namespace bondd::control {
 
 constexpr auto kDirtyDebounce = std::chrono::milliseconds(250);  // one repair per batch of foreign changes
-constexpr auto kFullPassEvery = std::chrono::seconds(10);        // iptables-legacy tells nobody of a flush
+constexpr auto kFullPassEvery = std::chrono::seconds(10);        // whatever no event told of
+// A flushed firewall of the admin's, under policy DROP, stops all traffic: it is put right within a second.
+// Looking costs some programs' starts, so programs that change rules all the time are not followed closer
+// than this.
+constexpr auto kFirewallLookEvery = std::chrono::milliseconds(500);
+constexpr auto kLegacyPoll = std::chrono::milliseconds(300);  // iptables-legacy tells nobody of a flush
 
 struct DaemonOptions {
   model::Config config;
@@ -42,6 +49,7 @@ struct DaemonOptions {
   Duration timeout{};   // to the first traffic; 0: for ever
   // A server has nothing to wait for but the office: it is ready when it listens.
   bool ready_when_listening = false;
+  rules::FirewallMonitor* firewall = nullptr;  // borrowed; null: the firewall is looked at every 10 s
   std::function<void()> on_set_up;  // once: everything is in place, whether or not the peer answers
   std::function<void()> on_ready;   // once: traffic flows
   // Reads a file again; the error is all that is wrong with it, one line each.
@@ -78,6 +86,9 @@ class Daemon {
   void try_other_addresses();
   void on_backend_changed();
 
+  void watch_firewall();
+  void poll_legacy_firewall();
+  void look_at_firewall();
   void request_pass(Depth depth, Duration delay);
   enum class Cause : std::uint8_t { kOwn, kLook };
   void run_pass(Depth depth, Cause cause);
@@ -136,6 +147,8 @@ class Daemon {
   };
   Due full_, network_;
   Duration retry_{};
+  TimePoint last_full_pass_;
+  Registration firewall_watch_, legacy_timer_;
   Registration monitor_watch_, tick_timer_, timeout_timer_, ready_timer_, resolve_timer_;
 };
 

@@ -33,6 +33,7 @@ struct Parts {
   std::unique_ptr<netlink::Monitor> monitor;
   std::unique_ptr<rules::Iptables> iptables;
   std::unique_ptr<control::Sysctls> sysctls;
+  rules::FirewallMonitor firewall;
 };
 
 Result<Parts> make_parts() {
@@ -47,6 +48,7 @@ Result<Parts> make_parts() {
   if (!iptables) return tl::make_unexpected(iptables.error());
   parts.iptables = std::move(*iptables);
   parts.sysctls = control::make_sysctls();
+  parts.firewall = rules::FirewallMonitor::create();
   return parts;
 }
 
@@ -131,6 +133,7 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   daemon_options.ready_when_listening = options.detach && !options.timeout_written;
   daemon_options.version = BONDD_VERSION;
   daemon_options.load = reload_site_file;
+  daemon_options.firewall = &parts.firewall;
   daemon_options.on_set_up = [] { notify_service_manager("READY=1\n"); };
   daemon_options.on_ready = [&] {
     if (!options.detach) return;

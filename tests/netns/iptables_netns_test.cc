@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "rules/firewall_monitor.h"
 #include "rules/iptables.h"
 #include "tests/netns/own_netns.h"
 #include "tests/support/print.h"
@@ -244,6 +245,22 @@ TEST_P(IptablesNetns, WarnsWhenBothVariantsHoldRules) {
 INSTANTIATE_TEST_SUITE_P(Both, IptablesNetns, ::testing::Values(Variant::kNft, Variant::kLegacy),
                          [](const auto& instance) { return std::string(to_string(instance.param)); });
 
+TEST_P(IptablesNetns, AFlushIsNoticedAndQuietIsQuiet) {
+  FirewallMonitor monitor = FirewallMonitor::create();
+  const auto changed = [&] {
+    return GetParam() == Variant::kNft ? monitor.drain() : monitor.legacy_changed();
+  };
+  EXPECT_FALSE(changed());
+  ok(iptables_->install(everything("office")));
+  EXPECT_TRUE(changed());
+  EXPECT_FALSE(changed());
+  EXPECT_FALSE(observe("-office").empty());
+  EXPECT_FALSE(changed()) << "looking is no change";
+  admin(tool() + " -F INPUT");
+  EXPECT_TRUE(changed());
+  EXPECT_FALSE(changed());
+}
+
 // Rules in nft's own syntax inside the chains that iptables uses: iptables-nft-save shows nothing of them.
 class NftSyntaxNetns : public bondd::testing::OwnNetns {
  protected:
@@ -330,6 +347,15 @@ TEST_F(NftSyntaxNetns, ARuleOfTheAdminThatUsesOurChainIsNamed) {
   EXPECT_NE(removed.error().message.find("of chain INPUT in table ip filter jumps to BONDD-IN-office"),
             std::string::npos)
       << removed.error().message;
+}
+
+TEST_F(NftSyntaxNetns, ASetsElementsAreNoChangeOfRules) {
+  admin("nft 'add set ip filter banned { type ipv4_addr; }'");
+  FirewallMonitor monitor = FirewallMonitor::create();
+  admin("nft 'add element ip filter banned { 198.51.100.7 }'");
+  EXPECT_FALSE(monitor.drain());
+  admin("nft add rule ip filter INPUT ip saddr @banned drop");
+  EXPECT_TRUE(monitor.drain());
 }
 
 TEST_F(NftSyntaxNetns, ABaseChainThatIptablesCannotUseIsNamedWithTheCure) {
