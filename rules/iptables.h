@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +66,9 @@ class Iptables {
   [[nodiscard]] virtual std::string warning() const { return {}; }
   // What keeps `firewall` from being installed, with what to do; empty when nothing is known to.
   [[nodiscard]] virtual std::vector<std::string> obstacles(const Firewall& /*firewall*/) { return {}; }
+  // Rules of others that have to do with forwarded packets, a text each: "-t nat -A POSTROUTING … -j
+  // MASQUERADE". Who has such rules may need the kernel to forward. What cannot be read is left out.
+  [[nodiscard]] virtual std::set<std::string> forwarding_rules() { return {}; }
   // What is there of the chains that `filter` means, in either variant's tables; canonical.
   // EPERM without CAP_NET_ADMIN and CAP_NET_RAW. Fails rather than leaving out what it cannot read.
   virtual Result<Firewall> observe(const ChainFilter& filter) = 0;

@@ -91,6 +91,36 @@ bool holds_foreign_rules(const std::vector<SavedTable>& tables) {
   });
 }
 
+// What a table's own chains for forwarded packets hold of others.
+std::set<std::string> forwarding_rules_of(const SavedTable& table) {
+  const std::string_view chain = table.name == "filter" ? "FORWARD"
+                                 : table.name == "nat"  ? "POSTROUTING"
+                                                        : "";
+  std::set<std::string> rules;
+  for (const SavedRule& rule : table.rules) {
+    if (rule.chain == chain && !is_ours(jump_target(rule.words)))
+      rules.insert(fmt::format("iptables -t {} -A {} {}", table.name, chain, fmt::join(rule.words, " ")));
+  }
+  return rules;
+}
+
+// The same in tables that are not iptables': their rules have no words here, only their number counts.
+std::set<std::string> forwarding_rules_outside(const NftRuleset& kernel) {
+  std::set<std::string> rules;
+  for (const NftTable& table : kernel.tables) {
+    const bool sees_ipv4 = table.family == NFPROTO_INET ||
+                           (table.family == NFPROTO_IPV4 && table.name != "filter" && table.name != "nat");
+    for (const NftChain& chain : table.chains) {
+      const bool forwarded = sees_ipv4 && chain.hook &&
+                             (chain.hook->number == NF_INET_FORWARD ||
+                              (chain.hook->number == NF_INET_POST_ROUTING && chain.hook->type == "nat"));
+      for (std::size_t n = 1; forwarded && n <= chain.rules.size(); ++n)
+        rules.insert(fmt::format("rule {} of chain {} in nft's table {}", n, chain.name, table.name));
+    }
+  }
+  return rules;
+}
+
 // Chains of both variants in one value; equal ones once.
 Firewall merged(Firewall one, const Firewall& other) {
   for (const Table& table : other.tables) {
@@ -125,6 +155,17 @@ class SystemIptables final : public Iptables {
     if (variant().value_or(Variant::kLegacy) != Variant::kNft) return {};
     const auto kernel = read_nft_ruleset();
     return kernel ? unusable_chains(*kernel, firewall) : std::vector<std::string>{};
+  }
+
+  [[nodiscard]] std::set<std::string> forwarding_rules() override {
+    std::set<std::string> rules;
+    for (const Variant variant : kVariants) {
+      const auto there = read(variant);
+      if (!there) continue;
+      for (const SavedTable& table : there->tables) rules.merge(forwarding_rules_of(table));
+      rules.merge(forwarding_rules_outside(there->kernel));
+    }
+    return rules;
   }
 
   Result<Firewall> observe(const ChainFilter& filter) override {

@@ -586,7 +586,9 @@ void Daemon::take_down() {
   if (!reconciler_) {
     removed_ = true;
   } else {
-    if (auto removed = remove_everything(*reconciler_); !removed) {
+    const auto removed = remove_everything(*reconciler_);
+    for (const std::string& left : reconciler_->take_left_alone()) log_.warning(left);
+    if (!removed) {
       log_.error(fmt::format("not everything could be removed: {}; `bondd down {}` tries again",
                              removed.error().message, options_.config.site));
       exit_status_ = 1;

@@ -1,12 +1,39 @@
 #include "bondd/control/executor.h"
 
+#include <fmt/format.h>
+
+#include <cerrno>
+
 #include "bondd/plan/plan.h"
 
 namespace bondd::control {
+namespace {
+
+constexpr const char* kForwarding = "net.ipv4.ip_forward";
+
+// A program that came while forwarding was on (docker, libvirt, a VPN) found it on and did not switch it on
+// itself.
+std::string new_forwarding_user(const std::optional<std::set<std::string>>& before,
+                                rules::Iptables& iptables) {
+  if (!before) return {};
+  for (const std::string& user : iptables.forwarding_rules()) {
+    if (!before->contains(user)) return fmt::format("another program forwards packets by now ({})", user);
+  }
+  return {};
+}
+
+std::string left_alone(const std::string& key, const std::string& now, const std::string& before,
+                       const std::string& why) {
+  return fmt::format("{0} stays {1}, it was {2} before bondd: {3}; `sysctl -w {0}={2}` puts it back", key,
+                     now, before, why);
+}
+
+}  // namespace
 
 std::vector<Error> Executor::execute(const std::vector<model::Step>& steps) {
   std::vector<Error> errors = save_settings(steps);
   if (!errors.empty()) return errors;  // what cannot be put back must not be changed
+  look_at_settings(steps);
   for (const model::Step& step : steps) {
     if (auto done = execute(step); !done) errors.push_back(std::move(done.error()));
   }
@@ -27,22 +54,87 @@ std::vector<Error> Executor::save_settings(const std::vector<model::Step>& steps
   for (const model::Step& step : steps) {
     const auto* set = std::get_if<model::SetSysctl>(&step);
     if (set == nullptr) continue;
-    if (auto saved = machine_.run_dir->save_sysctl(set->sysctl.key, set->saved); !saved)
-      errors.push_back(saved.error());
+    const model::Sysctl& wanted = set->sysctl;
+    auto saved = machine_.run_dir->save_sysctl(wanted.key, set->saved, wanted.value);
+    if (saved && wanted.key == kForwarding && set->saved == "0")
+      saved = machine_.run_dir->note_forwarding_users(machine_.iptables->forwarding_rules());
+    if (!saved) errors.push_back(saved.error());
   }
   return errors;
 }
 
+// Putting one back changes others (forwarding does), so whose they are is looked at before.
+void Executor::look_at_settings(const std::vector<model::Step>& steps) {
+  current_.clear();
+  forwarding_stays_ = false;
+  for (const model::Step& step : steps) {
+    const auto* restore = std::get_if<model::RestoreSysctl>(&step);
+    if (restore == nullptr) continue;
+    if (auto value = machine_.sysctls->read(restore->sysctl.key)) current_[restore->sysctl.key] = *value;
+  }
+}
+
+// A value that is right is not written: /proc/sys may be read-only, as in a container.
 Result<> Executor::run(const model::SetSysctl& step) {
+  if (machine_.sysctls->read(step.sysctl.key) == step.sysctl.value) return {};
   return machine_.sysctls->write(step.sysctl.key, step.sysctl.value);
 }
 
 Result<> Executor::run(const model::RestoreSysctl& step) {
-  auto written = machine_.sysctls->write(step.sysctl.key, step.sysctl.value);
-  // A setting that left with its device needs nothing put back.
-  if (!written && written.error().code != ENOENT) return written;
-  machine_.run_dir->forget_sysctl(step.sysctl.key);
+  const std::string& key = step.sysctl.key;
+  const auto now = machine_.sysctls->read(key);
+  // A setting that left with its device needs nothing put back, nor does one that is right.
+  if (now && *now != step.sysctl.value && !machine_.run_dir->hand_over_sysctl(key)) {
+    if (const std::string claim = claim_of_others(step.sysctl); !claim.empty()) {
+      left_alone_.push_back(
+          fmt::format("{} stays {}, it was {} before bondd: {}; `sysctl -w {}={}` puts it back", key, *now,
+                      step.sysctl.value, claim, key, step.sysctl.value));
+    } else if (auto written = machine_.sysctls->write(key, step.sysctl.value);
+               !written && written.error().code != ENOENT) {
+      return written;
+    }
+  }
+  machine_.run_dir->forget_sysctl(key);
   return {};
+}
+
+// Only a value that is still the one that bondd wrote is bondd's to put back.
+std::string Executor::claim_of_others(const model::Sysctl& before) {
+  const auto set = machine_.run_dir->sysctl_set(before.key);
+  const auto now = current_.find(before.key);
+  // A down that was killed after it put forwarding back: that switched redirects on, as inet_forward_change()
+  // does.
+  const bool by_kernel =
+      before.key.ends_with(".accept_redirects") && !machine_.run_dir->saved_sysctls().contains(kForwarding);
+  if (set && now != current_.end() && now->second != *set && !by_kernel)
+    return fmt::format("bondd had set it to {}, somebody else to {}", *set, now->second);
+  const bool forwards =
+      before.value == "0" && (before.key == kForwarding || before.key.ends_with(".forwarding"));
+  if (forwards) {
+    const std::string user = new_forwarding_user(machine_.run_dir->forwarding_users(), *machine_.iptables);
+    forwarding_stays_ = !user.empty();
+    return user;
+  }
+  // With forwarding on the kernel itself would have switched this off: inet_forward_change().
+  if (forwarding_stays_ && before.key.ends_with(".accept_redirects"))
+    return "this machine still forwards packets";
+  return {};
+}
+
+std::vector<std::string> settings_left(const SettingsBefore& before, const std::filesystem::path& run_root,
+                                       const Sysctls& sysctls, rules::Iptables& iptables) {
+  std::set<std::string> needed;
+  for (const std::string& site : known_sites(run_root)) {
+    for (const auto& [key, value] : RunDirView(run_root, site).saved_sysctls()) needed.insert(key);
+  }
+  std::vector<std::string> left;
+  for (const auto& [key, value] : before.values) {
+    const auto now = sysctls.read(key);
+    if (!now || *now == value || needed.contains(key)) continue;
+    const std::string user = key == kForwarding ? new_forwarding_user(before.forwarding_users, iptables) : "";
+    left.push_back(left_alone(key, *now, value, user.empty() ? "another program set it" : user));
+  }
+  return left;
 }
 
 }  // namespace bondd::control

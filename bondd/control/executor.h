@@ -2,7 +2,12 @@
 // stop those after it.
 #pragma once
 
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bondd/base/error.h"
@@ -31,6 +36,9 @@ class Executor {
   // One error per step that failed, each with the step as a command line in front. Empty: all
   // done. Nothing is done when old settings cannot be written down first.
   std::vector<Error> execute(const std::vector<model::Step>& steps);
+  // Settings that were not put back since they are no longer bondd's to put back, in words. Emptied by the
+  // call.
+  std::vector<std::string> take_left_alone() { return std::exchange(left_alone_, {}); }
 
  private:
   Result<> execute(const model::Step& step);
@@ -51,7 +59,24 @@ class Executor {
   Result<> run(const model::StartProcess& step) { return machine_.processes->start(step.process); }
   Result<> run(const model::StopProcess& step) { return machine_.processes->stop(step.id); }
 
+  // What stands in the way of putting a setting back, in words; empty if nothing does.
+  std::string claim_of_others(const model::Sysctl& before);
+  void look_at_settings(const std::vector<model::Step>& steps);
+
   Machine machine_;
+  std::map<std::string, std::string> current_;  // of settings to be put back, before the first one was
+  bool forwarding_stays_ = false;
+  std::vector<std::string> left_alone_;
 };
+
+// What `down` says of settings that are not as they were: `before` and `users` as the site's run directory
+// had them (RunDirView::saved_sysctls, forwarding_users). Those that another site on record needs are left
+// out.
+struct SettingsBefore {
+  std::map<std::string, std::string> values;
+  std::optional<std::set<std::string>> forwarding_users;
+};
+std::vector<std::string> settings_left(const SettingsBefore& before, const std::filesystem::path& run_root,
+                                       const Sysctls& sysctls, rules::Iptables& iptables);
 
 }  // namespace bondd::control

@@ -52,6 +52,8 @@ class Reconciler {
   [[nodiscard]] const plan::Plan& plan() const { return plan_; }
   // The network as the last pass found it.
   [[nodiscard]] const netlink::Snapshot& network() const { return network_; }
+  // Settings that passes did not put back, in words. Emptied by the call.
+  std::vector<std::string> take_left_alone() { return executor_.take_left_alone(); }
 
  private:
   void remember_firewall(const Pass& pass, const model::DesiredState& desired);

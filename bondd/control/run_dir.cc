@@ -10,8 +10,10 @@
 #include <array>
 #include <charconv>
 #include <set>
+#include <sstream>
 #include <thread>
 
+#include "bondd/control/sysctls.h"
 #include "bondd/model/ownership.h"
 
 namespace bondd::control {
@@ -28,6 +30,24 @@ std::optional<unsigned> parse_number(std::string_view text) {
 Result<> make_private_dir(const fs::path& path) {
   if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};
   return errno_failure(fmt::format("cannot make {}", path.native()));
+}
+
+constexpr const char* kForwardingUsers = "forwarding";
+
+// "0\n1\n"; a bondd before 0.2 wrote the first line only.
+struct SysctlRecord {
+  std::string before;
+  std::optional<std::string> set;
+};
+
+std::optional<SysctlRecord> read_sysctl_record(const fs::path& file) {
+  const auto text = read_small_file(file);
+  if (!text) return std::nullopt;
+  std::istringstream lines(*text);
+  SysctlRecord record;
+  std::getline(lines, record.before);
+  if (std::string set; std::getline(lines, set)) record.set = set;
+  return record;
 }
 
 std::string replaced(std::string text, char from, char to) {
@@ -128,9 +148,25 @@ std::map<std::string, std::string> RunDirView::saved_sysctls() const {
   for (const auto& entry : fs::directory_iterator(path_ / "sysctl", ignored)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with('.')) continue;  // a write that was cut short: the change was not made
-    if (auto value = read_small_file(entry.path())) saved[replaced(name, '%', '/')] = *value;
+    const std::string key = replaced(name, '%', '/');
+    if (!is_network_sysctl(key)) continue;
+    if (const auto record = read_sysctl_record(entry.path())) saved[key] = record->before;
   }
   return saved;
+}
+
+std::optional<std::string> RunDirView::sysctl_set(const std::string& key) const {
+  const auto record = read_sysctl_record(sysctl_file(key));
+  return record ? record->set : std::nullopt;
+}
+
+std::optional<std::set<std::string>> RunDirView::forwarding_users() const {
+  const auto text = read_small_file(path_ / kForwardingUsers);
+  if (!text) return std::nullopt;
+  std::set<std::string> users;
+  std::istringstream lines(*text);
+  for (std::string line; std::getline(lines, line);) users.insert(line);
+  return users;
 }
 
 std::vector<std::string> known_sites(const fs::path& root) {
@@ -211,10 +247,32 @@ Result<unsigned> RunDir::allocate_slot() {
   return *slot_number;
 }
 
-Result<> RunDir::save_sysctl(const std::string& key, const std::string& value) {
-  std::error_code ignored;
-  if (fs::exists(sysctl_file(key), ignored)) return {};
-  return write_durably(sysctl_file(key), value);
+Result<> RunDir::save_sysctl(const std::string& key, const std::string& before, const std::string& set) {
+  const auto record = read_sysctl_record(sysctl_file(key));
+  if (record && record->set == set) return {};
+  return write_durably(sysctl_file(key), fmt::format("{}\n{}\n", record ? record->before : before, set));
+}
+
+bool RunDir::hand_over_sysctl(const std::string& key) {
+  const auto own = read_sysctl_record(sysctl_file(key));
+  if (!own) return false;
+  for (const std::string& site : known_sites(root_)) {
+    if (site == site_) continue;
+    const fs::path file = root_ / site / "sysctl" / sysctl_file(key).filename();
+    const auto other = read_sysctl_record(file);
+    if (!other) continue;
+    // What it found was ours already, or it came first and ours was its.
+    const std::string& before = own->set && other->before == *own->set ? own->before : other->before;
+    return write_durably(file, fmt::format("{}\n{}\n", before, other->set.value_or(before))).has_value();
+  }
+  return false;
+}
+
+Result<> RunDir::note_forwarding_users(const std::set<std::string>& users) {
+  if (forwarding_users()) return {};
+  std::string text;
+  for (const std::string& user : users) text += user + '\n';
+  return write_durably(path_ / kForwardingUsers, text);
 }
 
 void RunDir::forget_sysctl(const std::string& key) {

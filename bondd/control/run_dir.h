@@ -3,7 +3,8 @@
 //   /run/bondd/.lock             held while slots are handed out
 //   /run/bondd/SITE/lock         held as long as the site's bondd lives; its pid inside
 //   /run/bondd/SITE/slot         a number, see model/ownership.h
-//   /run/bondd/SITE/sysctl/KEY   the value before bondd's change; '/' in KEY is '%'
+//   /run/bondd/SITE/sysctl/KEY   the value before bondd's change, and bondd's, a line each; '/' in KEY is '%'
+//   /run/bondd/SITE/forwarding   what of others' forwarded packets before bondd switched forwarding on
 //   /run/bondd/SITE/PROCESS.pid  pid and start time of a child, see Leftover
 //   /run/bondd/SITE/control.sock
 //
@@ -16,6 +17,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -60,7 +62,12 @@ class RunDirView {
   // The pid of the bondd that runs this site, 0 while one takes it down or comes up; nothing if none does.
   [[nodiscard]] std::optional<pid_t> running() const;
   [[nodiscard]] std::optional<unsigned> slot() const;
+  // The values before bondd's changes, by key.
   [[nodiscard]] std::map<std::string, std::string> saved_sysctls() const;
+  // The value that bondd set last; nothing if there is none on record.
+  [[nodiscard]] std::optional<std::string> sysctl_set(const std::string& key) const;
+  // See note_forwarding_users(); nothing if there is no note.
+  [[nodiscard]] std::optional<std::set<std::string>> forwarding_users() const;
 
  protected:
   [[nodiscard]] std::filesystem::path sysctl_file(const std::string& key) const;
@@ -87,9 +94,13 @@ class RunDir : public RunDirView {
   Result<unsigned> allocate_slot();
   // From now on this process runs the site: its pid goes into the lock.
   Result<> record_pid();
-  // Durable, once: a value on record stays.
-  Result<> save_sysctl(const std::string& key, const std::string& value);
+  // Durable. A value `before` on record stays; `set` is the one that bondd is about to write.
+  Result<> save_sysctl(const std::string& key, const std::string& before, const std::string& set);
   void forget_sysctl(const std::string& key);
+  // Another site needs the setting, too: it puts the value back that was before both. False if none does.
+  bool hand_over_sysctl(const std::string& key);
+  // Who had to do with forwarded packets before bondd switched forwarding on. Once: a note stays.
+  Result<> note_forwarding_users(const std::set<std::string>& users);
   // Removes the directory with all in it, and the root if it was the last.
   void remove();
 

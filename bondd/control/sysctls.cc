@@ -29,6 +29,7 @@ class ProcSysctls : public Sysctls {
   explicit ProcSysctls(std::filesystem::path root) : root_(std::move(root)) {}
 
   [[nodiscard]] std::optional<std::string> read(const std::string& key) const override {
+    if (!is_network_sysctl(key)) return std::nullopt;
     const UniqueFd fd(open((root_ / sysctl_path(key)).c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd) return std::nullopt;
     std::array<char, 1024> buffer{};
@@ -40,6 +41,7 @@ class ProcSysctls : public Sysctls {
   }
 
   Result<> write(const std::string& key, const std::string& value) override {
+    if (!is_network_sysctl(key)) return failure(fmt::format("{} is no setting of the network", key), EINVAL);
     const UniqueFd fd(open((root_ / sysctl_path(key)).c_str(), O_WRONLY | O_CLOEXEC));
     if (!fd) return errno_failure(fmt::format("cannot set {} = {}", key, value));
     const std::string line = value + "\n";
@@ -54,6 +56,13 @@ class ProcSysctls : public Sysctls {
 };
 
 }  // namespace
+
+bool is_network_sysctl(std::string_view key) {
+  if (!key.starts_with("net.ipv4.") && !key.starts_with("net.ipv6.")) return false;
+  const std::filesystem::path path = sysctl_path(key);
+  return std::all_of(path.begin(), path.end(),
+                     [](const auto& part) { return !part.empty() && part != "." && part != ".."; });
+}
 
 std::string sysctl_path(std::string_view key) {
   return swap_dots(key);

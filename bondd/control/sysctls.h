@@ -20,13 +20,16 @@ class Sysctls {
   // The value without its newline; nothing if there is no such setting (now), as
   // for a device that is gone, or if it cannot be read.
   [[nodiscard]] virtual std::optional<std::string> read(const std::string& key) const = 0;
-  // ENOENT if there is no such setting, EACCES or EPERM without rights.
+  // ENOENT if there is no such setting, EACCES, EPERM or EROFS without rights, EINVAL for a name that is
+  // none of the network's.
   virtual Result<> write(const std::string& key, const std::string& value) = 0;
 };
 
 // The kernel's own, at `root`: /proc/sys.
 std::unique_ptr<Sysctls> make_sysctls(std::filesystem::path root = "/proc/sys");
 
+// True for a name under net.ipv4 or net.ipv6 whose path stays there. Names come out of file names, too.
+bool is_network_sysctl(std::string_view key);
 // "net.ipv4.conf.eth0/5.rp_filter" -> "net/ipv4/conf/eth0.5/rp_filter"
 std::string sysctl_path(std::string_view key);
 

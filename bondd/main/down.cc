@@ -88,6 +88,14 @@ Result<control::RunDir> take_run_dir(const std::filesystem::path& root, const st
   }
 }
 
+void say_what_stays(const control::SettingsBefore& before, const std::filesystem::path& root) {
+  if (before.values.empty()) return;
+  const auto iptables = rules::make_iptables();
+  if (!iptables) return;
+  for (const std::string& left : control::settings_left(before, root, *control::make_sysctls(), **iptables))
+    say(left);
+}
+
 }  // namespace
 
 int down_command(const CommonOptions& options) {
@@ -99,6 +107,7 @@ int down_command(const CommonOptions& options) {
   }
   const control::RunDirView view(options.run_root, file->site);
   const auto pid = view.running();
+  const control::SettingsBefore settings{view.saved_sysctls(), view.forwarding_users()};
   if (pid) {
     if (auto stopped = stop_running(view, *pid); !stopped) {
       say_error(stopped.error());
@@ -116,6 +125,7 @@ int down_command(const CommonOptions& options) {
     return kFailed;
   }
   run_dir->remove();
+  say_what_stays(settings, options.run_root);
   say(pid        ? fmt::format("{} is down", file->site)
       : *removed ? fmt::format("{} was not running; what it had left behind is removed", file->site)
                  : fmt::format("{} is not up, nothing to do", file->site));

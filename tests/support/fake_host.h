@@ -25,6 +25,7 @@ class FakeSysctls final : public control::Sysctls {
   }
   Result<> write(const std::string& key, const std::string& value) override {
     if (crashed) return failure("killed", EINTR);
+    if (read_only) return failure("read-only file system", EROFS);
     if (!values.contains(key)) return failure("no such setting", ENOENT);
     values[key] = value;
     // As inet_forward_change() in the kernel.
@@ -35,7 +36,7 @@ class FakeSysctls final : public control::Sysctls {
     return {};
   }
   std::map<std::string, std::string> values;
-  bool crashed = false;
+  bool crashed = false, read_only = false;
 };
 
 class FakeProcesses final : public control::ProcessTable {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <limits>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,9 @@ class FakeIptables final : public rules::Iptables {
   Result<rules::Firewall> observe(const rules::ChainFilter& filter) override;
   Result<> install(const rules::Firewall& firewall) override;
   Result<> remove(const rules::Firewall& firewall) override;
+
+  std::set<std::string> forwarding_rules() override { return forwarding; }
+  std::set<std::string> forwarding;  // of others
 
   // What is there, of all sites; for the test to set up and to look at.
   rules::Firewall& state() { return state_; }

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <random>
 
@@ -85,6 +86,66 @@ TEST_F(ReconcilerTest, DownLeavesTheMachineAsItWas) {
   const auto again = reconciler.reconcile(Depth::kAll);
   ASSERT_TRUE(again.has_value());
   EXPECT_TRUE(again->steps.empty());
+}
+
+// A container's /proc/sys.
+TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
+  auto& values = fake_.sysctls.values;
+  values["net.ipv4.ip_forward"] = "1";
+  values["net.ipv4.conf.all.accept_redirects"] = values["net.ipv4.conf.all.send_redirects"] = "0";
+  values["net.ipv4.conf.eth0.accept_redirects"] = values["net.ipv4.conf.eth0.send_redirects"] = "0";
+  values["net.ipv4.conf.eth0.rp_filter"] = "2";
+  fake_.sysctls.read_only = true;
+  last_error_.clear();
+  Reconciler reconciler = make(office());
+  settle(reconciler);
+  EXPECT_EQ(last_error_, "");
+  const auto removed = remove_everything(reconciler);
+  EXPECT_TRUE(removed.has_value()) << removed.error().message;
+  EXPECT_TRUE(run_dir_->saved_sysctls().empty());
+}
+
+TEST_F(ReconcilerTest, ForwardingStaysOnForAProgramThatCameMeanwhile) {
+  fake_.iptables.forwarding = {"iptables -t filter -A FORWARD -j ADMIN"};
+  Reconciler reconciler = make(office());
+  settle(reconciler);
+  fake_.iptables.forwarding.insert("iptables -t nat -A POSTROUTING -s 172.17.0.0/16 -j MASQUERADE");
+  ASSERT_TRUE(remove_everything(reconciler).has_value());
+  EXPECT_EQ(fake_.sysctls.values["net.ipv4.ip_forward"], "1");
+  EXPECT_EQ(fake_.sysctls.values["net.ipv4.conf.all.accept_redirects"], "0");
+  EXPECT_EQ(fake_.sysctls.values["net.ipv4.conf.eth0.rp_filter"], "1");
+  const auto left = reconciler.take_left_alone();
+  ASSERT_EQ(left.size(), 3U) << fmt::format("{}", fmt::join(left, "\n"));
+  EXPECT_EQ(
+      left[0],
+      "net.ipv4.ip_forward stays 1, it was 0 before bondd: another program forwards packets by now (iptables "
+      "-t nat -A POSTROUTING -s 172.17.0.0/16 -j MASQUERADE); `sysctl -w net.ipv4.ip_forward=0` puts it "
+      "back");
+}
+
+TEST_F(ReconcilerTest, ASettingThatSomebodyElseChangedIsTheirs) {
+  Reconciler reconciler = make(office());
+  settle(reconciler);
+  fake_.sysctls.values["net.ipv4.conf.eth0.rp_filter"] = "0";
+  Reconciler down = make(std::nullopt);
+  ASSERT_TRUE(remove_everything(down).has_value());
+  EXPECT_EQ(fake_.sysctls.values["net.ipv4.conf.eth0.rp_filter"], "0");
+  EXPECT_EQ(fake_.sysctls.values["net.ipv4.ip_forward"], "0");
+  EXPECT_EQ(down.take_left_alone().size(), 1U);
+}
+
+TEST_F(ReconcilerTest, ASettingOfTwoSitesGoesBackWithTheLast) {
+  auto other = RunDir::take(root_.path(), "lab");
+  const auto before = fake_.sysctls.values;
+  Reconciler office_up = make(office());
+  settle(office_up);
+  Executor lab(fake_.machine(*other));
+  ASSERT_TRUE(lab.execute({model::SetSysctl{{"net.ipv4.ip_forward", "1"}, "1"}}).empty());
+  ASSERT_TRUE(remove_everything(office_up).has_value());
+  EXPECT_EQ(fake_.sysctls.values["net.ipv4.ip_forward"], "1");
+  EXPECT_EQ(other->saved_sysctls().at("net.ipv4.ip_forward"), "0");
+  ASSERT_TRUE(lab.execute({model::RestoreSysctl{{"net.ipv4.ip_forward", "0"}}}).empty());
+  EXPECT_EQ(fake_.sysctls.values, before);
 }
 
 // Killed between the bond's creation and its alias.

@@ -38,8 +38,8 @@ TEST(RunDir, TheFirstSavedValueStays) {
   const TemporaryDir root;
   auto dir = RunDir::take(root.path(), "office");
   const std::string key = "net.ipv4.conf.eth0/5.rp_filter";
-  ASSERT_TRUE(dir->save_sysctl(key, "1").has_value());
-  ASSERT_TRUE(dir->save_sysctl(key, "2").has_value());
+  ASSERT_TRUE(dir->save_sysctl(key, "1", "2").has_value());
+  ASSERT_TRUE(dir->save_sysctl(key, "2", "0").has_value());
   const std::map<std::string, std::string> saved = {{key, "1"}};
   EXPECT_EQ(dir->saved_sysctls(), saved);
   dir->forget_sysctl(key);
@@ -56,6 +56,19 @@ TEST(RunDir, RemovingTheLastSiteRemovesTheRoot) {
   EXPECT_TRUE(std::filesystem::exists(root));
   lab->remove();
   EXPECT_FALSE(std::filesystem::exists(root));
+}
+
+TEST(RunDir, AForgedNameOfASettingLeadsNowhere) {
+  const TemporaryDir root;
+  auto dir = RunDir::take(root.path(), "office");
+  for (const std::string key : {"%%.%%.etc.passwd", "net.ipv4.%%.%%.%%.etc.passwd", "kernel.core_pattern",
+                                "net.ipv4.conf.%.rp_filter"}) {
+    ASSERT_TRUE(write_durably(root.path() / "office/sysctl" / key, "1").has_value());
+  }
+  EXPECT_TRUE(dir->saved_sysctls().empty());
+  EXPECT_FALSE(is_network_sysctl("net.ipv4.//.//.etc"));
+  EXPECT_TRUE(is_network_sysctl("net.ipv4.conf.eth0/5.rp_filter"));
+  EXPECT_EQ(make_sysctls(root.path())->write("kernel.core_pattern", "|/bin/sh").error().code, EINVAL);
 }
 
 TEST(Sysctls, ADotInADeviceNameIsASlashInTheKey) {
