@@ -10,6 +10,7 @@
 
 #include "bondd/base/error.h"
 #include "rules/firewall.h"
+#include "rules/nft_ruleset.h"
 
 namespace bondd::rules {
 
@@ -69,6 +70,8 @@ class Iptables {
   // Rules of others that have to do with forwarded packets, a text each: "-t nat -A POSTROUTING … -j
   // MASQUERADE". Who has such rules may need the kernel to forward. What cannot be read is left out.
   [[nodiscard]] virtual std::set<std::string> forwarding_rules() { return {}; }
+  // All of nf_tables, also what is not iptables', with the sets that rules look up. Empty without nf_tables.
+  [[nodiscard]] virtual NftRuleset ruleset() { return {}; }
   // What is there of the chains that `filter` means, in either variant's tables; canonical.
   // EPERM without CAP_NET_ADMIN and CAP_NET_RAW. Fails rather than leaving out what it cannot read.
   virtual Result<Firewall> observe(const ChainFilter& filter) = 0;

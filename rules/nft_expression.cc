@@ -66,8 +66,11 @@ NftExpression meta(const nftnl_expr* e) {
 
 NftExpression connection(const nftnl_expr* e) {
   if (nftnl_expr_is_set(e, NFTNL_EXPR_CT_SREG)) return NftHarmless{};
-  const bool state = number(e, NFTNL_EXPR_CT_KEY) == NFT_CT_STATE;
-  return NftLoad{state ? What::kConnectionState : What::kOther, number(e, NFTNL_EXPR_CT_DREG), 0, 0};
+  const std::uint32_t key = number(e, NFTNL_EXPR_CT_KEY);
+  return NftLoad{key == NFT_CT_STATE    ? What::kConnectionState
+                 : key == NFT_CT_STATUS ? What::kConnectionStatus
+                                        : What::kOther,
+                 number(e, NFTNL_EXPR_CT_DREG), 0, 0};
 }
 
 NftExpression payload(const nftnl_expr* e) {

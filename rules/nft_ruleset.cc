@@ -115,6 +115,12 @@ const NftChain* NftTable::chain(std::string_view wanted) const {
   return found == chains.end() ? nullptr : &*found;
 }
 
+const NftSet* NftTable::set(std::string_view wanted) const {
+  const auto found =
+      std::find_if(sets.begin(), sets.end(), [&](const NftSet& one) { return one.name == wanted; });
+  return found == sets.end() ? nullptr : &*found;
+}
+
 const NftTable* NftRuleset::table(std::uint8_t family, std::string_view name) const {
   const auto found = std::find_if(tables.begin(), tables.end(), [&](const NftTable& table) {
     return table.family == family && table.name == name;

@@ -36,8 +36,9 @@ struct NftLoad {
     kTransportProtocol,  // IPPROTO_UDP
     kEtherType,
     kMark,
-    kConnectionState,  // NF_CT_STATE_BIT
-    kNetworkHeader,    // `size` bytes from `offset`
+    kConnectionState,   // NF_CT_STATE_BIT
+    kConnectionStatus,  // IPS_DST_NAT
+    kNetworkHeader,     // `size` bytes from `offset`
     kTransportHeader,
     kOther
   };
@@ -95,13 +96,28 @@ struct NftChain {
   std::vector<NftRule> rules;
 };
 
+// The elements of a set or map that a rule looks up.
+struct NftSet {
+  struct Element {
+    Bytes key;
+    bool end = false;  // of an interval: the first value behind it
+    std::optional<NftVerdict> verdict;
+  };
+  std::string name;
+  bool interval = false;
+  bool known = false;  // false: too large, or of a kind that bondd does not read
+  std::vector<Element> elements;
+};
+
 struct NftTable {
   std::uint8_t family = 0;  // NFPROTO_IPV4, NFPROTO_INET …
   std::string name;
   bool dormant = false;
   std::vector<NftChain> chains;
+  std::vector<NftSet> sets;  // of read_nft_sets()
 
   [[nodiscard]] const NftChain* chain(std::string_view wanted) const;
+  [[nodiscard]] const NftSet* set(std::string_view wanted) const;
 };
 
 struct NftRuleset {
@@ -113,6 +129,9 @@ struct NftRuleset {
 // where the kernel has no nf_tables, and with EPERM without CAP_NET_ADMIN. Blocks for some kernel round
 // trips.
 Result<NftRuleset> read_nft_ruleset();
+
+// Adds the sets that rules look up. What cannot be read, or has more than 1000 elements, stays unknown.
+void read_nft_sets(NftRuleset& ruleset);
 
 // The chain that a rule does nothing but jump to (a counter does not count), as iptables' "-j CHAIN"; else
 // empty.

@@ -58,12 +58,15 @@ int on_attribute(const nlattr* attribute, void* data) {
 
 namespace {
 
-Result<> ask(int message, std::uint8_t family, std::uint16_t flags, OnMessage each) {
+Result<> ask(int message, std::uint8_t family, std::uint16_t flags, OnMessage each,
+             const NftAttributes& of = {}) {
   auto socket = open_socket();
   if (!socket) return tl::make_unexpected(socket.error());
   std::array<char, 32768> buffer{};
   const auto sequence = static_cast<std::uint32_t>(time(nullptr));
-  const nlmsghdr* request = put_header(buffer.data(), nft_type(message), family, flags, sequence);
+  nlmsghdr* request = put_header(buffer.data(), nft_type(message), family, flags, sequence);
+  for (const auto& [type, text] : of)
+    mnl_attr_put_strz(request, static_cast<std::uint16_t>(type), text.c_str());
   if (mnl_socket_sendto(socket->get(), request, request->nlmsg_len) < 0) return errno_failure("nf_tables");
   for (;;) {
     const ssize_t got = mnl_socket_recvfrom(socket->get(), buffer.data(), buffer.size());
@@ -77,8 +80,8 @@ Result<> ask(int message, std::uint8_t family, std::uint16_t flags, OnMessage ea
 
 }  // namespace
 
-Result<> nft_dump(int message, std::uint8_t family, OnMessage each) {
-  return ask(message, family, NLM_F_DUMP, std::move(each));
+Result<> nft_dump(int message, std::uint8_t family, OnMessage each, const NftAttributes& of) {
+  return ask(message, family, NLM_F_DUMP, std::move(each), of);
 }
 
 Result<std::uint32_t> nft_generation() {
@@ -117,7 +120,7 @@ void NftBatch::end_removal() {
   ++expected_;
 }
 
-void NftBatch::remove(int message, const std::vector<std::pair<int, std::string>>& attributes) {
+void NftBatch::remove(int message, const NftAttributes& attributes) {
   nlmsghdr* header = begin_removal(message);
   for (const auto& [type, text] : attributes) {
     mnl_attr_put_strz(header, static_cast<std::uint16_t>(type), text.c_str());

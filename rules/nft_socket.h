@@ -17,8 +17,10 @@
 namespace bondd::rules {
 
 // Asks for all objects of `message` (NFT_MSG_GET…) in a family (NFPROTO_UNSPEC: all) and calls `each` per
-// object. EINTR if the ruleset changed meanwhile and objects may be missing.
-Result<> nft_dump(int message, std::uint8_t family, std::function<void(const nlmsghdr*)> each);
+// object. EINTR if the ruleset changed meanwhile and objects may be missing. `of` narrows the question down.
+using NftAttributes = std::vector<std::pair<int, std::string>>;
+Result<> nft_dump(int message, std::uint8_t family, std::function<void(const nlmsghdr*)> each,
+                  const NftAttributes& of = {});
 // A number that every change of any rule raises.
 Result<std::uint32_t> nft_generation();
 
@@ -32,7 +34,7 @@ class NftBatch {
   NftBatch();
 
   // NLM_F_NONREC: not if anything is still inside.
-  void remove(int message, const std::vector<std::pair<int, std::string>>& attributes);
+  void remove(int message, const NftAttributes& attributes);
   void remove_rule(const std::string& table, const std::string& chain, std::uint64_t handle);
   void flush_chain(const std::string& table, const std::string& chain);
   [[nodiscard]] bool empty() const { return expected_ == 0; }

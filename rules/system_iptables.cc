@@ -157,6 +157,13 @@ class SystemIptables final : public Iptables {
     return kernel ? unusable_chains(*kernel, firewall) : std::vector<std::string>{};
   }
 
+  [[nodiscard]] NftRuleset ruleset() override {
+    auto kernel = read_nft_ruleset();
+    if (!kernel) return {};
+    read_nft_sets(*kernel);
+    return std::move(*kernel);
+  }
+
   [[nodiscard]] std::set<std::string> forwarding_rules() override {
     std::set<std::string> rules;
     for (const Variant variant : kVariants) {

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <ctime>
 
+#include "bondd/control/blocked_ways.h"
 #include "bondd/control/line_advice.h"
 #include "bondd/control/name_servers.h"
 #include "bondd/model/ownership.h"
@@ -255,6 +256,18 @@ void Daemon::on_backend_changed() {
   report_wans();
 }
 
+// Another's firewall may drop what the site promises to carry, and no measurement of a tunnel shows it.
+void Daemon::look_for_blocked_ways() {
+  model::Facts facts;
+  facts.network = reconciler_->network();
+  facts.server_addresses = server_addresses_;
+  auto blocked = blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset());
+  for (const std::string& text : blocked) {
+    if (std::find(blocked_.begin(), blocked_.end(), text) == blocked_.end()) log_.warning(text);
+  }
+  blocked_ = std::move(blocked);
+}
+
 void Daemon::watch_firewall() {
   if (options_.firewall == nullptr) return;
   if (options_.firewall->fd() >= 0) {
@@ -300,6 +313,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
     auto followed = backend_->follow({options_.config, reconciler_->plan(), reconciler_->network(),
                                       server_addresses_, servers_.by_wan(), options_.slot});
     if (!followed) report_errors({followed.error()});
+    if (depth == Depth::kAll) look_for_blocked_ways();
     if (pass->settled() && followed) {
       retry_ = {};
       set_up();
@@ -398,6 +412,7 @@ model::SiteStatus Daemon::status() const {
     if (note.waits) continue;  // that WAN's state says it
     site.warnings.push_back(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
   }
+  site.warnings.insert(site.warnings.end(), blocked_.begin(), blocked_.end());
   if (!resolve_error_.empty()) site.warnings.push_back(resolve_error_);
   if (!last_error_.empty()) site.warnings.push_back(last_error_);
   return site;

@@ -86,6 +86,7 @@ class Daemon {
   void try_other_addresses();
   void on_backend_changed();
 
+  void look_for_blocked_ways();
   void watch_firewall();
   void poll_legacy_firewall();
   void look_at_firewall();
@@ -147,6 +148,7 @@ class Daemon {
   };
   Due full_, network_;
   Duration retry_{};
+  std::vector<std::string> blocked_;  // what others' firewall rules refuse of the site's packets
   TimePoint last_full_pass_;
   Registration firewall_watch_, legacy_timer_;
   Registration monitor_watch_, tick_timer_, timeout_timer_, ready_timer_, resolve_timer_;

@@ -5,6 +5,8 @@
 
 #include "rules/firewall_monitor.h"
 #include "rules/iptables.h"
+#include "rules/nft_ruleset.h"
+#include "rules/nft_verdict.h"
 #include "tests/netns/own_netns.h"
 #include "tests/support/print.h"
 
@@ -373,6 +375,84 @@ TEST_F(NftSyntaxNetns, ABaseChainThatIptablesCannotUseIsNamedWithTheCure) {
   ASSERT_FALSE(installed);
   EXPECT_NE(installed.error().message.find("nft delete chain ip filter FORWARD"), std::string::npos)
       << installed.error().message;
+}
+
+// What the kernel does with a packet is asked of the kernel in foreign_firewall.py; here what bondd says of
+// rules.
+class NftVerdictNetns : public NftSyntaxNetns {
+ protected:
+  static std::vector<std::string> refused(const NftPacket& packet) {
+    std::vector<std::string> out;
+    auto ruleset = std::move(*read_nft_ruleset());
+    read_nft_sets(ruleset);
+    for (const NftRefusal& refusal : refusals(ruleset, packet))
+      out.push_back(refusal.table + " " + refusal.deciding + (refusal.policy ? " policy" : ""));
+    return out;
+  }
+  static NftPacket forward(const std::string& in, const std::string& out, bool answer = false) {
+    NftPacket packet;
+    packet.in = in;
+    packet.out = out;
+    packet.answer = answer;
+    return packet;
+  }
+  static NftPacket tunnel(std::uint16_t port) {
+    NftPacket packet;
+    packet.hook = NftPacket::Hook::kInput;
+    packet.in = "eth0";
+    packet.protocol = 17;
+    packet.destination_port = port;
+    return packet;
+  }
+  using Refused = std::vector<std::string>;
+};
+
+TEST_F(NftVerdictNetns, APolicyDropIsSeenThroughAVerdictMapAndAnswersPass) {
+  EXPECT_EQ(refused(forward("eth1", "bond0")), Refused{"ip filter FORWARD policy"});
+  EXPECT_EQ(refused(forward("bond0", "eth1", true)), Refused{});
+  EXPECT_EQ(refused(tunnel(1194)), Refused{"ip filter INPUT policy"});
+  ok(iptables_->install(everything("office")));
+  EXPECT_EQ(refused(forward("eth1", "bond0")), Refused{}) << "our own chain accepts it";
+  EXPECT_EQ(refused(tunnel(1194)), Refused{});
+}
+
+TEST_F(NftVerdictNetns, FirewalldsWayOfRejectingIsSeen) {
+  admin(
+      "nft 'flush ruleset; add table inet firewalld;"
+      "add chain inet firewalld zones; add chain inet firewalld filter_FWD_public;"
+      "add chain inet firewalld filter_FORWARD { type filter hook forward priority 10; };"
+      "add rule inet firewalld filter_FORWARD ct state { established, related } accept;"
+      "add rule inet firewalld filter_FORWARD ct status dnat accept;"
+      "add rule inet firewalld filter_FORWARD iifname lo accept;"
+      "add rule inet firewalld filter_FORWARD jump zones;"
+      "add rule inet firewalld filter_FORWARD reject with icmpx admin-prohibited;"
+      "add rule inet firewalld zones iifname \"bond*\" goto filter_FWD_public;"
+      "add rule inet firewalld filter_FWD_public oifname eth7 accept'");
+  NftPacket service = forward("eth0", "bond0");
+  service.translated = true;
+  EXPECT_EQ(refused(service), Refused{});
+  EXPECT_EQ(refused(forward("eth1", "bond0")), Refused{"inet firewalld filter_FORWARD"});
+  EXPECT_EQ(refused(forward("bond0", "eth7")), Refused{});
+  EXPECT_EQ(refused(forward("bond0", "eth1")), Refused{"inet firewalld filter_FORWARD"});
+  EXPECT_EQ(refused(forward("eth1", "bond0", true)), Refused{});
+}
+
+TEST_F(NftVerdictNetns, SetsIntervalsAndUnknownThingsAreJudgedWithCare) {
+  admin(
+      "nft 'flush ruleset; add table inet admin;"
+      "add chain inet admin in { type filter hook input priority 0; policy drop; };"
+      "add rule inet admin in udp dport { 53, 1190-1199, 5000 } accept'");
+  EXPECT_EQ(refused(tunnel(1194)), Refused{});
+  EXPECT_EQ(refused(tunnel(1200)), Refused{"inet admin in policy"});
+  admin("nft 'insert rule inet admin in udp dport 1194 drop'");
+  EXPECT_EQ(refused(tunnel(1194)), Refused{"inet admin in"});
+  admin("nft 'insert rule inet admin in meta mark 7 accept'");
+  EXPECT_EQ(refused(tunnel(1194)), Refused{}) << "it may bear that mark";
+  admin(
+      "nft 'flush chain inet admin in; add rule inet admin in limit rate 1/second drop; "
+      "add rule inet admin in udp dport != 1194 accept'");
+  EXPECT_EQ(refused(tunnel(1194)), Refused{"inet admin in policy"});
+  EXPECT_EQ(refused(tunnel(1200)), Refused{});
 }
 
 class EmptyMachine : public bondd::testing::OwnNetns {};

@@ -314,6 +314,16 @@ def names(stub=False):
         shutil.rmtree(settings)
 
 
+def clean_up():
+    for site, name in NAMES.items():
+        try:
+            subprocess.run([*bondd(site, "down", str(FOLDER / f"{site}.toml"))], capture_output=True, timeout=60)
+        except subprocess.TimeoutExpired as late:
+            check("bondd down ends", False, late)
+        subprocess.run(["ip", "netns", "del", name], capture_output=True)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
 def main():
     if os.geteuid() != 0:
         print("needs root")
@@ -330,13 +340,7 @@ def main():
         logs = "".join(p.read_text()[-3000:] for p in FOLDER.rglob("log"))
         check("no exception", False, f"{type(error).__name__}: {error}\n{logs}")
     finally:
-        for site, name in NAMES.items():
-            try:
-                subprocess.run([*bondd(site, "down", str(FOLDER / f"{site}.toml"))], capture_output=True, timeout=60)
-            except subprocess.TimeoutExpired as late:
-                check("bondd down ends", False, late)
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
-        shutil.rmtree(FOLDER, ignore_errors=True)
+        clean_up()
     return 1 if FAILED else 0
 
 

@@ -1,0 +1,339 @@
+#include "rules/nft_verdict.h"
+
+#include <fmt/format.h>
+#include <linux/netfilter.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace bondd::rules {
+namespace {
+
+using Kind = NftVerdict::Kind;
+using MaybeByte = std::optional<std::uint8_t>;
+using MaybeBytes = std::vector<MaybeByte>;
+
+constexpr std::size_t kRegisterBytes = 64;           // NFT_REG32_15
+constexpr std::size_t kDeviceNameSize = 16;          // IFNAMSIZ
+constexpr int kDepth = 16;                           // NFT_JUMP_STACK_SIZE
+constexpr std::uint32_t kNew = 8, kEstablished = 2;  // NF_CT_STATE_BIT
+
+constexpr std::uint32_t kSeenConfirmed = 0x0e, kDestinationNat = 0x20;  // enum ip_conntrack_status
+
+enum class Answer : std::uint8_t { kNo, kMaybe, kYes };
+
+MaybeBytes unknown(std::size_t size) {
+  return MaybeBytes(size);
+}
+template <typename Bytewise>
+MaybeBytes known(const Bytewise& bytes) {
+  return MaybeBytes(bytes.begin(), bytes.end());
+}
+MaybeBytes number(std::uint32_t value) {  // as the kernel has it in memory
+  std::array<std::uint8_t, sizeof value> bytes{};
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return known(bytes);
+}
+MaybeBytes name(const std::string& device) {
+  Bytes bytes(device.begin(), device.end());
+  bytes.resize(kDeviceNameSize);
+  return known(bytes);
+}
+void put_port(MaybeBytes& header, std::size_t at, const std::optional<std::uint16_t>& port) {
+  if (!port) return;
+  header[at] = static_cast<std::uint8_t>(*port >> 8);
+  header[at + 1] = static_cast<std::uint8_t>(*port & 0xff);
+}
+
+// The headers, as far as they are known.
+MaybeBytes network_header(const NftPacket& packet) {
+  MaybeBytes header = unknown(20);
+  header[0] = std::uint8_t{0x45};
+  header[9] = packet.protocol;
+  const auto put = [&](std::size_t at, const std::optional<IpAddress>& address) {
+    for (std::size_t i = 0; address && address->is_v4() && i < 4; ++i) header[at + i] = address->data()[i];
+  };
+  put(12, packet.source);
+  put(16, packet.destination);
+  return header;
+}
+MaybeBytes transport_header(const NftPacket& packet) {
+  MaybeBytes header = unknown(20);
+  put_port(header, 0, packet.source_port);
+  put_port(header, 2, packet.destination_port);
+  return header;
+}
+
+MaybeBytes slice(const MaybeBytes& header, std::size_t offset, std::size_t size) {
+  MaybeBytes out = unknown(size);
+  for (std::size_t i = 0; i < size && offset + i < header.size(); ++i) out[i] = header[offset + i];
+  return out;
+}
+
+MaybeBytes loaded(const NftPacket& packet, const NftLoad& load) {
+  switch (load.what) {
+    case NftLoad::What::kInputName:
+      return name(packet.in);
+    case NftLoad::What::kOutputName:
+      return name(packet.out);
+    case NftLoad::What::kNetworkProtocol:
+      return {std::uint8_t{NFPROTO_IPV4}};
+    case NftLoad::What::kTransportProtocol:
+      return {packet.protocol};
+    case NftLoad::What::kEtherType:
+      return {std::uint8_t{0x08}, std::uint8_t{0x00}};
+    case NftLoad::What::kConnectionState:
+      return number(packet.answer ? kEstablished : kNew);
+    case NftLoad::What::kConnectionStatus:
+      return number((packet.answer ? kSeenConfirmed : 0) | (packet.translated ? kDestinationNat : 0));
+    case NftLoad::What::kNetworkHeader:
+      return slice(network_header(packet), load.offset, load.size);
+    case NftLoad::What::kTransportHeader:
+      return slice(transport_header(packet), load.offset, load.size);
+    case NftLoad::What::kInputIndex:
+    case NftLoad::What::kOutputIndex:
+    case NftLoad::What::kMark:
+    case NftLoad::What::kOther:
+      return unknown(kRegisterBytes);
+  }
+  return {};
+}
+
+// Equal, or surely not, or unknown.
+Answer equal(const MaybeBytes& value, const Bytes& with) {
+  Answer answer = Answer::kYes;
+  for (std::size_t i = 0; i < with.size(); ++i) {
+    if (!value[i]) {
+      answer = Answer::kMaybe;
+    } else if (*value[i] != with[i]) {
+      return Answer::kNo;
+    }
+  }
+  return answer;
+}
+
+std::optional<Bytes> if_known(const MaybeBytes& value) {
+  Bytes bytes;
+  for (const MaybeByte& byte : value) {
+    if (!byte) return std::nullopt;
+    bytes.push_back(*byte);
+  }
+  return bytes;
+}
+
+Answer yes_if(bool condition) {
+  return condition ? Answer::kYes : Answer::kNo;
+}
+Answer inverted(Answer answer) {
+  return answer == Answer::kYes ? Answer::kNo : answer == Answer::kNo ? Answer::kYes : Answer::kMaybe;
+}
+
+// Runs the rules of one table over one packet.
+class Machine {
+ public:
+  Machine(const NftTable& table, const NftPacket& packet) : table_(table), packet_(packet) {}
+
+  enum class End : std::uint8_t { kAccepted, kRefused, kThrough, kUnknown };
+  struct Decision {
+    End end = End::kThrough;
+    std::string deciding;
+  };
+
+  // NOLINTNEXTLINE(misc-no-recursion): bounded, as the kernel's
+  Decision run(const NftChain& chain, int depth = 0) {
+    if (depth > kDepth) return {End::kUnknown, {}};
+    bool may_be_accepted = false;
+    for (const NftRule& rule : chain.rules) {
+      const Outcome outcome = run(rule);
+      if (outcome.match == Answer::kNo || !outcome.verdict) continue;
+      const bool sure = outcome.match == Answer::kYes;
+      const Decision decision = follow(*outcome.verdict, chain, depth);
+      switch (decision.end) {
+        case End::kThrough:
+          if (outcome.verdict->kind == Kind::kReturn || outcome.verdict->kind == Kind::kGoto) {
+            if (sure) return {may_be_accepted ? End::kUnknown : End::kThrough, {}};
+            may_be_accepted = true;  // what follows may not be reached
+          }
+          break;
+        case End::kAccepted:
+          if (sure) return decision;
+          may_be_accepted = true;
+          break;
+        case End::kUnknown:
+          may_be_accepted = true;
+          break;
+        case End::kRefused:
+          if (sure) return may_be_accepted ? Decision{End::kUnknown, {}} : decision;
+          break;
+      }
+    }
+    return {may_be_accepted ? End::kUnknown : End::kThrough, {}};
+  }
+
+ private:
+  struct Outcome {
+    Answer match = Answer::kYes;
+    std::optional<NftVerdict> verdict;
+  };
+
+  // NOLINTNEXTLINE(misc-no-recursion)
+  Decision follow(const NftVerdict& verdict, const NftChain& chain, int depth) {
+    switch (verdict.kind) {
+      case Kind::kAccept:
+        return {End::kAccepted, chain.name};
+      case Kind::kDrop:
+      case Kind::kReject:
+        return {End::kRefused, chain.name};
+      case Kind::kContinue:
+      case Kind::kReturn:
+        return {End::kThrough, {}};
+      case Kind::kJump:
+      case Kind::kGoto: {
+        const NftChain* target = table_.chain(verdict.chain);
+        return target == nullptr ? Decision{End::kUnknown, {}} : run(*target, depth + 1);
+      }
+      case Kind::kOther:
+        return {End::kUnknown, {}};
+    }
+    return {End::kUnknown, {}};
+  }
+
+  Outcome run(const NftRule& rule) {
+    registers_.assign(kRegisterBytes, std::nullopt);
+    Outcome outcome;
+    for (const NftExpression& expression : rule.expressions) {
+      const Answer answer = std::visit([&](const auto& one) { return step(one, outcome); }, expression);
+      outcome.match = std::min(outcome.match, answer);
+      if (outcome.match == Answer::kNo || outcome.verdict) break;
+    }
+    return outcome;
+  }
+
+  // NFT_REG_1 to 4 have 16 bytes, NFT_REG32_00 (8) and on 4 bytes of the same.
+  static std::size_t place(std::uint32_t number) {
+    return number >= 8 ? (number - 8) * 4 : number == 0 ? 0 : (number - 1) * 16;
+  }
+  [[nodiscard]] MaybeBytes get(std::uint32_t from, std::size_t size) const {
+    return slice(registers_, place(from), size);
+  }
+  void put(std::uint32_t to, const MaybeBytes& bytes) {
+    for (std::size_t i = 0; i < bytes.size() && place(to) + i < registers_.size(); ++i)
+      registers_[place(to) + i] = bytes[i];
+  }
+
+  Answer step(const NftVerdict& verdict, Outcome& outcome) {
+    outcome.verdict = verdict;
+    return Answer::kYes;
+  }
+  Answer step(const NftLoad& load, Outcome& /*outcome*/) {
+    put(load.to, loaded(packet_, load));
+    return Answer::kYes;
+  }
+  Answer step(const NftHarmless& harmless, Outcome& /*outcome*/) {
+    if (harmless.to != 0) put(harmless.to, unknown(kRegisterBytes));
+    return Answer::kYes;
+  }
+  Answer step(const NftUnknown& /*unknown*/, Outcome& /*outcome*/) { return Answer::kMaybe; }
+
+  Answer step(const NftCompare& compare, Outcome& /*outcome*/) {
+    const MaybeBytes value = get(compare.from, compare.with.size());
+    if (compare.is == NftCompare::Is::kEqual) return equal(value, compare.with);
+    if (compare.is == NftCompare::Is::kOther) return inverted(equal(value, compare.with));
+    const auto bytes = if_known(value);
+    if (!bytes) return Answer::kMaybe;
+    switch (compare.is) {
+      case NftCompare::Is::kLess:
+        return yes_if(*bytes < compare.with);
+      case NftCompare::Is::kLessOrEqual:
+        return yes_if(*bytes <= compare.with);
+      case NftCompare::Is::kGreater:
+        return yes_if(*bytes > compare.with);
+      case NftCompare::Is::kGreaterOrEqual:
+        return yes_if(*bytes >= compare.with);
+      case NftCompare::Is::kEqual:
+      case NftCompare::Is::kOther:
+        break;
+    }
+    return Answer::kMaybe;
+  }
+
+  Answer step(const NftRange& range, Outcome& /*outcome*/) {
+    const auto bytes = if_known(get(range.from, range.first.size()));
+    if (!bytes) return Answer::kMaybe;
+    return yes_if((*bytes >= range.first && *bytes <= range.last) == range.inside);
+  }
+
+  Answer step(const NftBitwise& bitwise, Outcome& /*outcome*/) {
+    MaybeBytes value = get(bitwise.from, bitwise.mask.size());
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      if (bitwise.mask[i] == 0) value[i] = std::uint8_t{0};
+      if (!value[i]) continue;
+      const std::uint8_t toggle = i < bitwise.toggle.size() ? bitwise.toggle[i] : std::uint8_t{0};
+      value[i] = static_cast<std::uint8_t>((*value[i] & bitwise.mask[i]) ^ toggle);
+    }
+    put(bitwise.to, value);
+    return Answer::kYes;
+  }
+
+  Answer step(const NftLookup& lookup, Outcome& outcome) {
+    const NftSet* set = table_.set(lookup.set);
+    if (set == nullptr || !set->known) return maybe_any(lookup, outcome);
+    const std::size_t size = set->elements.empty() ? 0 : set->elements.front().key.size();
+    const MaybeBytes value = get(lookup.from, size);
+    const auto bytes = if_known(value);
+    if (set->interval && !bytes) return maybe_any(lookup, outcome);
+    const NftSet::Element* found = nullptr;
+    for (const NftSet::Element& element : set->elements) {
+      const Answer answer =
+          set->interval ? yes_if(element.key <= *bytes && (found == nullptr || element.key >= found->key))
+                        : equal(value, element.key);
+      if (answer == Answer::kMaybe) return maybe_any(lookup, outcome);
+      if (answer == Answer::kYes) found = &element;
+    }
+    const bool inside = found != nullptr && !found->end;
+    if (lookup.verdict && inside) outcome.verdict = found->verdict;
+    return yes_if(inside == lookup.inside);
+  }
+
+  static Answer maybe_any(const NftLookup& lookup, Outcome& outcome) {
+    if (lookup.verdict) outcome.verdict = NftVerdict{Kind::kOther, ""};
+    return Answer::kMaybe;
+  }
+
+  const NftTable& table_;
+  const NftPacket& packet_;
+  MaybeBytes registers_;
+};
+
+std::uint32_t number_of(NftPacket::Hook hook) {
+  switch (hook) {
+    case NftPacket::Hook::kInput:
+      return NF_INET_LOCAL_IN;
+    case NftPacket::Hook::kForward:
+      return NF_INET_FORWARD;
+    case NftPacket::Hook::kOutput:
+      return NF_INET_LOCAL_OUT;
+  }
+  return NF_INET_FORWARD;
+}
+
+}  // namespace
+
+std::vector<NftRefusal> refusals(const NftRuleset& ruleset, const NftPacket& packet) {
+  std::vector<NftRefusal> out;
+  for (const NftTable& table : ruleset.tables) {
+    if (table.dormant || (table.family != NFPROTO_IPV4 && table.family != NFPROTO_INET)) continue;
+    for (const NftChain& chain : table.chains) {
+      if (!chain.hook || chain.hook->number != number_of(packet.hook) || chain.hook->type == "nat") continue;
+      const auto decision = Machine(table, packet).run(chain);
+      const bool policy = decision.end == Machine::End::kThrough && chain.hook->drops;
+      if (decision.end != Machine::End::kRefused && !policy) continue;
+      out.push_back({fmt::format("{} {}", table.family == NFPROTO_INET ? "inet" : "ip", table.name),
+                     chain.name, policy ? chain.name : decision.deciding, policy});
+    }
+  }
+  return out;
+}
+
+}  // namespace bondd::rules

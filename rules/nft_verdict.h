@@ -1,0 +1,38 @@
+// What nf_tables would do with a packet, found out by running its rules over what is known of the packet.
+// Only certain answers count: what depends on something unknown (a mark, a time, a counter) refuses nothing.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bondd/base/ip.h"
+#include "rules/nft_ruleset.h"
+
+namespace bondd::rules {
+
+// An IPv4 packet at one of the kernel's hooks. What is empty is unknown.
+struct NftPacket {
+  enum class Hook : std::uint8_t { kInput, kForward, kOutput };
+  Hook hook = Hook::kForward;
+  std::string in, out;                   // devices
+  std::optional<std::uint8_t> protocol;  // IPPROTO_UDP
+  std::optional<IpAddress> source, destination;
+  std::optional<std::uint16_t> source_port, destination_port;
+  bool translated = false;  // its destination was (DNAT): a forwarded service
+  bool answer = false;      // of a connection that both directions have seen; else its first packet
+};
+
+// The place that drops or rejects it.
+struct NftRefusal {
+  std::string table;     // "inet firewalld", as nft names it
+  std::string chain;     // the base chain
+  std::string deciding;  // the chain with the rule, or `chain` when its policy is it
+  bool policy = false;
+};
+
+// One for each base chain that surely refuses the packet; every base chain sees it, whatever another accepts.
+std::vector<NftRefusal> refusals(const NftRuleset& ruleset, const NftPacket& packet);
+
+}  // namespace bondd::rules
