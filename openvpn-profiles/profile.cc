@@ -190,7 +190,13 @@ void add_tls(Lines& lines, const Profile& profile, const Version& version) {
 void add_life(Lines& lines, const Profile& profile, const Version& version) {
   if (version >= k26) lines.add("disable-dco");  // for tun devices only
   lines.add("replay-window", profile.replay_window, profile.replay_time_s);
-  lines.add("mute-replay-warnings");
+  if (profile.auth == Auth::kStaticKey) {
+    lines.comment(
+        "A peer whose clock went back sends nothing but what looks like replays: bondd wants to know.");
+    lines.add("mute", 10);
+  } else {
+    lines.add("mute-replay-warnings");
+  }
   lines.comment("bondd watches the tunnel itself: nothing here gives up because the peer is away.");
   lines.add("ping", profile.ping_s);
   lines.add("persist-tun");

@@ -20,6 +20,7 @@
 #include "bondd/control/liveness.h"
 #include "bondd/control/management_client.h"
 #include "bondd/control/openvpn_words.h"
+#include "bondd/control/replay_watch.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/control/tap_port.h"
 #include "bondd/control/telling.h"
@@ -251,6 +252,8 @@ class OpenVpnBackend : public Backend {
 
   void on_line(const model::Process& process, std::string_view line) {
     context_.log->detail(fmt::format("{}: {}", process.id, line));
+    if (is_replay(line) && liveness_.view(EventLoop::now(), process.tunnel).state != TunnelState::kUp)
+      replays_.handle_replay(EventLoop::now(), process.tunnel);
     const auto trouble = trouble_in(line);
     if (!trouble) return;
     std::string& known = trouble_[process.tunnel];
@@ -339,6 +342,7 @@ class OpenVpnBackend : public Backend {
     match_delays();
     tell();
     while (const auto tap = liveness_.poll_restart(EventLoop::now())) restart_openvpn_of(*tap);
+    restart_where_only_replays_come();
     connect_management();
     after_liveness();
   }
@@ -352,6 +356,17 @@ class OpenVpnBackend : public Backend {
       port.port.send(render_telling(told_));
       next_telling_ = now + kTellingEvery;
       return;
+    }
+  }
+
+  void restart_where_only_replays_come() {
+    for (const Tunnel& tunnel : liveness_.tunnels()) {
+      if (!replays_.poll_restart(EventLoop::now(), tunnel.tap)) continue;
+      context_.log->warning(fmt::format(
+          "{}: all packets of the other end are older than what came before, so its clock went back; "
+          "openvpn starts anew here and takes them",
+          tunnel.wan));
+      restart_openvpn_of(tunnel.tap);
     }
   }
 
@@ -393,7 +408,10 @@ class OpenVpnBackend : public Backend {
     bool changed = false;
     while (const auto change = liveness_.poll_change()) {
       changed = true;
-      if (change->to == TunnelState::kUp) trouble_.erase(change->tap);
+      if (change->to == TunnelState::kUp) {
+        trouble_.erase(change->tap);
+        replays_.handle_carries(change->tap);
+      }
       context_.log->detail(fmt::format("{} ({}): {} -> {} {}", change->tap, change->wan,
                                        to_string(to_model(change->from)), to_string(to_model(change->to)),
                                        change->reason));
@@ -497,6 +515,7 @@ class OpenVpnBackend : public Backend {
   std::optional<std::string> peer_told_;
   TimePoint next_telling_;
   std::set<std::string> told_dead_;
+  ReplayWatch replays_;
   std::string keys_;  // the content of the key files that openvpn runs with; never logged
   Registration supervisor_watch_, supervisor_timer_, liveness_timer_;
 };

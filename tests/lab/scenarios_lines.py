@@ -1,5 +1,7 @@
 """What lines do in real life: PPPoE, a new address after the night, dead at start; and a VPS that restarts."""
 import dataclasses
+import os
+import pathlib
 import time
 
 import flow
@@ -90,4 +92,23 @@ def vps_restart(report):
     carries = until(10, lambda: lab.pings("cli", PEER))
     report.figure("a ping passes after", carries and time.monotonic() - began, "s", most=8.0)
     report.figure("both WANs up after", until(10, lambda: all_up(site)) is not None and time.monotonic() - began or None, "s", most=12.0)
+    site.down()
+
+
+@scenario("clock-back", limit=150)
+def clock_back(report):
+    """the office's machine, without a clock chip, starts half an hour behind: the VPS takes its packets all the same"""
+    if not os.path.exists("/.machine"):
+        raise RuntimeError("only in a kernel of its own (--no-direct): this one's clock is the machine's")
+    lab, site = build(report)
+    site.up()
+    site.run("office", "down", str(site.files["office"]))
+    office.sh("date -s @$(( $(date +%s) - 1800 ))")
+    began = time.monotonic()
+    done = site.run("office", "up", "-d", "--timeout", "60s", str(site.files["office"]))
+    report.check("office: up again with the older clock", done.returncode == 0, done.stderr)
+    carries = until(30, lambda: lab.pings("cli", PEER))
+    report.figure("a ping passes after", carries is not None and time.monotonic() - began or None, "s", most=30.0)
+    log = pathlib.Path("/run/bondd/vps/log").read_text()
+    report.check("the VPS says why", "its clock went back" in log, log[-1500:])
     site.down()

@@ -7,6 +7,7 @@
 #include "bondd/control/control_server.h"
 #include "bondd/control/event_loop.h"
 #include "bondd/control/openvpn_words.h"
+#include "bondd/control/replay_watch.h"
 #include "bondd/control/resolver.h"
 #include "bondd/ipc/control_client.h"
 #include "tests/support/fake_host.h"
@@ -233,6 +234,35 @@ TEST(OpenVpnWords, SayWhatAnAdminCanDo) {
       trouble_in("2026-11-20 Authenticate/Decrypt packet error: packet HMAC authentication failed").value(),
       ::testing::HasSubstr("compare the key files"));
   EXPECT_FALSE(trouble_in("Initialization Sequence Completed").has_value());
+}
+
+TEST(ReplayWatch, OnlyReplaysForSomeTimeAskForANewStart) {
+  const std::string line =
+      "Authenticate/Decrypt packet error: bad packet ID (may be a replay): [ #28 / time = (1795999000) ] -- "
+      "see the "
+      "man page";
+  EXPECT_TRUE(is_replay(line));
+  EXPECT_FALSE(is_replay("Authenticate/Decrypt packet error: packet HMAC authentication failed"));
+  ReplayWatch watch;
+  const TimePoint start{std::chrono::hours(1)};
+  for (unsigned i = 0; i < kReplaysEnough; ++i) watch.handle_replay(start, "tap0-ovh");
+  EXPECT_FALSE(watch.poll_restart(start + kReplaysOnly / 2, "tap0-ovh"));
+  EXPECT_FALSE(watch.poll_restart(start + kReplaysOnly, "tap0-lte"));
+  EXPECT_TRUE(watch.poll_restart(start + kReplaysOnly, "tap0-ovh"));
+  EXPECT_FALSE(watch.poll_restart(start + kReplaysOnly, "tap0-ovh"));
+}
+
+TEST(ReplayWatch, WhoReplaysOldPacketsCausesFewStarts) {
+  ReplayWatch watch;
+  TimePoint now{std::chrono::hours(1)};
+  int starts = 0;
+  for (int second = 0; second < 3600; ++second, now += std::chrono::seconds(1)) {
+    for (int i = 0; i < 100; ++i) watch.handle_replay(now, "tap0-ovh");
+    if (watch.poll_restart(now, "tap0-ovh")) ++starts;
+  }
+  EXPECT_LE(starts, 16);
+  watch.handle_carries("tap0-ovh");
+  EXPECT_FALSE(watch.poll_restart(now, "tap0-ovh"));
 }
 
 }  // namespace
