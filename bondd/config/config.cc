@@ -49,6 +49,7 @@ Result<std::string> read_site_file(const fs::path& file, const CheckContext& con
   if (!facts && facts.error().code == ENOENT) return failure(no_such_file(file, context), ENOENT);
   if (!facts) return failure(fmt::format("cannot be read: {}", facts.error().message));
   if (!facts->regular) return failure("is not a file");
+  if (!facts->unsafe.empty()) return failure(fmt::format("is not safe to use: {}", facts->unsafe));
   // One byte more than is allowed, so that the parser sees that it is too much.
   auto text = context.read(file, kMaxFileSize + 1);
   if (!text) return failure(fmt::format("cannot be read: {}", text.error().message));

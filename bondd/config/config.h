@@ -55,6 +55,8 @@ class CheckContext {
     bool regular = false;
     std::uint32_t permissions = 0;  // the nine rwx bits
     std::uint64_t size = 0;
+    std::string
+        unsafe;  // who else could change it, with the cure (unsafe_path in base/secret.h); empty: nobody
   };
   // A port at which a program of this machine waits for the Internet.
   struct Listener {

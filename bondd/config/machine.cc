@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "bondd/base/secret.h"
 #include "bondd/base/text.h"
 #include "bondd/config/check.h"
 #include "bondd/model/ownership.h"
@@ -97,7 +98,7 @@ class Machine {
     const Section& mlvpn = sections_.mlvpn;
     if (!mlvpn.get<std::string>("password_file")) return;
     const fs::path& file = config_.mlvpn.password_file;
-    const auto text =
+    auto text =
         check_secret(file, mlvpn.at("password_file"),
                      fmt::format("write the password into it, the same on both ends, and run chmod 600 {}",
                                  shell_quote(file.string())));
@@ -123,6 +124,7 @@ class Machine {
     } else {
       check_password_strength(at, file, line);
     }
+    if (text) wipe(*text);
   }
 
   void check_password_strength(Position at, const fs::path& file, std::string_view line) {
@@ -166,23 +168,25 @@ class Machine {
     const Position at = sections_.openvpn.at("key");
     const std::string make = fmt::format("run openvpn --genkey secret {} and copy the file to the other end",
                                          shell_quote(file.string()));
-    const auto text = check_secret(file, at, make);
+    auto text = check_secret(file, at, make);
     if (text && text->find("BEGIN OpenVPN Static key V1") == std::string::npos) {
       report_.warning(at, fmt::format("{} does not look like an OpenVPN static key; to make one, {}",
                                       quoted_path(file), make));
     }
+    if (text) wipe(*text);
   }
 
   void check_tls_files() {
     const std::string make = fmt::format("run bondd key {} to make it", shell_quote(config_.file.string()));
     const Position at = sections_.openvpn.at("key");
-    const auto text = check_secret(config_.openvpn.private_key, at, make);
+    auto text = check_secret(config_.openvpn.private_key, at, make);
     if (text && text->find("BEGIN OpenVPN Static key") != std::string::npos) {
       report_.error(
           at, fmt::format("{} is a shared key, but auth is \"tls\"; write auth = \"static-key\", or take key "
                           "out and run bondd key {}",
                           quoted_path(config_.openvpn.private_key), shell_quote(config_.file.string())));
     }
+    if (text) wipe(*text);
     const auto certificate = context_.stat(config_.openvpn.certificate);
     if (!certificate && !context_.stat(config_.openvpn.private_key)) return;  // one command makes both
     if (!certificate) {
@@ -210,6 +214,8 @@ class Machine {
       report_.error(at, fmt::format("{} can be read or changed by others (mode {:04o}); run chmod 600 {}",
                                     quoted_path(file), facts->permissions, shell_quote(file.string())));
     }
+    if (!facts->unsafe.empty())
+      report_.error(at, fmt::format("{} is not safe: {}", quoted_path(file), facts->unsafe));
     if (facts->size == 0) {
       report_.error(at, fmt::format("{} is empty; {}", quoted_path(file), make));
       return std::nullopt;

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string_view>
 
+#include "bondd/base/secret.h"
 #include "bondd/base/unique_fd.h"
 #include "bondd/config/config.h"
 
@@ -17,7 +18,8 @@ namespace bondd::config {
 Result<CheckContext::FileFacts> SystemContext::stat(const std::filesystem::path& file) const {
   struct stat facts {};
   if (::stat(file.c_str(), &facts) != 0) return errno_failure(file.string());
-  return FileFacts{S_ISREG(facts.st_mode), facts.st_mode & 0777U, static_cast<std::uint64_t>(facts.st_size)};
+  return FileFacts{S_ISREG(facts.st_mode), facts.st_mode & 0777U, static_cast<std::uint64_t>(facts.st_size),
+                   unsafe_path(file)};
 }
 
 Result<std::string> SystemContext::read(const std::filesystem::path& file, std::size_t limit) const {
@@ -33,6 +35,7 @@ Result<std::string> SystemContext::read(const std::filesystem::path& file, std::
     if (got == 0) break;
     text.append(buffer.data(), static_cast<std::size_t>(got));
   }
+  explicit_bzero(buffer.data(), buffer.size());  // it may be a secret
   return text;
 }
 

@@ -15,12 +15,14 @@
 #include <cstring>
 #include <map>
 
+#include "bondd/base/secret.h"
 #include "bondd/control/backend.h"
 #include "bondd/control/heard_lately.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/ipc/engine_client.h"
 #include "bondd/mlvpn/io/open_device.h"
 #include "bondd/model/ownership.h"
+#include "bondd/supervise/lines.h"
 
 namespace bondd::control {
 namespace {
@@ -56,34 +58,23 @@ std::optional<std::filesystem::path> find_engine() {
   return std::nullopt;
 }
 
-std::string first_line(std::string text) {
-  const auto end = text.find_first_of("\r\n");
-  if (end != std::string::npos) {
-    explicit_bzero(text.data() + end, text.size() - end);
-    text.resize(end);
-  }
-  return text;
+// The engine reads what strangers send, so what it says is data: bounded, printable, and only about links
+// that are in the file. A peer's text is part of some reasons.
+constexpr std::size_t kWordsMax = 300;
+// Reports that are read in a second; the others wait in the socket. 15 links that change state twice and two
+// answers to ask_status() are 32.
+constexpr unsigned kReportsPerSecond = 200;
+
+std::string words_of_engine(std::string_view text, std::size_t limit = kWordsMax) {
+  return supervise::printable(text.substr(0, limit));
 }
 
-class Secret {
- public:
-  Secret() = default;
-  explicit Secret(std::string text) : text_(std::move(text)) {}
-  Secret(Secret&& other) noexcept : text_(std::move(other.text_)) {}
-  Secret& operator=(Secret&& other) noexcept {
-    wipe();
-    text_ = std::move(other.text_);
-    return *this;
-  }
-  Secret(const Secret&) = delete;
-  Secret& operator=(const Secret&) = delete;
-  ~Secret() { wipe(); }
-  [[nodiscard]] const std::string& text() const { return text_; }
-
- private:
-  void wipe() { explicit_bzero(text_.data(), text_.size()); }
-  std::string text_;
-};
+// The first line of the password's file.
+Result<Secret> read_password_file(const std::filesystem::path& file) {
+  auto secret = read_secret(file);
+  if (secret) secret->shorten(std::min(secret->view().find_first_of("\r\n"), secret->size()));
+  return secret;
+}
 
 class MlvpnBackend : public Backend {
  public:
@@ -206,16 +197,10 @@ class MlvpnBackend : public Backend {
     return {};
   }
 
-  Result<> read_password() {
-    auto text = read_small_file(config_.mlvpn.password_file);
-    if (!text) return tl::make_unexpected(text.error());
-    password_ = Secret(first_line(std::move(*text)));
-    password_read_ = true;
-    return {};
-  }
-
   Result<> start_engine() {
-    if (auto read = read_password(); !read) return read;
+    const auto password = read_password_file(config_.mlvpn.password_file);
+    if (!password) return tl::make_unexpected(password.error());
+    password_read_ = true;
     ipc::EngineStart start = wanted_start();
     std::vector<UniqueFd> sockets;
     std::vector<int> numbers;
@@ -238,7 +223,7 @@ class MlvpnBackend : public Backend {
     has_ = wanted_;
     has_start_ = wanted_start();
     watch_engine();
-    if (auto sent = engine_->start(start, tun_.get(), password_.text(), numbers); !sent) {
+    if (auto sent = engine_->start(start, tun_.get(), password->view(), numbers); !sent) {
       stop_engine();
       return sent;
     }
@@ -246,7 +231,7 @@ class MlvpnBackend : public Backend {
   }
 
   void watch_engine() {
-    channel_watch_ = context_.loop->watch(engine_->fd(), EPOLLIN, [this](std::uint32_t) { read_reports(); });
+    watch_reports();
     pid_watch_ = context_.loop->watch(engine_->pidfd(), EPOLLIN, [this](std::uint32_t) { reap(); });
     output_watch_ = context_.loop->watch(output_.get(), EPOLLIN, [this](std::uint32_t) { read_output(); });
     ask_status();
@@ -277,6 +262,7 @@ class MlvpnBackend : public Backend {
     pid_watch_.cancel();
     channel_watch_.cancel();
     status_timer_.cancel();
+    resume_timer_.cancel();
     engine_.reset();
     figures_.clear();
     if (shutting_down_) return;
@@ -309,8 +295,10 @@ class MlvpnBackend : public Backend {
       return start_engine();
     }
     if (!password_read_) {
-      if (auto read = read_password(); !read) return read;
-      if (auto sent = engine_->set_password(password_.text()); !sent) return sent;
+      const auto password = read_password_file(config_.mlvpn.password_file);
+      if (!password) return tl::make_unexpected(password.error());
+      if (auto sent = engine_->set_password(password->view()); !sent) return sent;
+      password_read_ = true;
     }
     // A link that goes may free the port of one that comes.
     for (auto link = has_.begin(); link != has_.end();) {
@@ -368,8 +356,29 @@ class MlvpnBackend : public Backend {
     status_timer_ = context_.loop->after(kStatusEvery, [this] { ask_status(); });
   }
 
+  // An engine that says more than it has to say waits; its socket is full soon.
+  bool may_read_reports() {
+    const TimePoint now = EventLoop::now();
+    if (now - reports_second_ >= 1s) {
+      reports_second_ = now;
+      reports_ = 0;
+    }
+    if (++reports_ <= kReportsPerSecond) return true;
+    if (!std::exchange(talks_too_much_, true))
+      context_.log->warning("the engine says more than it should; bondd reads a part of it each second");
+    channel_watch_.cancel();
+    resume_timer_ = context_.loop->at(reports_second_ + 1s, [this] {
+      if (engine_) watch_reports();
+    });
+    return false;
+  }
+
+  void watch_reports() {
+    channel_watch_ = context_.loop->watch(engine_->fd(), EPOLLIN, [this](std::uint32_t) { read_reports(); });
+  }
+
   void read_reports() {
-    while (engine_) {
+    while (engine_ && may_read_reports()) {
       auto report = engine_->receive();
       if (!report) {
         // EPIPE: it is gone, and its pidfd says how. Anything else is nonsense from a process we trust
@@ -381,27 +390,41 @@ class MlvpnBackend : public Backend {
         }
         return;
       }
-      if (!*report) return;
+      if (!*report) {
+        if (reports_ > 0) --reports_;  // that was none
+        return;
+      }
       std::visit([this](const auto& one) { on_report(one); }, **report);
     }
   }
 
   void on_report(const ipc::EngineReady& ready) {
-    context_.log->detail(
-        fmt::format("engine ready: crypto {}, tun {}, {}", ready.crypto, ready.tun, ready.sandbox));
+    context_.log->detail(fmt::format("engine ready: crypto {}, tun {}, {}", words_of_engine(ready.crypto),
+                                     words_of_engine(ready.tun), words_of_engine(ready.sandbox)));
   }
 
+  // The engine may speak of a link that it was told to remove a moment ago, so others are passed over in
+  // silence.
+  bool is_link(const std::string& name) { return find(has_, name) != nullptr; }
+
   void on_report(const ipc::EngineEvent& event) {
+    const bool of_site =
+        event.kind == ipc::EngineEvent::Kind::kResolve || event.kind == ipc::EngineEvent::Kind::kNotice;
+    if (!of_site && !is_link(event.link)) return;
+    const std::string reason = words_of_engine(event.reason);
     switch (event.kind) {
-      case ipc::EngineEvent::Kind::kState:
-        figures_[event.link].wan.state = event.state;
-        figures_[event.link].wan.reason = event.reason;
+      case ipc::EngineEvent::Kind::kState: {
+        model::WanStatus& wan = figures_[event.link].wan;
+        const bool changed = wan.state != event.state || wan.reason != reason;
+        wan.state = event.state;
+        wan.reason = reason;
         if (event.state == model::WanState::kUp) wrong_secrets_.erase(event.link);
-        context_.changed();
+        if (changed) context_.changed();
         return;
+      }
       case ipc::EngineEvent::Kind::kPeerMoved:
-        context_.log->info(fmt::format(
-            "{}: {}", event.link, event.reason.empty() ? "the peer sends from a new address" : event.reason));
+        context_.log->info(
+            fmt::format("{}: {}", event.link, reason.empty() ? "the peer sends from a new address" : reason));
         return;
       case ipc::EngineEvent::Kind::kResolve:
         context_.resolve();
@@ -417,36 +440,36 @@ class MlvpnBackend : public Backend {
 
   void on_report(const ipc::EngineStatus& status) {
     bool changed = false;
-    for (const ipc::EngineLinkStatus& link : status.links) {
+    for (ipc::EngineLinkStatus link : status.links) {
+      if (!is_link(link.wan.name)) continue;
+      link.wan.reason = words_of_engine(link.wan.reason);
+      link.wan.explanation = words_of_engine(link.wan.explanation);
       const auto known = figures_.find(link.wan.name);
       changed = changed || known == figures_.end() || known->second.wan.state != link.wan.state;
-      figures_[link.wan.name] = link;
+      figures_[link.wan.name] = std::move(link);
     }
     figures_at_ = EventLoop::now();
     if (changed) context_.changed();
   }
 
   void on_report(const ipc::EngineFailure& failed) {
-    context_.log->warning(fmt::format("engine: {}", failed.message));
-    last_line_ = failed.message;
+    last_line_ = words_of_engine(failed.message);
+    context_.log->warning(fmt::format("engine: {}", last_line_));
   }
 
   void read_output() {
     std::array<char, 4096> buffer{};
-    for (;;) {
-      const ssize_t got = read(output_.get(), buffer.data(), buffer.size());
-      if (got <= 0) {
-        if (got == 0) output_watch_.cancel();
-        return;
-      }
-      output_text_.append(buffer.data(), static_cast<std::size_t>(got));
-      for (std::size_t end = 0; (end = output_text_.find('\n')) != std::string::npos;) {
-        last_line_ = output_text_.substr(0, end);
-        output_text_.erase(0, end + 1);
-        context_.log->detail(fmt::format("engine: {}", last_line_));
-      }
-      if (output_text_.size() > buffer.size()) output_text_.clear();  // no line is that long
+    const ssize_t got = read(output_.get(), buffer.data(), buffer.size());
+    if (got <= 0) {
+      if (got == 0) output_watch_.cancel();
+      return;
     }
+    // Lines that are printable, cut, and not too many.
+    output_lines_.feed(EventLoop::now(), {buffer.data(), static_cast<std::size_t>(got)},
+                       [this](std::string_view line) {
+                         last_line_ = line.substr(0, kWordsMax);
+                         context_.log->detail(fmt::format("engine: {}", line));
+                       });
   }
 
   [[nodiscard]] model::WanStatus wan_status(const std::string& name) const {
@@ -473,7 +496,6 @@ class MlvpnBackend : public Backend {
   std::filesystem::path program_;
   UniqueFd tun_, output_;
   unsigned tun_index_ = 0;
-  Secret password_;
   bool password_read_ = false, shutting_down_ = false;
   std::vector<WantedLink> wanted_, has_;
   ipc::EngineStart has_start_;
@@ -485,8 +507,12 @@ class MlvpnBackend : public Backend {
   std::map<std::string, std::string> wrong_secrets_;  // by WAN
   std::string told_;                                  // to the peer
   std::optional<std::string> peer_told_;
-  std::string output_text_, last_line_;
-  Registration channel_watch_, pid_watch_, output_watch_, status_timer_, start_timer_;
+  supervise::LineReader output_lines_;
+  std::string last_line_;
+  TimePoint reports_second_;
+  unsigned reports_ = 0;
+  bool talks_too_much_ = false;
+  Registration channel_watch_, pid_watch_, output_watch_, status_timer_, start_timer_, resume_timer_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 //   ManagementClient: held open, so that no openvpn outlives this process
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <openssl/sha.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <array>
 #include <map>
 
+#include "bondd/base/secret.h"
 #include "bondd/control/backend.h"
 #include "bondd/control/delay_match.h"
 #include "bondd/control/liveness.h"
@@ -33,6 +35,8 @@ namespace {
 
 constexpr int kPriority = -10;  // nice(2)
 constexpr auto kTellingEvery = std::chrono::seconds(15);
+
+using Digest = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
 
 std::uint32_t random_instance() {
   std::uint32_t value = 0;
@@ -133,9 +137,9 @@ class OpenVpnBackend : public Backend {
 
   // openvpn reads its key when it starts: another key needs another start.
   void reloaded() override {
-    std::string keys = read_keys();
+    const Digest keys = read_keys();
     if (keys == keys_) return;
-    keys_ = std::move(keys);
+    keys_ = keys;
     for (const model::Process& process : running()) supervisor_->restart(EventLoop::now(), process.id);
     arm_supervisor();
   }
@@ -184,13 +188,18 @@ class OpenVpnBackend : public Backend {
     Registration watch;
   };
 
-  [[nodiscard]] std::string read_keys() const {
+  // Only a digest stays: bondd has no use for the keys themselves.
+  [[nodiscard]] Digest read_keys() const {
     const model::OpenVpn& files = config_.openvpn;
-    std::string keys;
+    Digest digest{};
     for (const auto& file : {files.static_key, files.private_key, files.certificate}) {
-      if (!file.empty()) keys += read_small_file(file).value_or("") + '\n';
+      if (file.empty()) continue;
+      std::string content = read_small_file(file).value_or("");
+      content.append(reinterpret_cast<const char*>(digest.data()), digest.size());
+      SHA256(reinterpret_cast<const unsigned char*>(content.data()), content.size(), digest.data());
+      wipe(content);
     }
-    return keys;
+    return digest;
   }
 
   // --- processes ---
@@ -516,7 +525,7 @@ class OpenVpnBackend : public Backend {
   TimePoint next_telling_;
   std::set<std::string> told_dead_;
   ReplayWatch replays_;
-  std::string keys_;  // the content of the key files that openvpn runs with; never logged
+  Digest keys_{};  // of the key files that openvpn runs with
   Registration supervisor_watch_, supervisor_timer_, liveness_timer_;
 };
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,8 +14,10 @@
 #include <sstream>
 #include <thread>
 
+#include "bondd/base/secret.h"
 #include "bondd/control/sysctls.h"
 #include "bondd/model/ownership.h"
+#include "bondd/supervise/spawn.h"
 
 namespace bondd::control {
 namespace fs = std::filesystem;
@@ -123,7 +126,26 @@ bool RunDirView::exists() const {
   return fs::is_directory(path_, ignored);
 }
 
+bool RunDirView::is_safe() const {
+  return unsafe_path(path_ / "lock").empty();
+}
+
+UniqueFd RunDirView::running_process() const {
+  if (!running()) return {};
+  std::istringstream text(read_small_file(path_ / "lock").value_or(""));
+  pid_t pid = 0;
+  std::uint64_t started = 0;
+  if (!(text >> pid >> started) || pid <= 1) return {};
+  UniqueFd held(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  std::error_code ignored;
+  const std::string program = fs::read_symlink(fmt::format("/proc/{}/exe", pid), ignored).filename().string();
+  // Looked at after it is held: the pid cannot have changed hands. A new package leaves "bondd (deleted)".
+  const bool same = held && supervise::start_time(pid) == started && program.starts_with("bondd");
+  return same ? std::move(held) : UniqueFd();
+}
+
 std::optional<pid_t> RunDirView::running() const {
+  if (!is_safe()) return std::nullopt;
   const UniqueFd fd(open((path_ / "lock").c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return std::nullopt;
   if (flock(fd.get(), LOCK_SH | LOCK_NB) == 0) return std::nullopt;  // closing lets go again
@@ -133,6 +155,7 @@ std::optional<pid_t> RunDirView::running() const {
 }
 
 std::optional<unsigned> RunDirView::slot() const {
+  if (!is_safe()) return std::nullopt;
   const auto text = read_small_file(path_ / "slot");
   const auto slot = text ? parse_number(*text) : std::nullopt;
   return slot && *slot < model::kSlots ? slot : std::nullopt;
@@ -144,6 +167,7 @@ fs::path RunDirView::sysctl_file(const std::string& key) const {
 
 std::map<std::string, std::string> RunDirView::saved_sysctls() const {
   std::map<std::string, std::string> saved;
+  if (!is_safe()) return saved;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(path_ / "sysctl", ignored)) {
     const std::string name = entry.path().filename().string();
@@ -209,6 +233,8 @@ Result<RunDir> RunDir::take(const fs::path& root, const std::string& site) {
   for (;;) {
     if (auto made = make_private_dir(root); !made) return tl::make_unexpected(made.error());
     if (auto made = make_private_dir(path); !made && made.error().code == ENOENT) continue;
+    if (const std::string why = unsafe_path(path / "lock"); !why.empty())
+      return failure(fmt::format("{} is not bondd's own: {}", path.native(), why), EPERM);
     auto lock = take_patiently(path / "lock");
     // Whoever left just now took the directory along: make it again.
     if (!lock && lock.error().code == ENOENT) continue;
@@ -223,7 +249,7 @@ Result<RunDir> RunDir::take(const fs::path& root, const std::string& site) {
 }
 
 Result<> RunDir::record_pid() {
-  const std::string text = fmt::format("{}\n", getpid());
+  const std::string text = fmt::format("{} {}\n", getpid(), supervise::start_time(getpid()).value_or(0));
   if (ftruncate(lock_.fd(), 0) != 0 ||
       pwrite(lock_.fd(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     return errno_failure(fmt::format("cannot write {}/lock", path_.native()));

@@ -1,12 +1,15 @@
 // What a running site keeps on disk, under /run/bondd (mode 0700, root's):
 //
 //   /run/bondd/.lock             held while slots are handed out
-//   /run/bondd/SITE/lock         held as long as the site's bondd lives; its pid inside
+//   /run/bondd/SITE/lock         held as long as the site's bondd lives; its pid and start time inside
 //   /run/bondd/SITE/slot         a number, see model/ownership.h
 //   /run/bondd/SITE/sysctl/KEY   the value before bondd's change, and bondd's, a line each; '/' in KEY is '%'
 //   /run/bondd/SITE/forwarding   what of others' forwarded packets before bondd switched forwarding on
 //   /run/bondd/SITE/PROCESS.pid  pid and start time of a child, see Leftover
 //   /run/bondd/SITE/control.sock
+//
+// A directory that somebody else could have written (unsafe_path in base/secret.h) is not used: `take` fails,
+// and a view finds nothing in it.
 //
 // It survives kill -9, so that the next `up` or `down` finds what to put right.
 #pragma once
@@ -61,6 +64,8 @@ class RunDirView {
   [[nodiscard]] bool exists() const;
   // The pid of the bondd that runs this site, 0 while one takes it down or comes up; nothing if none does.
   [[nodiscard]] std::optional<pid_t> running() const;
+  // That process, to be sent a signal: nothing unless it is the one that wrote its pid down, and a bondd.
+  [[nodiscard]] UniqueFd running_process() const;
   [[nodiscard]] std::optional<unsigned> slot() const;
   // The values before bondd's changes, by key.
   [[nodiscard]] std::map<std::string, std::string> saved_sysctls() const;
@@ -70,6 +75,7 @@ class RunDirView {
   [[nodiscard]] std::optional<std::set<std::string>> forwarding_users() const;
 
  protected:
+  [[nodiscard]] bool is_safe() const;
   [[nodiscard]] std::filesystem::path sysctl_file(const std::string& key) const;
   std::filesystem::path root_;
   std::string site_;

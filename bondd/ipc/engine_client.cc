@@ -3,15 +3,48 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstring>
 
 namespace bondd::ipc {
 namespace {
 
 constexpr int kEngineFd = 3;  // the channel's number in the engine
+
+// Limits of a program that reads what strangers send. It writes no file and leaves no core file; its memory
+// is bounded: an engine needs less than 64 MB, and eight times that is surely a fault or an attack.
+constexpr rlim_t kEngineData = 512U << 20U;
+
+// Nothing of root's shell is the engine's business.
+std::vector<char*> clean_environment() {
+  std::vector<char*> out{const_cast<char*>("PATH=/usr/sbin:/usr/bin:/sbin:/bin"),
+                         const_cast<char*>("LC_ALL=C")};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    if (std::strstr(*variable, "SAN_OPTIONS=") != nullptr) out.push_back(*variable);
+  }
+#endif
+  out.push_back(nullptr);
+  return out;
+}
+
+// From outside, before the engine is given anything to read.
+Result<> limit(pid_t pid) {
+  const auto set = [pid](__rlimit_resource what, rlim_t value) {
+    const rlimit limits{value, value};
+    return prlimit(pid, what, &limits, nullptr) == 0;
+  };
+  bool done = set(RLIMIT_FSIZE, 0) && set(RLIMIT_CORE, 0);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need terabytes of addresses
+  done = done && set(RLIMIT_DATA, kEngineData);
+#endif
+  return done ? Result<>() : errno_failure("cannot limit the engine");
+}
 
 // A memory file that holds `secret`, to be read from its start.
 Result<UniqueFd> secret_file(std::string_view secret) {
@@ -79,16 +112,24 @@ Result<EngineClient> EngineClient::spawn(const SpawnOptions& options) {
   actions.default_signals();
   actions.redirect(options.log_fd);
   posix_spawn_file_actions_adddup2(&actions.files, pair->second.fd(), kEngineFd);
+  // Not every library opens its files with CLOEXEC: the log's does not.
+  posix_spawn_file_actions_addclosefrom_np(&actions.files, kEngineFd + 1);
   std::vector<std::string> words = arguments(options, kEngineFd);
   std::vector<char*> argv;
   argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   pid_t pid = -1;
-  const int error =
-      posix_spawn(&pid, options.program.c_str(), &actions.files, &actions.attributes, argv.data(), environ);
+  std::vector<char*> environment = clean_environment();
+  const int error = posix_spawn(&pid, options.program.c_str(), &actions.files, &actions.attributes,
+                                argv.data(), environment.data());
   if (error != 0) return errno_failure("start " + options.program, error);
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (auto limited = limit(pid); !limited) {
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+    return tl::make_unexpected(limited.error());
+  }
   return EngineClient(std::move(pair->first), pid, std::move(pidfd));
 }
 

@@ -12,6 +12,7 @@
 #include "bondd/ipc/control_client.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/site_file.h"
+#include "bondd/supervise/spawn.h"
 #include "bondd/supervise/supervisor.h"
 #include "netlink/rtnl.h"
 #include "rules/iptables.h"
@@ -37,12 +38,19 @@ bool wait_until_gone(const control::RunDirView& view, Duration limit) {
 
 // The site's bondd ends, of its own accord if it can.
 Result<> stop_running(const control::RunDirView& view, pid_t pid) {
+  const UniqueFd process = view.running_process();
   const auto asked = ipc::ask(view.socket(), ipc::Request{ipc::Command::kStop, {}}, kAskLimit);
-  if (!asked && pid > 0) kill(pid, SIGTERM);
+  if (!asked && process) (void)supervise::send_signal(process.get(), SIGTERM);
   if (wait_until_gone(view, kStopLimit)) return {};
   if (pid <= 0) return failure(fmt::format("another bondd comes up with {} or takes it down", view.site()));
+  if (!process) {
+    return failure(
+        fmt::format("{}/lock is held, but process {} is no bondd that wrote it; `fuser {}/lock` shows who "
+                    "holds it",
+                    view.path().native(), pid, view.path().native()));
+  }
   say(fmt::format("{}: its bondd (pid {}) does not end, killing it", view.site(), pid));
-  kill(pid, SIGKILL);
+  (void)supervise::send_signal(process.get(), SIGKILL);
   if (wait_until_gone(view, kKillLimit)) return {};
   return failure(fmt::format("the bondd of {} (pid {}) cannot be killed", view.site(), pid));
 }

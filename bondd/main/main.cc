@@ -1,5 +1,7 @@
 // bondd: the command line. Each command is a function of its own (commands.h).
 #include <fmt/format.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -220,7 +222,21 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace bondd
 
+namespace {
+
+// bondd reads keys and passwords: no core file has them, and no other process of its user may look into it.
+void hide_memory() {
+  const rlimit none{0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+#if !defined(__SANITIZE_ADDRESS__)  // its search for leaks looks into the process
+  prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
+  hide_memory();
   try {
     return bondd::run(argc, argv);
   } catch (const std::exception& error) {

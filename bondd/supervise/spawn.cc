@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <linux/close_range.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,12 +58,23 @@ void reset_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
+// What reads the Internet writes no files, leaves no core file and has bounded memory: openvpn needs 20 MB.
+constexpr rlim_t kMaxData = 512U << 20U;
+
+void limit_itself() {
+  const rlimit none{0, 0}, data{kMaxData, kMaxData};
+  ::setrlimit(RLIMIT_FSIZE, &none);
+  ::setrlimit(RLIMIT_CORE, &none);
+  ::setrlimit(RLIMIT_DATA, &data);
+}
+
 // In the child. `report` closes when exec succeeds, and carries errno when it does not.
-[[noreturn]] void become(const Image& image, std::array<int, 3> fds, bool own_group, pid_t parent,
-                         int report) {
+[[noreturn]] void become(const Image& image, std::array<int, 3> fds, const SpawnOptions& options,
+                         pid_t parent, int report) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(kExecFailed);  // it died before we asked to be told
-  if (own_group) ::setpgid(0, 0);
+  if (options.own_group) ::setpgid(0, 0);
+  if (!options.writes_files) limit_itself();
   if (place(fds)) {
     reset_signals();
     ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -91,7 +103,7 @@ Result<Spawned> spawn(const std::vector<std::string>& argv, const SpawnOptions& 
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return errno_failure(what);
-  if (pid == 0) become(image, fds, options.own_group, parent, write_end.get());
+  if (pid == 0) become(image, fds, options, parent, write_end.get());
 
   write_end.reset();
   Spawned child{pid, UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};

@@ -117,6 +117,7 @@ Result<> RealSupervisor::spawn_child(Entry& entry) {
   ::fcntl(read_end.get(), F_SETFL, O_NONBLOCK);
   SpawnOptions options;
   options.output = options.errors = write_end.get();
+  options.writes_files = false;
   Result<Spawned> child = spawn(entry.process.argv, options);
   if (!child) return tl::make_unexpected(child.error());
   Result<> noted = write_pid_file(options_.run_dir, entry.process, child->pid);

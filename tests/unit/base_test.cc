@@ -1,4 +1,11 @@
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "bondd/base/file.h"
 #include "bondd/base/ip.h"
+#include "bondd/base/secret.h"
 #include "bondd/base/text.h"
 #include "bondd/base/units.h"
 
@@ -74,6 +81,55 @@ TEST(Text, SuggestsTheLikelyWord) {
 
 TEST(Text, ShellQuotesOnlyWhatNeedsIt) {
   EXPECT_EQ(shell_join({"ip", "link", "add", "it's"}), R"(ip link add 'it'\''s')");
+}
+
+class SecretTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = "/tmp/bondd-secret-XXXXXX";
+    dir_ = mkdtemp(name.data());
+    file_ = dir_ / "bond.password";
+    ASSERT_TRUE(write_file_atomically(file_, "correct horse\n", 0600).has_value());
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+  static std::string refusal(const std::filesystem::path& file) {
+    const auto secret = read_secret(file);
+    return secret ? "" : secret.error().message;
+  }
+  std::filesystem::path dir_, file_;
+};
+
+TEST_F(SecretTest, IsReadFromAFileOfItsOwnersAlone) {
+  EXPECT_EQ(unsafe_path(file_), "");
+  EXPECT_EQ(read_secret(file_)->view(), "correct horse\n");
+  EXPECT_EQ(read_secret(file_, 7)->view(), "correct");
+  chmod(file_.c_str(), 0640);
+  EXPECT_NE(refusal(file_).find("others may read it (mode 0640); run chmod 600"), std::string::npos);
+}
+
+TEST_F(SecretTest, IsRefusedWhereOthersCouldPutAnother) {
+  chmod(dir_.c_str(), 0777);
+  EXPECT_NE(refusal(file_).find("others may write to " + dir_.string()), std::string::npos) << refusal(file_);
+  const auto link = dir_ / "link";
+  symlink("/etc/hostname", link.c_str());
+  EXPECT_NE(unsafe_path(link), "");
+  chmod(dir_.c_str(), 0700);
+  EXPECT_EQ(unsafe_path(link), "");
+  const auto far = std::filesystem::path(dir_.string() + "-link");
+  symlink(file_.c_str(), far.c_str());  // in /tmp, which is sticky
+  EXPECT_EQ(unsafe_path(far), "");
+  chmod(dir_.c_str(), 0770);
+  EXPECT_NE(unsafe_path(far), "");
+  unlink(far.c_str());
+}
+
+TEST_F(SecretTest, IsRefusedWhenItIsAnothers) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to give a file away";
+  ASSERT_EQ(chown(file_.c_str(), 1234, 1234), 0);
+  EXPECT_NE(refusal(file_).find("belongs to user 1234"), std::string::npos) << refusal(file_);
+  ASSERT_EQ(chown(file_.c_str(), 0, 0), 0);
+  ASSERT_EQ(chown(dir_.c_str(), 1234, 1234), 0);
+  EXPECT_NE(unsafe_path(file_).find(dir_.string() + " belongs to user 1234"), std::string::npos);
 }
 
 }  // namespace

@@ -58,6 +58,30 @@ TEST(RunDir, RemovingTheLastSiteRemovesTheRoot) {
   EXPECT_FALSE(std::filesystem::exists(root));
 }
 
+TEST(RunDir, AnothersDirectoryIsNotUsed) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root to give a directory away";
+  const TemporaryDir root;
+  {
+    auto dir = RunDir::take(root.path(), "office");
+    ASSERT_TRUE(dir->save_sysctl("net.ipv4.ip_forward", "0", "1"));
+  }
+  ASSERT_EQ(chown((root.path() / "office").c_str(), 1234, 1234), 0);
+  EXPECT_TRUE(RunDirView(root.path(), "office").saved_sysctls().empty());
+  const auto taken = RunDir::take(root.path(), "office");
+  ASSERT_FALSE(taken.has_value());
+  EXPECT_EQ(taken.error().code, EPERM);
+}
+
+// The lock says a pid; only if that process wrote it is it sent a signal.
+TEST(RunDir, ThePidInALockIsProvedBeforeItIsUsed) {
+  const TemporaryDir root;
+  auto dir = RunDir::take(root.path(), "office");
+  ASSERT_TRUE(dir->record_pid().has_value());
+  const RunDirView view(root.path(), "office");
+  EXPECT_EQ(view.running(), getpid());
+  EXPECT_FALSE(view.running_process()) << "this program is no bondd";
+}
+
 TEST(RunDir, AForgedNameOfASettingLeadsNowhere) {
   const TemporaryDir root;
   auto dir = RunDir::take(root.path(), "office");
