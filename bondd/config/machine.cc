@@ -102,7 +102,10 @@ class Machine {
         check_secret(file, mlvpn.at("password_file"),
                      fmt::format("write the password into it, the same on both ends, and run chmod 600 {}",
                                  shell_quote(file.string())));
-    if (text) check_password_text(mlvpn.at("password_file"), file, *text);
+    if (text) {
+      check_password_text(mlvpn.at("password_file"), file, *text);
+      wipe(*text);
+    }
   }
 
   // Both ends use the bytes of the first line, so what an editor adds unseen makes two passwords of one.
@@ -124,7 +127,6 @@ class Machine {
     } else {
       check_password_strength(at, file, line);
     }
-    if (text) wipe(*text);
   }
 
   void check_password_strength(Position at, const fs::path& file, std::string_view line) {

@@ -1,5 +1,6 @@
 // The machine's files as they are: stat(2), open(2).
 #include <fcntl.h>
+#include <string.h>  // explicit_bzero
 #include <sys/stat.h>
 #include <unistd.h>
 
