@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "tests/sim/moving.h"
 #include "tests/sim/profiles.h"
 #include "tests/sim/world.h"
 
@@ -66,6 +67,108 @@ TEST(Netem, DuplicatesAndCuts) {
   queue.set_cut(true);
   queue.enqueue(start, 8, 100, [](int p) { return p; });
   EXPECT_EQ(queue.length(), 0U);
+}
+
+TEST(LineSpec, ParsesWhatRealLinesDo) {
+  const auto spec = parse_line_spec("loss gemodel 2% 40% 70% 0.1% slot 2ms 8ms mtu 1400 late 5ms 10%");
+  ASSERT_TRUE(spec) << spec.error().message;
+  ASSERT_TRUE(spec->bursts);
+  EXPECT_DOUBLE_EQ(spec->bursts->to_good, 0.4);
+  EXPECT_DOUBLE_EQ(spec->bursts->loss_when_good, 0.001);
+  EXPECT_EQ(spec->slot_most, 8ms);
+  EXPECT_EQ(spec->mtu, 1400U);
+  EXPECT_EQ(spec->late, 5ms);
+  EXPECT_DOUBLE_EQ(spec->late_share, 0.1);
+  EXPECT_EQ(parse_line_spec("rate 8mbit burst 16000")->bucket, 16'000U);
+  EXPECT_EQ(parse_line_spec("rate 8mbit police 1000000")->police, 1'000'000U);
+  EXPECT_FALSE(parse_line_spec("burst 16000"));
+  EXPECT_FALSE(parse_line_spec("slot 8ms 2ms"));
+  EXPECT_FALSE(parse_line_spec("loss gemodel 2% 40%"));
+}
+
+// When the packets of `frame` bytes leave that are there at the start.
+std::vector<Duration> leave(const LineSpec& spec, int packets, std::size_t frame) {
+  NetemQueue<int> queue(spec, 1);
+  const TimePoint start{1h};
+  for (int i = 0; i < packets; ++i) queue.enqueue(start, i, frame, [](int p) { return p; });
+  std::vector<Duration> left;
+  while (const auto next = queue.next_time()) {
+    queue.dequeue(*next);
+    left.push_back(*next - start);
+  }
+  return left;
+}
+
+TEST(TokenBucketLine, LetsABurstPassAndThenTheRate) {
+  const auto left = leave(parse_line_spec("rate 8mbit burst 3000 delay 5ms").value(), 5, 1000);
+  EXPECT_THAT(left, testing::ElementsAre(5ms, 5ms, 5ms, 6ms, 7ms));
+}
+
+TEST(PolicedLine, DropsWhatIsFasterAndDelaysNothing) {
+  NetemQueue<int> queue(parse_line_spec("rate 8mbit police 3000 delay 5ms").value(), 1);
+  const TimePoint start{1h};
+  for (int i = 0; i < 5; ++i) queue.enqueue(start, i, 1000, [](int p) { return p; });
+  EXPECT_EQ(queue.length(), 3U);
+  EXPECT_EQ(queue.lost(), 2U);
+  queue.enqueue(start + 1ms, 5, 1000, [](int p) { return p; });
+  EXPECT_EQ(queue.length(), 4U);
+}
+
+TEST(SlottedLine, LetsWhatCameWithinASlotLeaveTogether) {
+  const auto left = leave(parse_line_spec("rate 8mbit slot 4ms 4ms").value(), 8, 1000);
+  // The first packet begins a slot at 1 ms, which ends at 5 ms: five come within it.
+  EXPECT_EQ(left.front(), 5ms);
+  EXPECT_EQ(left[4], 5ms);
+  EXPECT_EQ(left[5], 9ms);
+  EXPECT_EQ(left[7], 9ms);
+}
+
+TEST(LineOfSmallPackets, LosesLongerOnes) {
+  NetemQueue<int> queue(parse_line_spec("mtu 1400").value(), 1);
+  const TimePoint start{1h};
+  queue.enqueue(start, 1, 1414, [](int p) { return p; });
+  queue.enqueue(start, 2, 1415, [](int p) { return p; });
+  EXPECT_EQ(queue.length(), 1U);
+}
+
+TEST(BurstLoss, LosesItsMeanInBursts) {
+  const LineSpec spec = parse_line_spec("loss gemodel 2% 40% 70% 0.1% limit 1000000").value();
+  NetemQueue<int> queue(spec, 1);
+  for (int i = 0; i < 200'000; ++i) queue.enqueue(TimePoint{1h}, i, 100, [](int p) { return p; });
+  EXPECT_NEAR(static_cast<double>(queue.lost()) / 2e5, spec.bursts->mean(), 0.002);
+}
+
+TEST(Bottleneck, IsSharedByTheLinesBeforeIt) {
+  LineSpec spec = parse_line_spec("delay 5ms").value();
+  spec.bottleneck = std::make_shared<Bottleneck>(Bottleneck{Rate{8'000'000}, 3000, {}});
+  NetemQueue<int> a(spec, 1), b(spec, 1);
+  const TimePoint start{1h};
+  for (NetemQueue<int>* queue : {&a, &b, &a, &b}) queue->enqueue(start, 1, 1000, [](int p) { return p; });
+  EXPECT_EQ(a.length(), 2U);
+  EXPECT_EQ(b.length(), 1U);
+  EXPECT_EQ(*b.next_time() - start, 7ms);
+  EXPECT_EQ(b.overflowed(), 1U);
+}
+
+TEST(MovingLines, AreTheSameForTheSameSeed) {
+  const LineSpec line = lte_like(7, 0.3, 30), again = lte_like(7, 0.3, 30), other = lte_like(8, 0.3, 30);
+  EXPECT_EQ(offered_mbit(line, 0s, 17s), offered_mbit(again, 0s, 17s));
+  EXPECT_NE(offered_mbit(line, 0s, 17s), offered_mbit(other, 0s, 17s));
+}
+
+// The rate falls to a tenth and rises tenfold within seconds, and there are gaps.
+TEST(MovingLines, OfLteMoveOverTwoDecades) {
+  const LineSpec line = lte_like(3, 0.3, 30);
+  double least = 1e9, most = 0;
+  int gaps = 0;
+  for (Duration t{0}; t < 59s; t += 100ms) {
+    const double mbit = offered_mbit(line, t, t + 100ms);
+    if (mbit > 0) least = std::min(least, mbit);
+    most = std::max(most, mbit);
+    gaps += static_cast<int>(mbit == 0);
+  }
+  EXPECT_GT(most / least, 50);
+  EXPECT_GT(gaps, 3);
 }
 
 // Three chances within 10 ms, two of them in the same ms.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/sim/bond.h"
+#include "tests/sim/moving.h"
 #include "tests/sim/profiles.h"
 #include "tests/sim/recorded.h"
 
@@ -25,7 +26,8 @@ struct Arguments {
   std::vector<std::string> profiles;
   std::vector<std::string> lines;  // two of one's own
   std::string later;               // what line B becomes 8 s after the start
-  PairOptions recorded;            // when it has a directory
+  PairOptions pairs;               // of recorded lines, when it has a directory
+  bool moving = false;             // pairs made from seeds
 };
 
 // "0,20,40", in seconds.
@@ -82,13 +84,15 @@ Arguments parse(int argc, char** argv) {
       out.experiment.warm_up = std::chrono::seconds(3);
       out.experiment.measured = std::chrono::seconds(1);
     } else if (word == "--traces" && i + 1 < argc) {
-      out.recorded.directory = argv[++i];
+      out.pairs.directory = argv[++i];
+    } else if (word == "--moving") {
+      out.moving = true;
     } else if (word == "--offsets" && i + 1 < argc) {
-      out.recorded.offsets = parse_offsets(argv[++i]);
+      out.pairs.offsets = parse_offsets(argv[++i]);
     } else if (word == "--series" || word == "--explain") {
-      out.recorded.series = true;
+      out.pairs.series = true;
     } else if (word == "--no-alone") {
-      out.recorded.alone = false;
+      out.pairs.alone = false;
     } else if (word == "--trace") {
       out.bond.trace = true;
     } else if (word == "--tuning") {
@@ -157,6 +161,17 @@ class Change final : public Actor {
   LineSpec spec_;
 };
 
+PairOptions pair_options(const Arguments& args) {
+  PairOptions options = args.pairs;
+  options.download = args.experiment.download;
+  options.seed = args.seed;
+  options.seeds = args.seeds;
+  options.bond = args.bond;
+  options.brief = args.brief;
+  options.names = args.profiles;
+  return options;
+}
+
 bool measure(const Arguments& arguments, const Profile& p) {
   Arguments args = arguments;
   std::unique_ptr<Change> change;
@@ -213,6 +228,8 @@ int main(int argc, char** argv) {
         "  the pairs of recorded lines of DIR/pairs.tsv; --offsets are seconds that are added to theirs;\n"
         "  --series prints each half second of the median run: what each line offered, what the sending\n"
         "  engine believes of it (Mbit/s), the queue before it (ms), and what the flow got\n"
+        "sim_matrix --moving [--up] [--seed N] [--seeds N] [--series] [--short] [KIND…]\n"
+        "  lines that move, made from seeds; --short: only a flow that gets nothing is a failure\n"
         "sim_matrix --profiles    the line pairs as JSON\n"
         "sim_matrix --tuning      the numbers that decide about a line's rate, for --tune");
     return 2;
@@ -228,14 +245,9 @@ int main(int argc, char** argv) {
     }
     return 0;
   }
-  if (!args.recorded.directory.empty()) {
-    PairOptions options = args.recorded;
-    options.download = args.experiment.download;
-    options.seed = args.seed;
-    options.seeds = args.seeds;
-    options.bond = args.bond;
-    options.names = args.profiles;
-    return measure_pairs(options) ? 0 : 1;
+  if (args.moving || !args.pairs.directory.empty()) {
+    const PairOptions options = pair_options(args);
+    return (args.moving ? measure_moving(options) : measure_pairs(options)) ? 0 : 1;
   }
   std::puts("profile            A      B    bond   want      /best  /sum  again   ping    p95 game99");
   bool good = true;

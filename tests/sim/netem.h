@@ -1,10 +1,12 @@
-// The rules of Linux's netem for one direction of a line, without a clock of its
-// own: the simulator and the user-space emulator both run them.
+// The rules of Linux's netem for one direction of a line, and a few of its neighbours in
+// tc(8), without a clock of its own: the simulator and the user-space emulator both run them.
 //
-//   packet -> loss? -> duplicate? -> limit? -> leaves at
-//        with a rate:    max(last packet's time, now + delay) + size / rate   (order kept)
-//        a recording:    its next chance for so many bytes after now + delay  (order kept)
-//        without a rate: now + delay                                         (jitter reorders)
+//   packet -> loss? -> too big? -> policer? -> duplicate? -> limit? -> leaves at
+//        no rate:      now + delay                                          (jitter reorders)
+//        a rate:       max(last packet's time, now + delay) + size / rate   (order kept)
+//        token bucket: as soon after now + delay as it holds the size       (order kept)
+//        a recording:  its next chance for so many bytes after now + delay  (order kept)
+//   and then, with slots, at the end of the slot; some are late, and passed by others
 //
 // Sizes are those of the Ethernet frame without FCS, as netem counts them.
 #pragma once
@@ -12,31 +14,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <deque>
-#include <memory>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "bondd/base/error.h"
-#include "bondd/base/units.h"
 #include "tests/sim/random.h"
-#include "tests/sim/recording.h"
+#include "tests/sim/shaper.h"
 
 namespace bondd::sim {
-
-// One direction of a line, in netem's words.
-struct LineSpec {
-  Duration delay{0};
-  Duration jitter{0};                            // deviation of a normal distribution
-  double loss = 0;                               // probability, 0 to 1
-  double duplicate = 0;                          // probability, 0 to 1
-  double reorder = 0;                            // probability that a packet leaves without delay
-  Rate rate{};                                   // 0: not limited
-  std::size_t limit = 1000;                      // packets, those being delayed included
-  std::shared_ptr<const Recording> recording{};  // takes the place of the rate
-  Duration offset{0};                            // where in the recording to begin
-};
 
 // Both directions of a line; made of one spec they are alike.
 struct LineSpecs {
@@ -45,27 +33,35 @@ struct LineSpecs {
   LineSpec up, down;
 };
 
-// What the line offers from `from` to `to`, in Mbit/s; times since its recording began.
+// What the line offers from `from` to `to` to packets that it can carry, in Mbit/s; times
+// since its recording began. 0 for a line without a limit.
 double offered_mbit(const LineSpec& line, Duration from, Duration to);
 
-// Parses "delay 20ms 5ms distribution normal loss 0.5% rate 40mbit limit 100",
-// also "duplicate 1%" and "reorder 2%", and "trace FILE offset 20": a recording, and the
-// second of it to begin at; FILE is looked up in `directory`. Fails on any other word.
+// Parses "delay 20ms 5ms distribution normal loss 0.5% rate 40mbit limit 100", and
+//   duplicate 1%   reorder 2%
+//   loss gemodel 2% 40% 70% 0.1%   bursts: to the bad state, back, loss in the bad one, in the good one
+//   rate 8mbit burst 16000         a token bucket of so many bytes
+//   rate 8mbit police 1000000      what comes faster is lost, but for a burst of so many bytes
+//   slot 2ms 8ms                   what comes within that time leaves together
+//   mtu 1400                       longer IP packets are lost
+//   late 5ms 10%                   so many are that late, and passed by others
+//   trace FILE offset 20           a recording, and the second of it to begin at
+// FILE is looked up in `directory`. Fails on any other word.
 Result<LineSpec> parse_line_spec(std::string_view text, const std::string& directory = ".");
 
 // A queue of packets under netem's rules. Not limited in bytes, only in packets.
 template <typename Packet>
 class NetemQueue {
  public:
-  NetemQueue(const LineSpec& spec, std::uint64_t seed)
-      : spec_(spec), random_(seed), chances_(spec.recording, spec.offset) {}
+  NetemQueue(const LineSpec& spec, std::uint64_t seed) : spec_(spec), random_(seed), shaper_(spec) {}
 
   // Takes or drops a packet whose frame has `frame_bytes` bytes. `copy` is only
   // called for a duplicate.
   template <typename Copy>
   void enqueue(TimePoint now, Packet packet, std::size_t frame_bytes, Copy copy) {
     ++offered_;
-    if (cut_ || random_.happens(spec_.loss)) {
+    const bool too_big = spec_.mtu != 0 && frame_bytes > spec_.mtu + kEthernetHeader;
+    if (cut_ || is_lost() || too_big || !shaper_.admits(now, frame_bytes)) {
       ++lost_;
       return;
     }
@@ -90,14 +86,16 @@ class NetemQueue {
   // From now on every packet is lost without a word, and those under way too.
   void set_cut(bool cut) {
     cut_ = cut;
-    if (cut) queue_.clear();
+    if (!cut) return;
+    queue_.clear();
+    shaper_.forget();
   }
   void set_spec(const LineSpec& spec) {
     spec_ = spec;
-    chances_ = Chances(spec.recording, spec.offset);
+    shaper_.set_spec(spec);
   }
   // The recording begins anew, at its offset. Nothing for a line without one.
-  void begin(TimePoint now) { chances_.begin(now); }
+  void begin(TimePoint now) { shaper_.begin(now); }
   const LineSpec& spec() const { return spec_; }
 
   std::size_t length() const { return queue_.size(); }
@@ -124,36 +122,39 @@ class NetemQueue {
       queue_.push_front({now, std::move(packet)});
       return;
     }
-    TimePoint leaves = now + sample_delay();
-    if (spec_.recording) {
-      leaves = chances_.take(leaves, frame_bytes);
-      if (!queue_.empty() && queue_.back().leaves > leaves) leaves = queue_.back().leaves;
-      queue_.push_back({leaves, std::move(packet)});
+    if (!shaper_.has_room(now, frame_bytes)) {
+      ++overflowed_;
       return;
     }
-    if (spec_.rate.bits_per_second != 0) {
-      if (!queue_.empty() && queue_.back().leaves > leaves) leaves = queue_.back().leaves;
-      leaves +=
-          Duration(static_cast<std::int64_t>(frame_bytes * 8'000'000'000ULL / spec_.rate.bits_per_second));
-      queue_.push_back({leaves, std::move(packet)});
-      return;
-    }
+    TimePoint leaves = shaper_.leaves(now + sample_delay(now), frame_bytes, random_);
+    if (random_.happens(spec_.late_share)) leaves += spec_.late;
     auto at = queue_.end();
     while (at != queue_.begin() && std::prev(at)->leaves > leaves) --at;
     queue_.insert(at, {leaves, std::move(packet)});
   }
 
-  Duration sample_delay() {
-    if (spec_.jitter.count() == 0) return spec_.delay;
-    return spec_.delay +
+  // Gilbert and Elliott's two states in netem's way, or independent losses.
+  bool is_lost() {
+    if (!spec_.bursts) return random_.happens(spec_.loss);
+    const BurstLoss& bursts = *spec_.bursts;
+    bad_ = bad_ ? !random_.happens(bursts.to_good) : random_.happens(bursts.to_bad);
+    return random_.happens(bad_ ? bursts.loss_when_bad : bursts.loss_when_good);
+  }
+
+  Duration sample_delay(TimePoint now) {
+    const Duration delay = spec_.delay + shaper_.extra_delay(now);
+    if (spec_.jitter.count() == 0) return delay;
+    return delay +
            Duration(static_cast<std::int64_t>(random_.normal() * static_cast<double>(spec_.jitter.count())));
   }
 
+  static constexpr std::size_t kEthernetHeader = 14;
+
   LineSpec spec_;
   Random random_;
-  Chances chances_;
+  Shaper shaper_;
   std::deque<Entry> queue_;
-  bool cut_ = false;
+  bool cut_ = false, bad_ = false;
   std::uint64_t offered_ = 0, lost_ = 0, overflowed_ = 0;
 };
 

@@ -1,10 +1,6 @@
 #include "tests/sim/profiles.h"
 
 #include <array>
-#include <charconv>
-#include <sstream>
-#include <string>
-#include <vector>
 
 namespace bondd::sim {
 namespace {
@@ -43,97 +39,7 @@ constexpr std::array kProfiles = {
             25.4, 24, false, false},
 };
 
-Result<double> parse_percent(std::string_view word) {
-  double value = 0;
-  const auto end = word.data() + word.size();
-  const auto [at, error] = std::from_chars(word.data(), end, value);
-  if (error != std::errc{} || at + 1 != end || *at != '%' || value < 0 || value > 100) {
-    return failure("'" + std::string(word) + "' is not a percentage such as 0.5%");
-  }
-  return value / 100;
-}
-
-Result<> parse_number(const std::string& text, std::size_t& out) {
-  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc{} && at == text.data() + text.size() ? Result<>{}
-                                                                 : failure("'" + text + "' is not a number");
-}
-
-// Reads one netem word with its arguments from `words` at `i`, which is left behind them.
-Result<> parse_word(const std::vector<std::string>& words, std::size_t& i, const std::string& directory,
-                    LineSpec& spec) {
-  const std::string& word = words[i++];
-  if (i >= words.size()) return failure("'" + word + "' needs a value");
-  if (word == "distribution") {
-    return words[i++] == "normal" ? Result<>{} : failure("only the normal distribution is known");
-  }
-  if (word == "delay") {
-    const auto delay = parse_duration(words[i++]);
-    if (!delay) return tl::make_unexpected(delay.error());
-    spec.delay = *delay;
-    if (i < words.size()) {
-      if (const auto jitter = parse_duration(words[i])) {
-        spec.jitter = *jitter;
-        ++i;
-      }
-    }
-    return {};
-  }
-  if (word == "rate") {
-    const auto rate = parse_rate(words[i++]);
-    if (!rate) return tl::make_unexpected(rate.error());
-    spec.rate = *rate;
-    return {};
-  }
-  if (word == "limit") return parse_number(words[i++], spec.limit);
-  if (word == "trace") {
-    const std::string& file = words[i++];
-    auto recording = Recording::load(file.starts_with('/') ? file : directory + "/" + file);
-    if (!recording) return tl::make_unexpected(recording.error());
-    spec.recording = *recording;
-    return {};
-  }
-  if (word == "offset") {
-    std::size_t seconds = 0;
-    const auto done = parse_number(words[i++], seconds);
-    spec.offset = std::chrono::seconds(seconds);
-    return done;
-  }
-  double* const share = word == "loss"        ? &spec.loss
-                        : word == "duplicate" ? &spec.duplicate
-                        : word == "reorder"   ? &spec.reorder
-                                              : nullptr;
-  if (share == nullptr) return failure("'" + word + "' is no word of a line");
-  const auto percent = parse_percent(words[i++]);
-  if (!percent) return tl::make_unexpected(percent.error());
-  *share = *percent;
-  return {};
-}
-
 }  // namespace
-
-Result<LineSpec> parse_line_spec(std::string_view text, const std::string& directory) {
-  std::istringstream in{std::string(text)};
-  std::vector<std::string> words;
-  for (std::string word; in >> word;) words.push_back(word);
-  LineSpec spec;
-  for (std::size_t i = 0; i < words.size();) {
-    if (auto done = parse_word(words, i, directory, spec); !done)
-      return tl::make_unexpected(done.error().in("line"));
-  }
-  return spec;
-}
-
-double offered_mbit(const LineSpec& line, Duration from, Duration to) {
-  if (!line.recording) return static_cast<double>(line.rate.bits_per_second) * 1e-6;
-  const auto ms = [&](Duration since) {
-    return static_cast<std::uint64_t>(
-        std::chrono::ceil<std::chrono::milliseconds>(line.offset + since).count());
-  };
-  const auto chances = line.recording->chances_before(ms(to)) - line.recording->chances_before(ms(from));
-  return static_cast<double>(chances * Recording::kChanceBytes) * 8e-6 /
-         std::chrono::duration<double>(to - from).count();
-}
 
 std::span<const Profile> all_profiles() {
   return kProfiles;
