@@ -2,12 +2,13 @@
 // netem: one TUN device in each namespace, and this process between them.
 //
 //   line_emulator --left NETNS --right NETNS --device NAME --line "delay 20ms rate 50mbit"
-//                 [--back "…"] [--seed N]
+//                 [--back "…"] [--directory DIR] [--seed N]
 //
 // `--line` is both directions unless `--back` gives the one from right to left its own.
+// Recordings (`trace FILE`) are looked up in DIR; they begin with the first packet.
 // The devices are made here (addresses are the caller's affair) and go with the process.
 // Prints "ready", then takes commands on standard input, one a line:
-//   cut, heal, line SPEC, back SPEC (as above), stats
+//   cut, heal, line SPEC, back SPEC (as above), begin (recordings begin anew), stats
 // Ends with standard input. Needs root. Packets are IP; netem's sizes are those of
 // Ethernet frames, so 14 bytes are added to each.
 #include <fcntl.h>
@@ -117,8 +118,10 @@ void write_due(Direction& d, Packets& packets, TimePoint now) {
   }
 }
 
+std::string directory = ".";  // of recordings
+
 sim::LineSpec spec_or_fail(const std::string& text) {
-  const auto spec = sim::parse_line_spec(text);
+  const auto spec = sim::parse_line_spec(text, directory);
   if (!spec) fail(spec.error().message);
   return *spec;
 }
@@ -130,6 +133,8 @@ void obey(const std::string& command, Direction& there, Direction& back) {
     for (Direction* d : {&there, &back}) d->queue.set_spec(spec_or_fail(command.substr(5)));
   } else if (command.starts_with("back ")) {
     back.queue.set_spec(spec_or_fail(command.substr(5)));
+  } else if (command == "begin") {
+    for (Direction* d : {&there, &back}) d->queue.begin(std::chrono::steady_clock::now());
   } else if (command == "stats") {
     for (const Direction* d : {&there, &back}) {
       std::printf("%llu offered, %llu lost, %llu overflowed, %zu queued\n",
@@ -200,6 +205,8 @@ int main(int argc, char** argv) {
       line = value;
     else if (name == "--back")
       back_line = value;
+    else if (name == "--directory")
+      directory = value;
     else if (name == "--seed")
       seed = std::strtoull(value.c_str(), nullptr, 10);
     else
@@ -207,7 +214,8 @@ int main(int argc, char** argv) {
   }
   if (left.empty() || right.empty() || device.empty() || line.empty()) {
     fail(
-        "usage: line_emulator --left NETNS --right NETNS --device NAME --line SPEC [--back SPEC] [--seed N]");
+        "usage: line_emulator --left NETNS --right NETNS --device NAME --line SPEC [--back SPEC] "
+        "[--directory DIR] [--seed N]");
   }
   const UniqueFd a = open_tun(left, device), b = open_tun(right, device);
   Direction there{a.get(), b.get(), {spec_or_fail(line), seed * 2}};

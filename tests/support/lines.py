@@ -17,14 +17,19 @@ def profiles(build):
 
 
 class Lines:
-    """Two emulated lines between two namespaces, with the buffers of a stock kernel."""
+    """Two emulated lines between two namespaces, with the buffers of a stock kernel.
 
-    def __init__(self, net, build, specs, seed):
+    A spec is one text for both directions, or those of up and of down; recordings are in `directory`.
+    """
+
+    def __init__(self, net, build, specs, seed, directory="."):
         self.net, self.spaces, self.emulators = net, (net.space("a"), net.space("b")), []
         for i, (spec, network) in enumerate(zip(specs, NETWORKS)):
+            up, down = (spec, spec) if isinstance(spec, str) else spec
             emulator = subprocess.Popen(
                 [build / "tests/bench/line_emulator", "--left", self.spaces[0], "--right", self.spaces[1],
-                 "--device", f"line{i}", "--line", spec, "--seed", str(seed * 2 + i)],
+                 "--device", f"line{i}", "--line", up, "--back", down, "--directory", directory,
+                 "--seed", str(seed * 2 + i)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             net.processes.append(emulator)
             if emulator.stdout.readline().strip() != "ready":
@@ -42,6 +47,11 @@ class Lines:
     def say(self, index, command):
         self.emulators[index].stdin.write(command + "\n")
         self.emulators[index].stdin.flush()
+
+    def begin(self):
+        """The recordings begin anew."""
+        for i in range(2):
+            self.say(i, "begin")
 
     def ends(self, index):
         network = NETWORKS[index]

@@ -236,14 +236,14 @@ class UpstreamEnd(End):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def engine_pair(net, build, a, b, networks, options=(), link_options="", **more):
-    """A client in `a` and a server in `b`, one link per network; waits until all are up."""
+def engine_pair(net, build, a, b, networks, options=(), link_options="", patience=5, **more):
+    """A client in `a` and a server in `b`, one link per network; waits `patience` s for each to be up."""
     server = EngineEnd(net, build, b, "server", "10.77.0.2",
                        [f"l{n},10.{n}.2,5080{link_options}" for n in networks], options=options, **more)
     client = EngineEnd(net, build, a, "client", "10.77.0.1",
                        [f"l{n},10.{n}.1,0,10.{n}.2,5080{link_options}" for n in networks], options=options, **more)
     for network in networks:
-        client.wait_state(f"l{network}", "up")
+        client.wait_state(f"l{network}", "up", patience)
     return client, server
 
 
