@@ -404,7 +404,7 @@ model::SiteStatus Daemon::status() const {
   site.version = options_.version;
   site.server = config.server.address;
   traffic_.fill(EventLoop::now(), site.wans);
-  site.problems = diagnosis_->problems();
+  site.problems = diagnosis_->shown();
   explain(site.wans, site.problems);
   site.warnings = options_.warnings;
   for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
@@ -562,7 +562,7 @@ void Daemon::give_up() {
   exit_status_ = 1;
   log_.error(fmt::format("{} carries no traffic after {}:", options_.config.site,
                          format_duration(options_.timeout)));
-  const auto problems = diagnosis_->problems();
+  const auto problems = diagnosis_->shown();
   for (const model::Problem& problem : problems) {
     log_.error(fmt::format("  {}{}{}", problem.wan, problem.wan.empty() ? "" : ": ", problem.text));
     if (!problem.remedy.empty()) log_.error(fmt::format("      {}", problem.remedy));

@@ -188,13 +188,13 @@ void Diagnosis::look(const SiteNow& site) {
   report();
 }
 
-std::vector<model::Problem> Diagnosis::problems() const {
+std::vector<model::Problem> Diagnosis::shown() const {
   return tracker_.visible(EventLoop::now());
 }
 
 void Diagnosis::report() {
   std::vector<std::string> now;
-  for (const model::Problem& problem : problems()) {
+  for (const model::Problem& problem : shown()) {
     const std::string key = fmt::format("{} {} {}", problem.code, problem.wan, problem.since);
     now.push_back(key);
     if (std::ranges::find(told_, key) != told_.end()) continue;

@@ -43,7 +43,7 @@ class Diagnosis {
   // To be called each second. Logs a problem once, when it begins to be shown.
   void look(const SiteNow& site);
   // What is shown now, worst first.
-  [[nodiscard]] std::vector<model::Problem> problems() const;
+  [[nodiscard]] std::vector<model::Problem> shown() const;
   // What this end tells the peer of its file and its networks.
   [[nodiscard]] static problems::PeerSettings settings(const SiteNow& site);
 
