@@ -113,6 +113,40 @@ class Tunnel(NetCase):
         self.assert_carries(client, server)
         self.assertGreater(iperf(self.net, client, server, 1)["gbps"], 0.004)
 
+    def test_a_server_of_all_addresses_answers_from_the_one_that_was_asked(self):
+        """The client, or a NAT before it, knows no other. Single datagrams and whole batches."""
+        run("ip", "-n", self.b, "addr", "add", "10.1.1.22/24", "dev", self.devices[0])
+        for options in ([], ["--no-offloads"]):
+            with self.subTest(options=options):
+                server = EngineEnd(self.net, BUILD, self.b, "server", "10.77.0.2", ["l1,0.0.0.0,5080"], options=options)
+                client = EngineEnd(self.net, BUILD, self.a, "client", "10.77.0.1", ["l1,10.1.1.1,0,10.1.1.22,5080"],
+                                   options=options)
+                client.wait_state("l1", "up")
+                self.assertEqual(client.status()["links"][0]["peer"]["address"], "10.1.1.22")
+                self.assert_carries(client, server)
+                self.assertGreater(iperf(self.net, client, server, 1, reverse=True)["gbps"], 0.004)
+                # Nothing came from another of its addresses.
+                self.assertEqual(client.status()["links"][0]["peer"]["address"], "10.1.1.22")
+                client.stop()
+                server.stop()
+
+    def test_a_router_with_a_smaller_mtu_carries_full_packets(self):
+        """Its words about the MTU are not heard, since anybody can forge them: it fragments."""
+        router = self.net.space("r")
+        near = self.net.veth(self.a, router, "2.1", "near")
+        far = self.net.veth(router, self.b, "2.2", "far")
+        for space in (router, self.b):
+            run("ip", "-n", space, "link", "set", far, "mtu", "1400")
+        self.net.run(router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        run("ip", "-n", self.a, "route", "add", "10.2.2.0/24", "via", "10.2.1.2", "dev", near)
+        run("ip", "-n", self.b, "route", "add", "10.2.1.0/24", "via", "10.2.2.1", "dev", far)
+        server = EngineEnd(self.net, BUILD, self.b, "server", "10.77.0.2", ["l1,10.2.2.2,5080"], mtu=1428)
+        client = EngineEnd(self.net, BUILD, self.a, "client", "10.77.0.1", ["l1,10.2.1.1,0,10.2.2.2,5080"], mtu=1428)
+        client.wait_state("l1", "up")
+        self.assertEqual(pings(self.net, self.a, server.address, 10, 1400), 10)
+        self.assertGreater(iperf(self.net, client, server, 1)["gbps"], 0.004)
+        self.assertNotIn("mtu", self.net.run(self.a, "ip", "route", "get", "10.2.2.2"))
+
     def test_every_packet_once_and_in_order_through_a_line_that_blocks(self):
         """A shaped line with a small socket buffer: sends meet EAGAIN all the time."""
         for space in (self.a, self.b):
