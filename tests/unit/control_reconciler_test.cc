@@ -140,11 +140,13 @@ TEST_F(ReconcilerTest, ASettingOfTwoSitesGoesBackWithTheLast) {
   Reconciler office_up = make(office());
   settle(office_up);
   Executor lab(fake_.machine(*other));
-  ASSERT_TRUE(lab.execute({model::SetSysctl{{"net.ipv4.ip_forward", "1"}, "1"}}).empty());
+  ASSERT_TRUE(
+      lab.execute(std::vector<model::Step>{model::SetSysctl{{"net.ipv4.ip_forward", "1"}, "1"}}).empty());
   ASSERT_TRUE(remove_everything(office_up).has_value());
   EXPECT_EQ(fake_.sysctls.values["net.ipv4.ip_forward"], "1");
   EXPECT_EQ(other->saved_sysctls().at("net.ipv4.ip_forward"), "0");
-  ASSERT_TRUE(lab.execute({model::RestoreSysctl{{"net.ipv4.ip_forward", "0"}}}).empty());
+  ASSERT_TRUE(
+      lab.execute(std::vector<model::Step>{model::RestoreSysctl{{"net.ipv4.ip_forward", "0"}}}).empty());
   EXPECT_EQ(fake_.sysctls.values, before);
 }
 

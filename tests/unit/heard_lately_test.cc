@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "bondd/model/status.h"
+
 namespace bondd::control {
 namespace {
 
