@@ -125,6 +125,7 @@ std::vector<std::string> settings_left(const SettingsBefore& before, const std::
                                        const Sysctls& sysctls, rules::Iptables& iptables) {
   std::set<std::string> needed;
   for (const std::string& site : known_sites(run_root)) {
+    if (!runs_in_this_netns(RunDirView(run_root, site))) continue;
     for (const auto& [key, value] : RunDirView(run_root, site).saved_sysctls()) needed.insert(key);
   }
   std::vector<std::string> left;

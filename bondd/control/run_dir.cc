@@ -193,6 +193,14 @@ std::optional<std::set<std::string>> RunDirView::forwarding_users() const {
   return users;
 }
 
+bool runs_in_this_netns(const RunDirView& site) {
+  const auto pid = site.running();
+  if (pid.value_or(0) <= 0) return false;
+  std::error_code failed;
+  const fs::path theirs = fs::read_symlink(fmt::format("/proc/{}/ns/net", *pid), failed);
+  return !failed && theirs == fs::read_symlink("/proc/self/ns/net", failed) && !failed;
+}
+
 std::vector<std::string> known_sites(const fs::path& root) {
   std::vector<std::string> sites;
   std::error_code ignored;
@@ -283,7 +291,7 @@ bool RunDir::hand_over_sysctl(const std::string& key) {
   const auto own = read_sysctl_record(sysctl_file(key));
   if (!own) return false;
   for (const std::string& site : known_sites(root_)) {
-    if (site == site_) continue;
+    if (site == site_ || !runs_in_this_netns(RunDirView(root_, site))) continue;
     const fs::path file = root_ / site / "sysctl" / sysctl_file(key).filename();
     const auto other = read_sysctl_record(file);
     if (!other) continue;

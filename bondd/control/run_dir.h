@@ -82,6 +82,10 @@ class RunDirView {
   std::filesystem::path path_;
 };
 
+// True if a bondd runs the site in this process' network namespace: it shares its settings. Sites of several
+// namespaces may share one /run.
+bool runs_in_this_netns(const RunDirView& site);
+
 // Sites that have a directory, running or left behind, sorted.
 std::vector<std::string> known_sites(const std::filesystem::path& root);
 
@@ -103,7 +107,8 @@ class RunDir : public RunDirView {
   // Durable. A value `before` on record stays; `set` is the one that bondd is about to write.
   Result<> save_sysctl(const std::string& key, const std::string& before, const std::string& set);
   void forget_sysctl(const std::string& key);
-  // Another site needs the setting, too: it puts the value back that was before both. False if none does.
+  // Another running site of this network namespace needs the setting, too: it puts the value back that was
+  // before both. False if none does.
   bool hand_over_sysctl(const std::string& key);
   // Who had to do with forwarded packets before bondd switched forwarding on. Once: a note stays.
   Result<> note_forwarding_users(const std::set<std::string>& users);

@@ -71,8 +71,9 @@ def blocked_input():
     for command in warnings_of(said):
         sh(command, ns="vps")
     both("up", "-d")
-    check("vps: with these lines the site comes up", carries())
+    wait_for("vps: with these lines the site comes up", lambda: site.states() == {"ovh": "up", "orange": "up"})
     check("vps: and nothing is said any more", not warnings("vps")[0], warnings("vps"))
+    sh("nft delete table inet admin", ns="vps")  # it lets no ping in
 
 
 def warnings_of(text):
@@ -102,16 +103,16 @@ def blocked_forward():
     ping = f"ping -nqc2 -i0.2 -W1 {site.PEER} > /dev/null && echo passes || true"
     time.sleep(1)
     check("a ping from the LAN passes the bond", "passes" in sh(ping, ns="pc"))
-    sh("nft 'add table inet admin; add chain inet admin fwd { type filter hook forward priority 10; policy drop; }'", ns="office")
+    sh("nft 'add table inet admin; add chain inet admin forwarded { type filter hook forward priority 10; policy drop; }'", ns="office")
     check("the admin's table drops it", "passes" not in sh(ping, ns="pc"))
-    wait_for_text("office: status names table and chain", "what the LAN (lan0) sends into bond0: table inet admin, chain fwd",
+    wait_for_text("office: status names table and chain", "what the LAN (lan0) sends into bond0: table inet admin, chain forwarded",
                   lambda: warnings("office")[0])
     for command in warnings("office")[1]:
         sh(command, ns="office")
     check("with these lines it passes", "passes" in sh(ping, ns="pc"))
     both("down")
     del site.NAMES["pc"]
-    sh(f"ip netns del {pc}; ip netns exec {site.NAMES['office']} nft delete table inet admin; ip netns exec {site.NAMES['vps']} nft delete table inet admin")
+    sh(f"ip netns del {pc}; ip netns exec {site.NAMES['office']} nft delete table inet admin")
 
 
 def forwarding_of_others():

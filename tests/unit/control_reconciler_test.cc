@@ -136,6 +136,9 @@ TEST_F(ReconcilerTest, ASettingThatSomebodyElseChangedIsTheirs) {
 
 TEST_F(ReconcilerTest, ASettingOfTwoSitesGoesBackWithTheLast) {
   auto other = RunDir::take(root_.path(), "lab");
+  ASSERT_TRUE(other->record_pid().has_value());
+  auto killed = RunDir::take(root_.path(), "killed");  // nobody runs it: it is passed over
+  ASSERT_TRUE(killed->save_sysctl("net.ipv4.ip_forward", "0", "1").has_value());
   const auto before = fake_.sysctls.values;
   Reconciler office_up = make(office());
   settle(office_up);
