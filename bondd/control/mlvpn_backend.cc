@@ -197,10 +197,19 @@ class MlvpnBackend : public Backend {
     return {};
   }
 
-  Result<> start_engine() {
-    const auto password = read_password_file(config_.mlvpn.password_file);
+  // Once per load of the file: an engine that starts again gets what the other one had, whatever
+  // stands in the password's file meanwhile.
+  Result<> read_password() {
+    if (password_read_) return {};
+    auto password = read_password_file(config_.mlvpn.password_file);
     if (!password) return tl::make_unexpected(password.error());
+    password_ = std::move(*password);
     password_read_ = true;
+    return {};
+  }
+
+  Result<> start_engine() {
+    if (auto read = read_password(); !read) return read;
     ipc::EngineStart start = wanted_start();
     std::vector<UniqueFd> sockets;
     std::vector<int> numbers;
@@ -223,7 +232,7 @@ class MlvpnBackend : public Backend {
     has_ = wanted_;
     has_start_ = wanted_start();
     watch_engine();
-    if (auto sent = engine_->start(start, tun_.get(), password->view(), numbers); !sent) {
+    if (auto sent = engine_->start(start, tun_.get(), password_.view(), numbers); !sent) {
       stop_engine();
       return sent;
     }
@@ -295,10 +304,8 @@ class MlvpnBackend : public Backend {
       return start_engine();
     }
     if (!password_read_) {
-      const auto password = read_password_file(config_.mlvpn.password_file);
-      if (!password) return tl::make_unexpected(password.error());
-      if (auto sent = engine_->set_password(password->view()); !sent) return sent;
-      password_read_ = true;
+      if (auto read = read_password(); !read) return read;
+      if (auto sent = engine_->set_password(password_.view()); !sent) return sent;
     }
     // A link that goes may free the port of one that comes.
     for (auto link = has_.begin(); link != has_.end();) {
@@ -496,6 +503,7 @@ class MlvpnBackend : public Backend {
   std::filesystem::path program_;
   UniqueFd tun_, output_;
   unsigned tun_index_ = 0;
+  Secret password_;
   bool password_read_ = false, shutting_down_ = false;
   std::vector<WantedLink> wanted_, has_;
   ipc::EngineStart has_start_;

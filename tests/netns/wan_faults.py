@@ -122,9 +122,9 @@ def build():
         sh(f"ip addr add 10.99.{n}.1/24 dev lan; ip addr add 10.98.{n}.2/24 dev wan; sysctl -qw net.ipv4.ip_forward=1; "
            f"ip route add default via 10.98.{n}.1", ns=f"r{n}")
         sh(f"ip addr add 10.98.{n}.1/24 dev up{n}; ip route add 10.99.{n}.0/24 via 10.98.{n}.2", ns="vps")
-    sh("ip addr add 203.0.113.10/32 dev lo; ip link add eth0 type dummy; ip link set eth0 up; "
+    sh("ip addr add 203.0.113.10/32 dev lo; ip link add eth0 type veth peer name eth0-far; ip link set eth0-far up; ip link set eth0 up; "
        "ip addr add 198.51.100.2/24 dev eth0; ip route add default via 198.51.100.1", ns="vps")
-    sh("ip link add lan type dummy; ip link set lan up; ip addr add 192.168.77.1/24 dev lan", ns="office")
+    sh("ip link add lan type veth peer name lan-far; ip link set lan-far up; ip link set lan up; ip addr add 192.168.77.1/24 dev lan", ns="office")
 
 
 def play():
