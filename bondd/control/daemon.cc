@@ -438,7 +438,8 @@ SiteNow Daemon::site_now() const {
 }
 
 void Daemon::diagnose() {
-  if (!brought_up_ && resolved_) return;  // the first pass is on its way
+  // Before the first look at the machine only a name that does not resolve is known.
+  if (!brought_up_ && (resolved_ || resolve_error_.empty())) return;
   const SiteNow now = site_now();
   diagnosis_->look(now);
   backend_->tell_peer(problems::render(Diagnosis::settings(now)));
