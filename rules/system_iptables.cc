@@ -98,7 +98,9 @@ std::set<std::string> forwarding_rules_of(const SavedTable& table) {
                                                         : "";
   std::set<std::string> rules;
   for (const SavedRule& rule : table.rules) {
-    if (rule.chain == chain && !is_ours(jump_target(rule.words)))
+    const std::string_view target = jump_target(rule.words);
+    const bool refuses = target == "DROP" || target == "REJECT";  // who refuses packets needs no forwarding
+    if (rule.chain == chain && !refuses && !is_ours(target))
       rules.insert(fmt::format("iptables -t {} -A {} {}", table.name, chain, fmt::join(rule.words, " ")));
   }
   return rules;
