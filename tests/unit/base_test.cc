@@ -111,12 +111,12 @@ TEST_F(SecretTest, IsRefusedWhereOthersCouldPutAnother) {
   chmod(dir_.c_str(), 0777);
   EXPECT_NE(refusal(file_).find("others may write to " + dir_.string()), std::string::npos) << refusal(file_);
   const auto link = dir_ / "link";
-  symlink("/etc/hostname", link.c_str());
+  ASSERT_EQ(symlink("/etc/hostname", link.c_str()), 0);
   EXPECT_NE(unsafe_path(link), "");
   chmod(dir_.c_str(), 0700);
   EXPECT_EQ(unsafe_path(link), "");
   const auto far = std::filesystem::path(dir_.string() + "-link");
-  symlink(file_.c_str(), far.c_str());  // in /tmp, which is sticky
+  ASSERT_EQ(symlink(file_.c_str(), far.c_str()), 0);  // in /tmp, which is sticky
   EXPECT_EQ(unsafe_path(far), "");
   chmod(dir_.c_str(), 0770);
   EXPECT_NE(unsafe_path(far), "");
