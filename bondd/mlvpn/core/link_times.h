@@ -1,0 +1,55 @@
+// The times by which a link acts and judges, and how they are written in its events. For link*.cc only.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+#include "bondd/mlvpn/core/link.h"
+
+namespace bondd::mlvpn {
+
+using namespace std::chrono_literals;
+
+inline constexpr auto kAuthFast = 500ms;  // the first tries; then
+inline constexpr auto kAuthSlow = 1s;     // as upstream: its server runs a script for each AUTH
+inline constexpr unsigned kAuthFastTries = 10;
+inline constexpr auto kKeepalive = 1s;
+inline constexpr auto kEchoLife = 1s;     // older timestamps are not echoed
+inline constexpr auto kMaxSample = 5000;  // ms; longer "round trips" are wrap-around
+inline constexpr auto kMinTimeout = 2s;
+inline constexpr auto kResolveFirst = 5s;
+inline constexpr auto kResolveAgain = 30s;
+inline constexpr auto kBadMacQuiet = 10s;
+inline constexpr auto kStrangerQuiet = 1s;
+inline constexpr auto kAskQuiet = 200ms;               // between AUTHs at the word of a DISCONNECT
+inline constexpr unsigned kFlowLife = 10;              // AUTHs without an answer; then another flow is tried
+inline constexpr auto kProofAgain = 150ms;             // a proof may get lost; and two round trips
+inline constexpr std::string_view kBye = "BYE";        // a bondd's DISCONNECT
+inline constexpr Duration kSilentProbe = 100ms;        // how often a silent link is asked
+inline constexpr Duration kProbeIdle = 1600ms;         // a bondd peer's keepalive is missing
+inline constexpr Duration kKeepaliveMissing = 3200ms;  // an upstream peer's; it may send one in 2 s
+inline constexpr Duration kQuietServer = 2500ms;       // then a client says AUTH, though it is in session;
+inline constexpr Duration kQuietServerBusy = 1500ms;   // sooner when it sends DATA
+inline constexpr Duration kFalseAlarm = 2500ms;        // back within this, a silent link was alive
+inline constexpr Duration kAlarmMemory = 60s;
+inline constexpr Duration kBusyGap = 100ms;  // packets come closer than this: DATA flows
+// An original server answers nothing at once but AUTH, and runs a script for it. So it is only
+// asked when DATA found no echo for this long, and after each needless question for twice as long.
+inline constexpr Duration kAskAfter = 250ms, kAskMemory = 10min;
+// A link on another one's line: how often the server is told at first, how far apart, and
+// when its own line is tried (again).
+inline constexpr unsigned kRefugeRepeats = 2;
+inline constexpr Duration kRefugeGap = 80ms;
+inline constexpr Duration kTryHome = 500ms, kTryHomeMost = 4s;
+inline constexpr auto kNever = TimePoint::max();
+
+inline std::string seconds(Duration d) {
+  return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count());
+}
+inline std::string milliseconds(Duration d) {
+  return fmt::format("{} ms", std::chrono::duration_cast<std::chrono::milliseconds>(d).count());
+}
+
+}  // namespace bondd::mlvpn
