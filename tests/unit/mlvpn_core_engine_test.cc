@@ -131,6 +131,25 @@ TEST(Engine, ASilentlyDeadLineIsLeftWithinAFewRoundTrips) {
   EXPECT_EQ(pair.client.state(1), LinkState::kUp);
 }
 
+// The gateway of a line is off, and packets of the server still come in by it.
+TEST(Engine, AnIdleLineThatLosesOneDirectionIsSilentAtBothEnds) {
+  for (const bool towards_server : {true, false}) {
+    SCOPED_TRACE(towards_server ? "towards the server" : "towards the client");
+    Pair pair;
+    pair.run_for(3s);
+    pair.in_the_line = [&](Pair::Flying& f) {
+      if (f.line == 1 && f.to_server == towards_server) f.bytes.clear();
+    };
+    pair.run_for(4s);
+    EXPECT_EQ(pair.client.state(1), LinkState::kSilent);
+    EXPECT_EQ(pair.server.state(1), LinkState::kSilent);
+    pair.in_the_line = [](Pair::Flying&) {};
+    pair.run_for(2s);
+    EXPECT_EQ(pair.client.state(1), LinkState::kUp);
+    EXPECT_EQ(pair.server.state(1), LinkState::kUp);
+  }
+}
+
 TEST(Engine, NothingIsTakenForSilentWhileAllIsWell) {
   Pair pair;
   pair.delay[1] = 80ms;

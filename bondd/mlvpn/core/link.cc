@@ -47,6 +47,7 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       probe_mask_(context.random.next64()),
       asked_at_(now - kAskQuiet),
       heard_(now),
+      answered_(now),
       next_auth_(now),
       next_keepalive_(kNever),
       next_tick_(now + 1s),
@@ -314,7 +315,7 @@ void Link::update_deadline(TimePoint now) {
       const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();
       at = std::min(at, std::max(*unanswered_since_ + probe_interval(), last_probe_ + interval));
     } else {
-      at = std::min(at, heard_ + kProbeIdle + 1ms);
+      at = std::min(at, std::min(heard_, answered_) + kProbeIdle + 1ms);
     }
   }
   // A deadline that nothing can be done about must not spin the loop.

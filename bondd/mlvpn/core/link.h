@@ -226,6 +226,7 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
 
   std::optional<Duration> echo_;
   TimePoint heard_;                            // any authenticated packet
+  TimePoint answered_;                         // what showed that our packets arrive
   std::optional<TimePoint> unanswered_since_;  // first DATA or probe sent after the last answer
   std::optional<TimePoint> first_probe_;
   unsigned probes_ = 0;

@@ -149,7 +149,8 @@ void Link::established(TimePoint now, const Endpoint& from, const Handshake& sai
   needs_auth_ = false;
   if (context_.role == Role::kClient) proof_ = said.proof;
   auth_tries_ = 0;
-  on_answer(now);
+  // A client that goes on asking does so because it hears nothing.
+  if (context_.role == Role::kClient || new_flow) on_answer(now);
   if (context_.role == Role::kClient && proof_ != 0) send_auth(now);
   if (in_session() && !new_flow) return;
   next_keepalive_ = now + kKeepalive;

@@ -13,6 +13,7 @@ void Link::on_answer(TimePoint now) {
     ++asked_in_vain_;
     asked_in_vain_at_ = now;
   }
+  answered_ = now;
   unanswered_since_.reset();
   first_probe_.reset();
   probes_ = 0;
@@ -41,7 +42,8 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
     others_received_at_heard_ = others.others_received;
   }
   if (peer_can(kCapProbe)) {
-    const bool keepalive_missing = now - heard_ > kProbeIdle;
+    // Who still hears a peer that does not hear it must ask, too: its packets may all get lost.
+    const bool keepalive_missing = now - std::min(heard_, answered_) > kProbeIdle;
     if (!unanswered_since_ && keepalive_missing) unanswered_since_ = now - probe_interval();
     if (!unanswered_since_ || now - *unanswered_since_ < probe_interval()) return;
     const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();
