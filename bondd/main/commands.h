@@ -5,8 +5,10 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "bondd/base/units.h"
+#include "bondd/model/config.h"
 #include "bondd/model/status.h"
 
 namespace bondd {
@@ -40,6 +42,24 @@ struct WaitOptions : CommonOptions {
   Duration timeout = std::chrono::seconds(30);
 };
 
+constexpr const char* kSitesDirectory = "/etc/bondd";
+
+struct InitOptions {
+  model::Role role = model::Role::kClient;  // of this machine
+  model::Backend backend = model::Backend::kMlvpn;
+  std::string name;               // of the site; empty: office, or vps
+  std::string server;             // address or host name of the VPS; empty: asked for
+  std::vector<std::string> wans;  // DEVICE or DEVICE=GATEWAY; empty: found
+  std::vector<std::string> lans;  // networks of the office; empty: found
+  std::string bond;               // a network for both ends of the bond; empty: a free one
+  unsigned first_port = 5080;     // MLVPN's; one more for each further line
+  std::size_t lines = 0;          // on the VPS: lines of the office; 0: two
+  Duration valid = std::chrono::hours(24);
+  std::filesystem::path out = kSitesDirectory;
+  bool yes = false, force = false;
+};
+
+int init_command(const InitOptions& options);
 int up_command(const UpOptions& options);
 int down_command(const CommonOptions& options);
 int status_command(const StatusOptions& options);

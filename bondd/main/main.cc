@@ -12,6 +12,7 @@
 #include "bondd/control/run_dir.h"
 #include "bondd/main/command_help.h"
 #include "bondd/main/commands.h"
+#include "bondd/main/setup_cli.h"
 #include "bondd/main/terminal.h"
 
 #ifndef BONDD_VERSION
@@ -203,6 +204,7 @@ int run(int argc, char** argv) {
   add_simple(app, arguments, "key",
              "print the line that lets the other end know this one (openvpn-bond); makes the key",
              key_command);
+  add_setup_commands(app, arguments.common, arguments.exit_status);
   add_help(app, arguments);
   if (argc == 1) {
     fmt::print(stderr, "{}", general_help(app));

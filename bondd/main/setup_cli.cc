@@ -1,0 +1,69 @@
+#include "bondd/main/setup_cli.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace bondd {
+namespace {
+
+template <typename Value>
+void add_choice(CLI::App& command, const std::string& name, Value& value, const std::string& first,
+                Value first_value, const std::string& second, Value second_value, const std::string& help) {
+  command
+      .add_option_function<std::string>(
+          name,
+          [&value, first, first_value, second_value](const std::string& text) {
+            value = text == first ? first_value : second_value;
+          },
+          help)
+      ->check(CLI::IsMember({first, second}));
+}
+
+void add_time(CLI::App& command, const std::string& name, Duration& value, const std::string& help) {
+  command
+      .add_option_function<std::string>(
+          name, [&value](const std::string& text) { value = parse_duration(text).value_or(value); }, help)
+      ->check([](const std::string& text) {
+        const auto time = parse_duration(text);
+        return time && *time > Duration(0) ? "" : fmt::format("\"{}\" is not a time such as 24h", text);
+      });
+}
+
+void add_init(CLI::App& app, int& exit_status) {
+  CLI::App* init =
+      app.add_subcommand("init", "write the files of a new bond and print a token for the other end");
+  const auto options = std::make_shared<InitOptions>();
+  init->add_option("--name", options->name, "name of the site; default: office, on the VPS vps");
+  init->add_option("--server", options->server, "address or host name of the VPS");
+  init->add_option("--wan", options->wans,
+                   "a line to the Internet, as DEVICE or DEVICE=GATEWAY; again for each line; default: all\n"
+                   "that are found")
+      ->allow_extra_args(false);
+  add_choice(*init, "--backend", options->backend, "mlvpn", model::Backend::kMlvpn, "openvpn-bond",
+             model::Backend::kOpenVpnBond, "mlvpn (default) or openvpn-bond");
+  init->add_option("--lan", options->lans,
+                   "a network of the office; again for each; default: those of this machine")
+      ->allow_extra_args(false);
+  init->add_flag("--yes", options->yes, "do not ask whether the proposals are right");
+  init->add_option("--out", options->out, "directory for the files; default: /etc/bondd");
+  init->add_flag("--force", options->force, "replace files that exist");
+  add_choice(*init, "--role", options->role, "client", model::Role::kClient, "server", model::Role::kServer,
+             "client: this is the office (default); server: this is the VPS");
+  init->add_option("--lines", options->lines, "with --role server: how many lines the office has; default: 2")
+      ->check(CLI::Range(1, 15));
+  init->add_option("--port", options->first_port, "first UDP port at the VPS; default: 5080")
+      ->check(CLI::Range(1, 65520));
+  init->add_option("--bond", options->bond,
+                   "network for the bond's two addresses; default: a free one, 172.16.16.0/30");
+  add_time(*init, "--valid", options->valid, "how long the token can be used; default: 24h");
+  init->callback([options, &exit_status] { exit_status = init_command(*options); });
+}
+
+}  // namespace
+
+void add_setup_commands(CLI::App& app, const CommonOptions& /*common*/, int& exit_status) {
+  add_init(app, exit_status);
+}
+
+}  // namespace bondd
