@@ -90,39 +90,12 @@ void check_openvpn(const model::Config& config, const Programs& programs, Errors
   }
 }
 
-// Can a UDP socket have that port now? The socket goes away at once.
-bool port_free(const std::string& address, std::uint16_t port, int& code) {
-  const auto ip = parse_ip(address).value_or(IpAddress{});
-  const UniqueFd fd(socket(ip.af(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!fd) return true;  // a family this machine does not have is another finding
-  sockaddr_in6 six{};
-  sockaddr_in four{};
-  const sockaddr* where = nullptr;
-  socklen_t size = 0;
-  if (ip.is_v4()) {
-    four.sin_family = AF_INET;
-    four.sin_port = htons(port);
-    std::memcpy(&four.sin_addr, ip.data(), ip.size());
-    where = reinterpret_cast<const sockaddr*>(&four);
-    size = sizeof four;
-  } else {
-    six.sin6_family = AF_INET6;
-    six.sin6_port = htons(port);
-    std::memcpy(&six.sin6_addr, ip.data(), ip.size());
-    where = reinterpret_cast<const sockaddr*>(&six);
-    size = sizeof six;
-  }
-  if (bind(fd.get(), where, size) == 0) return true;
-  code = errno;
-  return false;
-}
-
 void check_ports(const model::Config& config, Errors& errors) {
   if (config.role != model::Role::kServer) return;
   if (!config.server.address.empty() && !parse_ip(config.server.address)) return;
   for (const plan::Tunnel& tunnel : plan::tunnels(config)) {
-    int code = 0;
-    if (port_free(config.server.address, tunnel.port, code)) continue;
+    const int code = try_udp_port(config.server.address, tunnel.port);
+    if (code == 0) continue;
     const std::string& wan = config.wans[tunnel.wan - 1].name;
     if (code == EADDRINUSE) {
       say(errors,
@@ -183,6 +156,30 @@ void check_firewall(const plan::Plan& plan, rules::Iptables& iptables, Errors& e
 }
 
 }  // namespace
+
+int try_udp_port(const std::string& address, std::uint16_t port) {
+  const auto ip = parse_ip(address).value_or(IpAddress{});
+  const UniqueFd fd(socket(ip.af(), SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return 0;  // a family this machine does not have is another finding
+  sockaddr_in6 six{};
+  sockaddr_in four{};
+  const sockaddr* where = nullptr;
+  socklen_t size = 0;
+  if (ip.is_v4()) {
+    four.sin_family = AF_INET;
+    four.sin_port = htons(port);
+    std::memcpy(&four.sin_addr, ip.data(), ip.size());
+    where = reinterpret_cast<const sockaddr*>(&four);
+    size = sizeof four;
+  } else {
+    six.sin6_family = AF_INET6;
+    six.sin6_port = htons(port);
+    std::memcpy(&six.sin6_addr, ip.data(), ip.size());
+    where = reinterpret_cast<const sockaddr*>(&six);
+    size = sizeof six;
+  }
+  return bind(fd.get(), where, size) == 0 ? 0 : errno;
+}
 
 bool has_network_rights() {
   capng_get_caps_process();

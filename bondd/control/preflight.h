@@ -2,6 +2,7 @@
 // wrong and what to do about it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ std::vector<Error> check_system(const model::Config& config, const Programs& pro
 // is as it is now, `plan` what it is to become.
 std::vector<Error> check_conflicts(const model::Config& config, const plan::Plan& plan,
                                    const netlink::Snapshot& network, rules::Iptables& iptables);
+
+// Why a UDP socket cannot have that port of `address` (empty: of all) now, as errno; 0 when it can.
+int try_udp_port(const std::string& address, std::uint16_t port);
 
 // CAP_NET_ADMIN and CAP_NET_RAW in this process' effective set.
 bool has_network_rights();

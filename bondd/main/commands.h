@@ -43,6 +43,7 @@ struct WaitOptions : CommonOptions {
 };
 
 constexpr const char* kSitesDirectory = "/etc/bondd";
+constexpr const char* kStateDirectory = "/var/lib/bondd";
 
 struct InitOptions {
   model::Role role = model::Role::kClient;  // of this machine
@@ -59,7 +60,17 @@ struct InitOptions {
   bool yes = false, force = false;
 };
 
+struct JoinOptions {
+  std::string token;              // empty or "-": from standard input
+  std::string name;               // of the site here; empty: as the token proposes
+  std::vector<std::string> wans;  // in the office: as of init
+  std::filesystem::path out = kSitesDirectory, state = kStateDirectory;
+  bool up = false, force = false;
+  std::filesystem::path run_root;
+};
+
 int init_command(const InitOptions& options);
+int join_command(const JoinOptions& options);
 int up_command(const UpOptions& options);
 int down_command(const CommonOptions& options);
 int status_command(const StatusOptions& options);

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "bondd/main/commands.h"
 #include "bondd/main/setup_cli.h"
 #include "bondd/main/terminal.h"
+#include "bondd/setup/token.h"
 
 #ifndef BONDD_VERSION
 #define BONDD_VERSION "unknown"
@@ -143,6 +145,16 @@ void add_help(CLI::App& app, Arguments& arguments) {
   });
 }
 
+// The arguments, last first, as CLI11 takes them. A token is a secret: from here on ps(1) does not show it.
+std::vector<std::string> take_arguments(int argc, char** argv) {
+  std::vector<std::string> arguments;
+  for (int i = argc - 1; i > 0; --i) {
+    arguments.emplace_back(argv[i]);
+    if (arguments.back().starts_with(setup::kTokenPrefix)) std::memset(argv[i], 'x', arguments.back().size());
+  }
+  return arguments;
+}
+
 std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
@@ -211,7 +223,7 @@ int run(int argc, char** argv) {
     return kWrongUse;
   }
   try {
-    app.parse(argc, argv);
+    app.parse(take_arguments(argc, argv));
   } catch (const CLI::Success& shown) {  // --help, --version
     return app.exit(shown);
   } catch (const CLI::ParseError& error) {

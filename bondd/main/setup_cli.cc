@@ -60,10 +60,31 @@ void add_init(CLI::App& app, int& exit_status) {
   init->callback([options, &exit_status] { exit_status = init_command(*options); });
 }
 
+void add_join(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* join = app.add_subcommand("join", "write this end's files from the token of `bondd init`");
+  const auto options = std::make_shared<JoinOptions>();
+  join->add_option("TOKEN", options->token,
+                   "what `bondd init` printed; better without: then it is asked for, or read from standard\n"
+                   "input, and stays out of the shell's history");
+  join->add_option("--name", options->name, "name of the site here; default: as the token proposes");
+  join->add_option("--out", options->out, "directory for the files; default: /etc/bondd");
+  join->add_flag("--up", options->up, "start the site, too");
+  join->add_flag("--force", options->force, "replace files that exist");
+  join->add_option("--state-dir", options->state)->group("");
+  join->add_option("--wan", options->wans,
+                   "in the office: a line, as DEVICE or DEVICE=GATEWAY; default: all that are found")
+      ->allow_extra_args(false);
+  join->callback([options, &common, &exit_status] {
+    options->run_root = common.run_root;
+    exit_status = join_command(*options);
+  });
+}
+
 }  // namespace
 
-void add_setup_commands(CLI::App& app, const CommonOptions& /*common*/, int& exit_status) {
+void add_setup_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_init(app, exit_status);
+  add_join(app, common, exit_status);
 }
 
 }  // namespace bondd

@@ -16,7 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kPrefix = "bondd1-";
 constexpr std::size_t kChecksum = 4;
 constexpr std::size_t kLongest = 4096;  // bytes of text; 15 lines with a certificate need about 1600
 constexpr int kVariant = sodium_base64_VARIANT_URLSAFE_NO_PADDING;
@@ -195,20 +194,20 @@ std::string encode(const Token& token) {
   Bytes bytes = json::to_cbor(to_json(token));
   const auto sum = checksum(bytes);
   bytes.insert(bytes.end(), sum.begin(), sum.end());
-  return std::string(kPrefix) + to_base64(bytes, kVariant);
+  return std::string(kTokenPrefix) + to_base64(bytes, kVariant);
 }
 
 Result<Token> decode(std::string_view text) {
   std::string line(text.substr(0, std::min(text.size(), kLongest)));
   std::erase_if(line, [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; });
   if (line.empty()) return failure("no token was given; paste the line that `bondd init` printed");
-  if (!line.starts_with(kPrefix)) {
+  if (!line.starts_with(kTokenPrefix)) {
     if (line.starts_with("bondd")) return failure("the token is of a newer bondd; upgrade bondd here");
     return failure("this is not a token; it starts with bondd1-, and `bondd init` prints it");
   }
   const char* const damaged =
       "the token is damaged: a part of it is missing or changed; copy the whole line again";
-  auto bytes = from_base64(std::string_view(line).substr(kPrefix.size()), kVariant);
+  auto bytes = from_base64(std::string_view(line).substr(kTokenPrefix.size()), kVariant);
   if (!bytes || bytes->size() <= kChecksum) return failure(damaged);
   std::array<std::uint8_t, kChecksum> sum{};
   std::copy_n(bytes->end() - kChecksum, kChecksum, sum.begin());

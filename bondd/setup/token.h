@@ -15,6 +15,8 @@
 
 namespace bondd::setup {
 
+constexpr std::string_view kTokenPrefix = "bondd1-";
+
 struct Token {
   std::string id;                           // of this one token, 32 hexadecimal digits
   std::int64_t expires = 0;                 // seconds since 1970
