@@ -57,7 +57,7 @@ struct InitOptions {
   std::size_t lines = 0;          // on the VPS: lines of the office; 0: two
   Duration valid = std::chrono::hours(24);
   std::filesystem::path out = kSitesDirectory;
-  bool yes = false, force = false;
+  bool yes = false, qr = false, force = false;
 };
 
 struct JoinOptions {

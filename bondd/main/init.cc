@@ -10,6 +10,7 @@
 #include "bondd/base/text.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/prompt.h"
+#include "bondd/main/qr.h"
 #include "bondd/main/site_file.h"
 #include "bondd/main/survey.h"
 #include "bondd/setup/secrets.h"
@@ -225,6 +226,7 @@ int init_command(const InitOptions& options) {
   say_token(*made);
   fmt::print("{}\n", token);
   std::fflush(stdout);
+  if (options.qr) say(draw_qr(token));
   say_next(options, name, *made);
   return kDone;
 }

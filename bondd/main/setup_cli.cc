@@ -48,6 +48,7 @@ void add_init(CLI::App& app, int& exit_status) {
   init->add_flag("--yes", options->yes, "do not ask whether the proposals are right");
   init->add_option("--out", options->out, "directory for the files; default: /etc/bondd");
   init->add_flag("--force", options->force, "replace files that exist");
+  init->add_flag("--qr", options->qr, "show the token as a QR code, too");
   add_choice(*init, "--role", options->role, "client", model::Role::kClient, "server", model::Role::kServer,
              "client: this is the office (default); server: this is the VPS");
   init->add_option("--lines", options->lines, "with --role server: how many lines the office has; default: 2")
