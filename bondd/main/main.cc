@@ -13,6 +13,7 @@
 #include "bondd/control/run_dir.h"
 #include "bondd/main/command_help.h"
 #include "bondd/main/commands.h"
+#include "bondd/main/complete.h"
 #include "bondd/main/setup_cli.h"
 #include "bondd/main/terminal.h"
 #include "bondd/setup/token.h"
@@ -32,6 +33,7 @@ struct Arguments {
   WaitOptions wait;
   CommonOptions common;
   std::string timeout, help_for;
+  std::vector<std::string> words;  // of a command line to complete
   int exit_status = kDone;
 };
 
@@ -145,6 +147,19 @@ void add_help(CLI::App& app, Arguments& arguments) {
   });
 }
 
+// For the shells' completion; help does not show it.
+void add_complete(CLI::App& app, Arguments& arguments) {
+  CLI::App* complete_line =
+      app.add_subcommand("complete", "print what may come next, for the shells")->group("");
+  complete_line->add_option("WORD", arguments.words);
+  complete_line->callback([&app, &arguments] {
+    const auto sites = sites_to_complete(kSitesDirectory, arguments.common.run_root);
+    for (const Candidate& candidate : complete(app, arguments.words, sites)) {
+      fmt::print("{}\t{}\n", candidate.word, candidate.help);
+    }
+  });
+}
+
 // The arguments, last first, as CLI11 takes them. A token is a secret: from here on ps(1) does not show it.
 std::vector<std::string> take_arguments(int argc, char** argv) {
   std::vector<std::string> arguments;
@@ -218,6 +233,7 @@ int run(int argc, char** argv) {
              key_command);
   add_setup_commands(app, arguments.common, arguments.exit_status);
   add_help(app, arguments);
+  add_complete(app, arguments);
   if (argc == 1) {
     fmt::print(stderr, "{}", general_help(app));
     return kWrongUse;
