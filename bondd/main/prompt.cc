@@ -34,7 +34,7 @@ class NoEcho {
     struct sigaction action {};
     action.sa_handler = on_signal;
     for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &now);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
   }
   ~NoEcho() {
     if (!before_) return;
@@ -79,8 +79,8 @@ Result<std::string> ask(const std::string& question, const std::string& proposal
 
 Result<std::string> read_secret_text(const std::string& question,
                                      const std::function<bool(const std::string&)>& is_whole) {
+  const NoEcho hidden;  // before the question: whoever answers it at once is not shown, either
   if (can_ask()) fmt::print(stderr, "{}: ", question);
-  const NoEcho hidden;
   std::string text;
   std::array<char, 4096> buffer{};
   for (;;) {

@@ -10,6 +10,7 @@ import pathlib
 import pty
 import re
 import select
+import signal
 import stat
 import subprocess
 import sys
@@ -222,7 +223,7 @@ def secrecy(net):
     shown = read_until(terminal, "press Enter: ")
     os.write(terminal, token.encode())
     shown += read_until(terminal, "Next")
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = ended(pid)
     os.close(terminal)
     check("join at a terminal asks for the token and does not show it",
           status == 0 and "Paste the token" in shown and token[:30] not in shown and "Next" in shown, shown)
@@ -241,6 +242,17 @@ def secrecy(net):
     negative(net, "join of a site that is up is refused", ["join", "--force"], net.init("--server", SERVER, *DEVICES, "--force")[0],
              ["vps is up on this machine", "bondd down vps"])
     net.run_bondd("vps", "down")
+
+
+def ended(pid, seconds=20):
+    """The exit status of that child; killed when it does not end."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if (waited := os.waitpid(pid, os.WNOHANG))[0]:
+            return os.waitstatus_to_exitcode(waited[1])
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def read_until(terminal, text, seconds=20):
