@@ -118,7 +118,7 @@ class Site:
         running = {site: self.start(site, "up", "-d", *words, str(self.files[site])) for site in ("vps", "office")}
         said = {}
         for site, process in running.items():
-            said[site] = process.communicate(timeout=60)[0]
+            said[site] = process.communicate(timeout=150)[0]  # the longest --timeout that a scenario gives, and more
             if expect is not None and process.returncode != expect:
                 raise RuntimeError(f"bondd up -d {site}: exit {process.returncode}\n{said[site]}{self.logs()}")
         if expect == 0 and not self.lab.pings("cli", PEER, tries=5):
