@@ -563,7 +563,8 @@ void Daemon::give_up() {
   exit_status_ = 1;
   log_.error(fmt::format("{} carries no traffic after {}:", options_.config.site,
                          format_duration(options_.timeout)));
-  const auto problems = diagnosis_->shown();
+  diagnose();
+  const auto problems = diagnosis_->all();
   for (const model::Problem& problem : problems) {
     log_.error(fmt::format("  {}{}{}", problem.wan, problem.wan.empty() ? "" : ": ", problem.text));
     if (!problem.remedy.empty()) log_.error(fmt::format("      {}", problem.remedy));

@@ -188,6 +188,14 @@ void Diagnosis::look(const SiteNow& site) {
   report();
 }
 
+std::vector<model::Problem> Diagnosis::all() const {
+  return tracker_.all();
+}
+
+bool Diagnosis::has_internet(const std::string& wan) const {
+  return probe_.way(EventLoop::now(), wan).beyond_gateway == probes::Reached::kYes;
+}
+
 std::vector<model::Problem> Diagnosis::shown() const {
   return tracker_.visible(EventLoop::now());
 }

@@ -44,6 +44,10 @@ class Diagnosis {
   void look(const SiteNow& site);
   // What is shown now, worst first.
   [[nodiscard]] std::vector<model::Problem> shown() const;
+  // All that was found now, also what has not lasted long enough to be shown.
+  [[nodiscard]] std::vector<model::Problem> all() const;
+  // Something beyond the gateway of this WAN answered lately. Only WANs that are not heard are asked.
+  [[nodiscard]] bool has_internet(const std::string& wan) const;
   // What this end tells the peer of its file and its networks.
   [[nodiscard]] static problems::PeerSettings settings(const SiteNow& site);
 

@@ -85,7 +85,7 @@ class OpenVpnBackend : public Backend {
     callbacks.on_start_failed = [this](const model::Process& process, const Error& error, Duration retry_in) {
       context_.log->warning(fmt::format("{}: {} does not start: {}, retrying in {}", process.wan, process.id,
                                         error.message, format_duration(retry_in)));
-      trouble_[process.tunnel] = error.message;
+      complaints_[process.tunnel].handle(EventLoop::now(), {error.message, Proof::kLocal});
     };
     auto supervisor = supervise::make_supervisor(std::move(options), std::move(callbacks));
     if (!supervisor) return tl::make_unexpected(supervisor.error());
@@ -140,6 +140,7 @@ class OpenVpnBackend : public Backend {
     const Digest keys = read_keys();
     if (keys == keys_) return;
     keys_ = keys;
+    complaints_.clear();
     for (const model::Process& process : running()) supervisor_->restart(EventLoop::now(), process.id);
     arm_supervisor();
   }
@@ -156,8 +157,8 @@ class OpenVpnBackend : public Backend {
   [[nodiscard]] std::map<std::string, std::string> wrong_secrets() const override {
     std::map<std::string, std::string> out;
     for (const Tunnel& tunnel : liveness_.tunnels()) {
-      const auto trouble = trouble_.find(tunnel.tap);
-      if (trouble != trouble_.end() && is_about_secrets(trouble->second)) out[tunnel.wan] = trouble->second;
+      const auto complaint = complaint_of(tunnel.tap);
+      if (complaint && complaint->proof == Proof::kSecret) out[tunnel.wan] = complaint->words;
     }
     return out;
   }
@@ -219,6 +220,8 @@ class OpenVpnBackend : public Backend {
   void restarted(const model::Process& process) {
     management_.erase(process.tunnel);
     management_missing_ = true;
+    if (const auto known = complaints_.find(process.tunnel); known != complaints_.end())
+      known->second.handle_restart(EventLoop::now());
     liveness_.handle_restart(EventLoop::now(), process.tunnel);
     arm_liveness();
   }
@@ -263,12 +266,14 @@ class OpenVpnBackend : public Backend {
     context_.log->detail(fmt::format("{}: {}", process.id, line));
     if (is_replay(line) && liveness_.view(EventLoop::now(), process.tunnel).state != TunnelState::kUp)
       replays_.handle_replay(EventLoop::now(), process.tunnel);
-    const auto trouble = trouble_in(line);
-    if (!trouble) return;
-    std::string& known = trouble_[process.tunnel];
-    if (known == *trouble) return;
-    known = *trouble;
-    context_.log->warning(fmt::format("{}: {}", process.wan, *trouble));
+    const auto complaint = complaint_in(line);
+    if (!complaint || !complaints_[process.tunnel].handle(EventLoop::now(), *complaint)) return;
+    context_.log->warning(fmt::format("{}: {}", process.wan, complaint->words));
+  }
+
+  [[nodiscard]] std::optional<Complaint> complaint_of(const std::string& tap) const {
+    const auto known = complaints_.find(tap);
+    return known == complaints_.end() ? std::nullopt : known->second.counts(EventLoop::now());
   }
 
   // The tunnel leaves the bond at once; its probes would need a third of a second to tell.
@@ -418,7 +423,7 @@ class OpenVpnBackend : public Backend {
     while (const auto change = liveness_.poll_change()) {
       changed = true;
       if (change->to == TunnelState::kUp) {
-        trouble_.erase(change->tap);
+        complaints_.erase(change->tap);
         replays_.handle_carries(change->tap);
       }
       context_.log->detail(fmt::format("{} ({}): {} -> {} {}", change->tap, change->wan,
@@ -472,7 +477,7 @@ class OpenVpnBackend : public Backend {
     for (const Tunnel& tunnel : liveness_.tunnels()) {
       if (tunnel.wan != wan) continue;
       views.push_back(liveness_.view(now, tunnel.tap));
-      if (const auto found = trouble_.find(tunnel.tap); found != trouble_.end()) trouble = found->second;
+      if (const auto complaint = complaint_of(tunnel.tap)) trouble = complaint->words;
       if (const auto facts = network.facts.find(tunnel.tap); facts != network.facts.end()) {
         status.rx_bytes = status.rx_bytes.value_or(0) + facts->second.rx_bytes;
         status.tx_bytes = status.tx_bytes.value_or(0) + facts->second.tx_bytes;
@@ -519,7 +524,7 @@ class OpenVpnBackend : public Backend {
   std::map<std::string, Port> ports_;  // by tap
   bool management_missing_ = true;
   std::map<std::string, Management> management_;  // by tap
-  std::map<std::string, std::string> trouble_;    // by tap: what openvpn last complained of
+  std::map<std::string, Complaints> complaints_;  // by tap: what openvpn complains of
   std::string told_;                              // to the peer
   std::optional<std::string> peer_told_;
   TimePoint next_telling_;

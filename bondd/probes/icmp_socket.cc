@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstring>
+#include <span>
 
 namespace bondd::probes {
 
@@ -16,19 +17,25 @@ Result<IcmpSocket> IcmpSocket::open(std::uint16_t id) {
   icmp_filter filter{~(1U << ICMP_ECHOREPLY | 1U << ICMP_DEST_UNREACH | 1U << ICMP_TIME_EXCEEDED)};
   if (setsockopt(fd.get(), SOL_RAW, ICMP_FILTER, &filter, sizeof filter) != 0)
     return errno_failure("cannot filter ICMP");
-  return IcmpSocket(std::move(fd), id);
+  UniqueFd udp(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!udp) return errno_failure("cannot open a UDP socket");
+  return IcmpSocket(std::move(fd), std::move(udp), id);
 }
 
 void IcmpSocket::send(const WayProbe::Request& request) {
+  const bool udp = request.udp_port != 0;
+  const int fd = udp ? udp_.get() : fd_.get();
   const int limit = request.hop_limit;
-  if (setsockopt(fd_.get(), SOL_SOCKET, SO_MARK, &request.mark, sizeof request.mark) != 0) return;
-  if (setsockopt(fd_.get(), IPPROTO_IP, IP_TTL, &limit, sizeof limit) != 0) return;
+  if (setsockopt(fd, SOL_SOCKET, SO_MARK, &request.mark, sizeof request.mark) != 0) return;
+  if (setsockopt(fd, IPPROTO_IP, IP_TTL, &limit, sizeof limit) != 0) return;
   sockaddr_in to{};
   to.sin_family = AF_INET;
+  to.sin_port = htons(request.udp_port);
   std::memcpy(&to.sin_addr, request.to.data(), sizeof to.sin_addr);
-  const auto bytes = render_echo(id_, request.sequence);
+  const auto echo = render_echo(id_, request.sequence);
+  const std::span<const std::uint8_t> bytes = udp ? std::span<const std::uint8_t>() : std::span(echo);
   [[maybe_unused]] const ssize_t sent =
-      sendto(fd_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+      sendto(fd, bytes.data(), bytes.size(), 0, reinterpret_cast<const sockaddr*>(&to), sizeof to);
 }
 
 std::optional<IcmpAnswer> IcmpSocket::receive() {

@@ -1,5 +1,6 @@
-// A raw socket for ICMP: echo requests with a mark and a hop limit out, answers in. It also hears what
-// routers say of other packets of this machine, such as "nothing listens on that UDP port".
+// Sockets for the requests of a WayProbe: a raw one for ICMP, echo requests with a mark and a hop limit
+// out, answers in, and one for empty UDP datagrams. The raw one also hears what routers say of other
+// packets of this machine, such as "nothing listens on that UDP port".
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,9 @@ class IcmpSocket {
   std::optional<IcmpAnswer> receive();
 
  private:
-  IcmpSocket(UniqueFd fd, std::uint16_t id) : fd_(std::move(fd)), id_(id) {}
-  UniqueFd fd_;
+  IcmpSocket(UniqueFd fd, UniqueFd udp, std::uint16_t id)
+      : fd_(std::move(fd)), udp_(std::move(udp)), id_(id) {}
+  UniqueFd fd_, udp_;
   std::uint16_t id_ = 0;
 };
 

@@ -64,6 +64,7 @@ void WayProbe::handle_answer(TimePoint now, const IcmpAnswer& answer) {
 
 void WayProbe::finish(TimePoint now, Wan& wan) {
   wan.result_at = now;
+  wan.last_asked = wan.asked;
   wan.result.beyond_gateway = wan.beyond ? Reached::kYes : Reached::kNo;
   wan.result.server = wan.server ? Reached::kYes : Reached::kNo;
   wan.result.last_hop = wan.last_hop;
@@ -88,7 +89,8 @@ std::vector<WayProbe::Request> WayProbe::poll_requests(TimePoint now) {
     wan.last_hop.clear();
     std::vector<Request> requests;
     for (const std::uint8_t limit : kHopLimits)
-      requests.push_back({wan.target.server, limit, wan.target.mark, sequence_++});
+      requests.push_back({wan.target.server, limit, wan.target.mark, sequence_++, 0});
+    requests.push_back({wan.target.server, kHopLimits.back(), wan.target.mark, 0, wan.target.port});
     return requests;
   }
   return {};
@@ -99,7 +101,10 @@ Way WayProbe::way(TimePoint now, const std::string& name) const {
   if (wan == wans_.end()) return {};
   Way way;
   if (wan->result_at && now - *wan->result_at < kResultLife) way = wan->result;
-  if (wan->port_refused && now - *wan->port_refused < kResultLife) way.port_refused = Reached::kYes;
+  // A refusal from before the last round is over: that round's own datagram was taken.
+  const bool refused = wan->port_refused && now - *wan->port_refused < kResultLife &&
+                       (!wan->last_asked || *wan->port_refused >= *wan->last_asked);
+  if (refused) way.port_refused = Reached::kYes;
   return way;
 }
 

@@ -1,11 +1,12 @@
 // How far a WAN's packets get towards the server, as traceroute finds out: echo requests to the
-// server's own address, one with an ordinary hop limit and some with short ones. Pure: answers and
-// time in, requests and results out.
+// server's own address, one with an ordinary hop limit and some with short ones. An empty datagram to the
+// WAN's UDP port shows whether the server refuses it: no program takes that for anything. Pure: answers
+// and time in, requests and results out.
 //
 //   office --- gateway --- provider --- ... --- server
 //               limit 1     limit 2 ...          limit 64
 //
-// One WAN is asked at a time, six small packets, and none more often than each kPause.
+// One WAN is asked at a time, seven small packets, and none more often than each kPause.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,10 @@
 namespace bondd::probes {
 
 constexpr auto kPatience = std::chrono::milliseconds(1500);  // a long way (satellite, LTE) and a slow router
-constexpr auto kPause = std::chrono::seconds(5);             // between two rounds of one WAN
-constexpr auto kResultLife = std::chrono::seconds(20);       // an older result tells nothing any more
+// Between two rounds of one WAN: what was true before the server's program was started is corrected within
+// 8 s, as long as an impatient `up --timeout` waits.
+constexpr auto kPause = std::chrono::seconds(3);
+constexpr auto kResultLife = std::chrono::seconds(20);  // an older result tells nothing any more
 
 enum class Reached : std::uint8_t { kUnknown, kNo, kYes };
 
@@ -50,6 +53,7 @@ class WayProbe {
     std::uint8_t hop_limit = 0;
     std::uint32_t mark = 0;
     std::uint16_t sequence = 0;
+    std::uint16_t udp_port = 0;  // not 0: an empty datagram to that port, no echo request
   };
 
   // The WANs that should be asked about now; the others' results are forgotten.
@@ -63,6 +67,7 @@ class WayProbe {
   struct Wan {
     Target target;
     std::optional<TimePoint> asked, port_refused;
+    std::optional<TimePoint> last_asked;  // of the last round that ended
     std::uint16_t first_sequence = 0;
     bool beyond = false, server = false;
     unsigned farthest = 0;

@@ -43,8 +43,8 @@ constexpr std::array<Row, kCodes> kTable = {{
      "run `bondd up` on the server; there, role must be \"server\" and port the same as here"},
     {Code::kPortSilent, "port-silent", Severity::kError, Hop::kPort, kBrief,
      "the server {server} answers, but not on UDP port {port}",
-     "is bondd up there with the same port and secret, and does its firewall (and its provider's) let UDP "
-     "{port} in?"},
+     "is bondd up there with the same port and the same key or password, and does its firewall (and its "
+     "provider's) let UDP {port} in?"},
     {Code::kSecretDiffers, "secret-differs", Severity::kError, Hop::kSession, kAtOnce,
      "packets on UDP port {port} cannot be decrypted: {detail}",
      "copy the password or key file from one end to the other, then `bondd reload {site}`"},

@@ -24,10 +24,19 @@ void Tracker::update(TimePoint now, std::int64_t wall, const std::vector<Found>&
 }
 
 std::vector<model::Problem> Tracker::visible(TimePoint now) const {
+  return those([&](const Known& known) { return now - known.began >= row(known.found.code).patience; });
+}
+
+std::vector<model::Problem> Tracker::all() const {
+  return those([](const Known&) { return true; });
+}
+
+template <typename Shown>
+std::vector<model::Problem> Tracker::those(Shown shown) const {
   std::vector<model::Problem> out;
   for (const Known& known : known_) {
+    if (!shown(known)) continue;
     const Row& about = row(known.found.code);
-    if (now - known.began < about.patience) continue;
     const Words& words = known.found.words;
     out.push_back({std::string(about.name), about.severity, words.wan, render(about.text, words),
                    render(about.remedy, words), known.since});

@@ -16,6 +16,8 @@ class Tracker {
   void update(TimePoint now, std::int64_t wall, const std::vector<Found>& found);
   // Those that have lasted for their patience, worst first, then as they were found.
   [[nodiscard]] std::vector<model::Problem> visible(TimePoint now) const;
+  // All that hold, however briefly: for the last words of an end that gives up.
+  [[nodiscard]] std::vector<model::Problem> all() const;
 
  private:
   struct Known {
@@ -23,6 +25,8 @@ class Tracker {
     TimePoint began;
     std::int64_t since = 0;
   };
+  template <typename Shown>
+  [[nodiscard]] std::vector<model::Problem> those(Shown shown) const;
   std::vector<Known> known_;
 };
 

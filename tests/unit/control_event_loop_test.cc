@@ -230,10 +230,35 @@ TEST(StatusJson, HasProblemsTimesAndEveryFigureOfTheEngine) {
 }
 
 TEST(OpenVpnWords, SayWhatAnAdminCanDo) {
-  EXPECT_THAT(
-      trouble_in("2026-11-20 Authenticate/Decrypt packet error: packet HMAC authentication failed").value(),
-      ::testing::HasSubstr("compare the key files"));
-  EXPECT_FALSE(trouble_in("Initialization Sequence Completed").has_value());
+  EXPECT_THAT(complaint_in("2026-11-20 Authenticate/Decrypt packet error: packet HMAC authentication failed")
+                  .value()
+                  .words,
+              ::testing::HasSubstr("compare the key files"));
+  EXPECT_FALSE(complaint_in("Initialization Sequence Completed").has_value());
+}
+
+// The other end's openvpn is started a moment later than ours, or anew: the kernel there refuses packets.
+TEST(OpenVpnWords, ARefusalDoesNotHideThatTheKeysDiffer) {
+  const TimePoint start{std::chrono::hours(1)};
+  const Complaint key = *complaint_in("Authenticate/Decrypt packet error: packet HMAC authentication failed");
+  const Complaint refused = *complaint_in("read UDPv4 [ECONNREFUSED]: Connection refused (code=111)");
+  Complaints complaints;
+  EXPECT_TRUE(complaints.handle(start, refused));
+  EXPECT_EQ(complaints.counts(start), refused);
+  EXPECT_TRUE(complaints.handle(start + std::chrono::seconds(1), key)) << "it proves more";
+  EXPECT_FALSE(complaints.handle(start + std::chrono::seconds(2), refused));
+  EXPECT_EQ(complaints.counts(start + std::chrono::minutes(5)), key) << "openvpn mutes what it says again";
+  complaints.handle_restart(start + std::chrono::minutes(5));
+  EXPECT_EQ(complaints.counts(start + std::chrono::minutes(5)), key) << "the handshake comes again soon";
+  EXPECT_EQ(complaints.counts(start + std::chrono::minutes(7)), std::nullopt);
+}
+
+TEST(OpenVpnWords, WhatIsNotSaidAgainIsOver) {
+  const TimePoint start{std::chrono::hours(1)};
+  Complaints complaints;
+  complaints.handle(start, *complaint_in("No route to host"));
+  EXPECT_TRUE(complaints.counts(start + kComplaintLife / 2).has_value());
+  EXPECT_FALSE(complaints.counts(start + kComplaintLife).has_value());
 }
 
 TEST(ReplayWatch, OnlyReplaysForSomeTimeAskForANewStart) {

@@ -274,6 +274,7 @@ TEST(ProblemTracker, ShowsWhatLastsAndRemembersSinceWhen) {
   Tracker tracker;
   tracker.update(kStart, 1000, find(office.facts));
   EXPECT_THAT(tracker.visible(kStart), IsEmpty());
+  EXPECT_EQ(tracker.all().size(), 1U) << "for an end that gives up now";
   tracker.update(kStart + 3s, 1003, find(office.facts));
   const auto visible = tracker.visible(kStart + 3s);
   ASSERT_EQ(visible.size(), 1U);
