@@ -405,7 +405,6 @@ model::SiteStatus Daemon::status() const {
   site.server = config.server.address;
   traffic_.fill(EventLoop::now(), site.wans);
   site.problems = diagnosis_->shown();
-  explain(site.wans, site.problems);
   site.warnings = options_.warnings;
   for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
   for (const plan::Note& note : reconciler_->plan().notes) {
@@ -423,7 +422,7 @@ SiteNow Daemon::site_now() const {
               options_.slot,
               reconciler_->network(),
               servers_.by_wan(),
-              wans({}),
+              measured_wans({}),
               {},
               {},
               {},
@@ -445,8 +444,14 @@ void Daemon::diagnose() {
   backend_->tell_peer(problems::render(Diagnosis::settings(now)));
 }
 
-// What the backend says, but for a WAN that has no way out now: its tunnels can say nothing of that.
 std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) const {
+  auto all = measured_wans(network);
+  if (diagnosis_) diagnosis_->explain(all);
+  return all;
+}
+
+// What the backend says, but for a WAN that has no way out now: its tunnels can say nothing of that.
+std::vector<model::WanStatus> Daemon::measured_wans(const netlink::Snapshot& network) const {
   const auto known_to_backend = backend_->wans(network);
   std::vector<model::WanStatus> all;
   const auto told = backend_->peer_told();

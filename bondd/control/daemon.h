@@ -98,6 +98,8 @@ class Daemon {
   void tick();
 
   // As the backend has them, or what keeps them from beginning.
+  [[nodiscard]] std::vector<model::WanStatus> measured_wans(const netlink::Snapshot& network) const;
+  // The same with what was found to be wrong.
   [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const;
   [[nodiscard]] SiteNow site_now() const;
   void diagnose();

@@ -47,10 +47,6 @@ Answer by_arp(const std::vector<NeighbourState>& neighbours, int device, const I
   return Answer::kUnknown;
 }
 
-bool all_heard(const SiteNow& site) {
-  return std::ranges::all_of(site.wans, [](const auto& wan) { return model::is_heard(wan.state); });
-}
-
 // The interface and the gateway of an office's WAN.
 WanFacts local_facts(const model::Wan& wan, const SiteNow& site,
                      const std::vector<NeighbourState>& neighbours) {
@@ -156,8 +152,8 @@ void Diagnosis::ask_about(const SiteNow& site) {
 std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site) const {
   const bool client = site.config.role == model::Role::kClient;
   std::vector<NeighbourState> neighbours;
-  if (client && !all_heard(site))
-    neighbours = netlink::read_neighbour_states().value_or(std::vector<NeighbourState>{});
+  // Also while all WANs are heard: what arrives tells nothing of what leaves.
+  if (client) neighbours = netlink::read_neighbour_states().value_or(std::vector<NeighbourState>{});
   std::vector<WanFacts> out;
   for (const model::Wan& wan : site.config.wans) {
     WanFacts facts = client ? local_facts(wan, site, neighbours) : WanFacts{};
@@ -175,6 +171,10 @@ std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site) const {
 
 void Diagnosis::look(const SiteNow& site) {
   ask_about(site);
+  heard_.clear();
+  for (const model::WanStatus& wan : site.wans) {
+    if (model::is_heard(wan.state)) heard_.insert(wan.name);
+  }
   problems::SiteFacts facts;
   facts.config = &site.config;
   facts.states = site.wans;
@@ -188,16 +188,16 @@ void Diagnosis::look(const SiteNow& site) {
   report();
 }
 
+std::vector<model::Problem> Diagnosis::shown() const {
+  return tracker_.visible(EventLoop::now());
+}
+
 std::vector<model::Problem> Diagnosis::all() const {
   return tracker_.all();
 }
 
 bool Diagnosis::has_internet(const std::string& wan) const {
   return probe_.way(EventLoop::now(), wan).beyond_gateway == probes::Reached::kYes;
-}
-
-std::vector<model::Problem> Diagnosis::shown() const {
-  return tracker_.visible(EventLoop::now());
 }
 
 void Diagnosis::report() {
@@ -220,15 +220,12 @@ void Diagnosis::report() {
 
 problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
   problems::PeerSettings out = problems::settings_of(site.config);
-  for (std::size_t i = 0; i < out.wans.size() && i < site.wans.size(); ++i)
+  for (std::size_t i = 0; i < out.wans.size() && i < site.wans.size(); ++i) {
     out.wans[i].capacity_mbit = site.wans[i].capacity_mbit;
+    out.wans[i].unheard = !model::is_heard(site.wans[i].state);
+  }
   if (site.config.backend == model::Backend::kOpenVpnBond) {
-    // A WAN's weight gives it that many tunnels, each with a port of its own.
-    std::map<unsigned, unsigned> count;
-    for (const plan::Tunnel& tunnel : plan::tunnels(site.config)) ++count[tunnel.wan];
-    for (const auto& [n, tunnels] : count)
-      out.same[fmt::format("weight-of-{}", site.config.wans.at(n - 1).port)] =
-          fmt::format("{}-tunnels", tunnels);
+    for (const plan::Tunnel& tunnel : plan::tunnels(site.config)) ++out.wans.at(tunnel.wan - 1).tunnels;
   }
   if (site.config.role == model::Role::kClient) {
     out.networks = lan_networks(site);
@@ -238,11 +235,18 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
   return out;
 }
 
-void explain(std::vector<model::WanStatus>& wans, const std::vector<model::Problem>& problems) {
+void Diagnosis::explain(std::vector<model::WanStatus>& wans) const {
+  const auto problems = shown();
   for (model::WanStatus& wan : wans) {
-    if (model::is_heard(wan.state)) continue;
-    const auto found = std::ranges::find(problems, wan.name, &model::Problem::wan);
-    if (found != problems.end()) wan.reason = found->text;
+    const bool heard = model::is_heard(wan.state);
+    // What was found of a WAN that was not heard ends with its first packet.
+    if (heard != heard_.contains(wan.name)) continue;
+    const auto found = std::ranges::find_if(problems, [&](const model::Problem& problem) {
+      return problem.wan == wan.name && (!heard || problem.severity == model::Severity::kError);
+    });
+    if (found == problems.end()) continue;
+    if (heard) wan.state = model::WanState::kSilent;
+    wan.reason = found->text;
   }
 }
 

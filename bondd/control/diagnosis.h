@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,9 @@ class Diagnosis {
   [[nodiscard]] std::vector<model::Problem> all() const;
   // Something beyond the gateway of this WAN answered lately. Only WANs that are not heard are asked.
   [[nodiscard]] bool has_internet(const std::string& wan) const;
+  // Sets the reason of each WAN that is not heard to what was found for it. One that is heard, though what is
+  // sent by it is lost, is silent.
+  void explain(std::vector<model::WanStatus>& wans) const;
   // What this end tells the peer of its file and its networks.
   [[nodiscard]] static problems::PeerSettings settings(const SiteNow& site);
 
@@ -64,10 +68,8 @@ class Diagnosis {
   std::optional<probes::IcmpSocket> icmp_;
   problems::Tracker tracker_;
   std::vector<std::string> told_;  // texts of what was logged and still holds
+  std::set<std::string> heard_;    // WANs, as of the last look
   Registration watch_, timer_;
 };
-
-// Sets the reason of each WAN that is not heard to what was found for it.
-void explain(std::vector<model::WanStatus>& wans, const std::vector<model::Problem>& problems);
 
 }  // namespace bondd::control

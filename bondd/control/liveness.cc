@@ -674,6 +674,7 @@ TunnelView Liveness::view(TimePoint now, const std::string& tap) const {
   out.since = path->since;
   out.heard = heard(now, *path);
   out.heard_by_peer = peer_bit(peer_.hears, *path);
+  if (path->heard_ever) out.heard_ms_ago = to_ms(now - path->last_rx);
   if (path->state == TunnelState::kStarting) out.reason = "no answer from the peer yet";
   if (path->state == TunnelState::kDown) out.reason = path->reason;
   if (path->rtt && out.heard) out.rtt_ms = to_ms(*path->rtt);

@@ -77,6 +77,7 @@ struct TunnelView {
   std::string reason;  // for the admin, empty when up: "nothing heard for 0.4 s"
   bool heard = false, heard_by_peer = false;
   std::optional<double> rtt_ms, loss_percent;  // loss of what the peer sends
+  std::optional<double> heard_ms_ago;          // since the last frame of the peer
   // How much later than by the soonest tunnel that carries arrives what we send, while no queue of ours
   // stands before it: the least of two to four seconds without much traffic.
   std::optional<Duration> behind;

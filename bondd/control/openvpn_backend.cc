@@ -500,6 +500,7 @@ class OpenVpnBackend : public Backend {
     }
     status.rtt_ms = mean(views, &TunnelView::rtt_ms);
     status.loss_percent = mean(views, &TunnelView::loss_percent);
+    status.heard_ms_ago = least(views, &TunnelView::heard_ms_ago);
     return status;
   }
 
@@ -513,6 +514,15 @@ class OpenVpnBackend : public Backend {
       ++count;
     }
     return count == 0 ? std::nullopt : std::optional(sum / count);
+  }
+
+  static std::optional<double> least(const std::vector<TunnelView>& views,
+                                     std::optional<double> TunnelView::*figure) {
+    std::optional<double> out;
+    for (const TunnelView& view : views) {
+      if (view.*figure && (!out || *(view.*figure) < *out)) out = view.*figure;
+    }
+    return out;
   }
 
   BackendContext context_;

@@ -22,13 +22,23 @@ bool any_heard(const SiteFacts& facts) {
   return std::ranges::any_of(facts.states, [](const auto& wan) { return model::is_heard(wan.state); });
 }
 
-// An office's WAN that is not heard: the first hop that fails.
-Code first_fault(const SiteFacts& site, const WanFacts& wan) {
+// Two packets in a row of an idle peer may be lost, as in control/heard_lately.h. Less than the patience
+// of kOneWay, so that a line that is cut in both directions is not taken for one.
+constexpr double kArrivesLatelyMs = 3500;
+
+// The backend does not call it up, though packets of the other end come: those of this end do not get there.
+bool arrives(const model::WanStatus& status) {
+  return status.heard_ms_ago && *status.heard_ms_ago < kArrivesLatelyMs;
+}
+
+// An office's WAN that does not carry: the first hop that fails.
+Code first_fault(const SiteFacts& site, const WanFacts& wan, const model::WanStatus& status) {
   if (wan.interface_there == Answer::kNo) return Code::kInterfaceMissing;
   if (wan.link_up == Answer::kNo) return Code::kInterfaceDown;
   if (!wan.gateway_unknown.empty()) return Code::kGatewayUnknown;
   if (wan.gateway_by_arp == Answer::kNo) return Code::kGatewaySilent;
   if (!wan.wrong_secret.empty()) return Code::kSecretDiffers;
+  if (arrives(status)) return Code::kOneWay;
   if (wan.port_refused == Answer::kYes) return Code::kPortRefused;
   if (wan.server_answers == Answer::kYes) return Code::kPortSilent;
   if (wan.beyond_gateway == Answer::kNo) return Code::kLineDead;
@@ -37,16 +47,33 @@ Code first_fault(const SiteFacts& site, const WanFacts& wan) {
   return Code::kNoReply;
 }
 
-Code first_fault_at_server(const SiteFacts& site, const WanFacts& wan) {
+// A WAN that is heard, though what is sent by it is lost: told by the neighbour table, and by the other end,
+// which sends on while it hears nothing. Nothing: it works both ways as far as is known.
+std::optional<Code> one_way_fault(const SiteFacts& site, std::size_t index) {
+  if (site.wans[index].gateway_by_arp == Answer::kNo) return Code::kGatewaySilent;
+  if (!site.theirs) return std::nullopt;
+  const auto& theirs = site.theirs->wans;
+  const auto other = std::ranges::find(theirs, site.config->wans[index].port, &PeerSettings::Wan::port);
+  return other != theirs.end() && other->unheard ? std::optional(Code::kOneWay) : std::nullopt;
+}
+
+Code first_fault_at_server(const SiteFacts& site, const WanFacts& wan, const model::WanStatus& status) {
   if (!wan.wrong_secret.empty()) return Code::kSecretDiffers;
+  if (arrives(status)) return Code::kOneWay;
   return any_heard(site) ? Code::kOfficeSilent : Code::kOfficeAway;
 }
 
-Found wan_fault(const SiteFacts& site, std::size_t index) {
+Code fault_of_silent(const SiteFacts& site, std::size_t index) {
+  const WanFacts& wan = site.wans[index];
+  const model::WanStatus& status = site.states[index];
+  return site.config->role == Role::kServer ? first_fault_at_server(site, wan, status)
+                                            : first_fault(site, wan, status);
+}
+
+Found wan_fault(const SiteFacts& site, std::size_t index, Code code) {
   const model::Wan& configured = site.config->wans[index];
   const WanFacts& wan = site.wans[index];
-  const bool server = site.config->role == Role::kServer;
-  Found found{server ? first_fault_at_server(site, wan) : first_fault(site, wan), site_words(*site.config)};
+  Found found{code, site_words(*site.config)};
   Words& words = found.words;
   words.wan = configured.name;
   words.port = configured.port;
@@ -92,8 +119,12 @@ std::vector<Found> find(const SiteFacts& facts) {
   std::vector<Found> found;
   add_site_faults(facts, found);
   for (std::size_t i = 0; i < facts.states.size(); ++i) {
-    const WanState state = facts.states[i].state;
-    if (!model::is_heard(state)) found.push_back(wan_fault(facts, i));
+    const bool heard = model::is_heard(facts.states[i].state);
+    const auto code = heard ? one_way_fault(facts, i) : fault_of_silent(facts, i);
+    if (!code) continue;
+    found.push_back(wan_fault(facts, i, *code));
+    // Its patience begins anew with the first packet: what was said of a WAN that was not heard is over.
+    found.back().words.key = heard ? "heard" : "";
   }
   if (facts.ours && facts.theirs && any_heard(facts)) {
     for (Found& one : compare(*facts.ours, *facts.theirs)) {

@@ -43,6 +43,12 @@ void take_wan(std::string_view line, PeerSettings& out) {
   out.wans.push_back(wan);
 }
 
+// `out` has its WANs first, see render().
+PeerSettings::Wan* with_port(PeerSettings& out, std::uint16_t port) {
+  const auto found = std::ranges::find(out.wans, port, &PeerSettings::Wan::port);
+  return found == out.wans.end() ? nullptr : &*found;
+}
+
 void take_network(std::string_view line, std::vector<IpPrefix>& out) {
   const auto network = parse_prefix(take_word(line));
   if (network && out.size() < kMostNetworks) out.push_back(*network);
@@ -59,6 +65,16 @@ void take_line(std::string_view line, PeerSettings& out) {
       out.same[std::string(name)] = value;
   } else if (key == "wan") {
     take_wan(line, out);
+  } else if (key == "tunnels") {
+    const auto port = number<std::uint16_t>(take_word(line));
+    const auto count = number<unsigned>(take_word(line));
+    if (auto* const wan = port ? with_port(out, *port) : nullptr) wan->tunnels = count.value_or(0);
+  } else if (key == "unheard") {
+    const auto port = number<std::uint16_t>(take_word(line));
+    if (auto* const wan = port ? with_port(out, *port) : nullptr) wan->unheard = true;
+  } else if (key == "ends") {
+    out.address = take_word(line);
+    out.peer = take_word(line);
   } else if (key == "network") {
     take_network(line, out.networks);
   } else if (key == "through") {
@@ -84,6 +100,11 @@ std::string render(const PeerSettings& settings) {
     add(fmt::format("wan {} {}{}", wan.port, wan.name,
                     wan.capacity_mbit ? fmt::format(" {:.2f}", *wan.capacity_mbit) : ""));
   }
+  for (const auto& wan : settings.wans) {
+    if (wan.unheard) add(fmt::format("unheard {}", wan.port));
+    if (wan.tunnels != 0) add(fmt::format("tunnels {} {}", wan.port, wan.tunnels));
+  }
+  if (!settings.address.empty()) add(fmt::format("ends {} {}", settings.address, settings.peer));
   for (const std::string& device : settings.masquerade) add("nat " + device);
   if (!settings.way_out.empty()) add("out " + settings.way_out);
   for (const IpPrefix& network : settings.networks) add("network " + to_string(network));

@@ -21,10 +21,13 @@ constexpr std::size_t kMostPeerWans = 16;
 struct PeerSettings {
   std::string role;                         // "client" or "server"
   std::map<std::string, std::string> same;  // settings that must be equal, by the file's key
+  std::string address, peer;                // of [bond]: what is one end's is the other end's other
   struct Wan {
     std::uint16_t port = 0;
     std::string name;
     std::optional<double> capacity_mbit;  // of what that end sends, as measured
+    unsigned tunnels = 0;                 // that it has there; 0: not told
+    bool unheard = false;                 // that end receives nothing there now
     bool operator==(const Wan&) const = default;
   };
   std::vector<Wan> wans;

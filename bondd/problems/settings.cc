@@ -30,14 +30,35 @@ void compare_wans(const PeerSettings& ours, const PeerSettings& theirs, std::vec
     const auto* const other = with_port(theirs, wan.port);
     if (other == nullptr) {
       out.push_back(about(Code::kWanMissingThere, {.wan = wan.name, .port = wan.port}));
-    } else if (other->name != wan.name) {
+      continue;
+    }
+    if (other->name != wan.name) {
       out.push_back(about(Code::kNameDiffers,
                           {.wan = wan.name, .ours = wan.name, .theirs = other->name, .port = wan.port}));
+    }
+    if (wan.tunnels != 0 && other->tunnels != 0 && wan.tunnels != other->tunnels) {
+      out.push_back(about(Code::kTunnelsDiffer, {.wan = wan.name,
+                                                 .ours = std::to_string(wan.tunnels),
+                                                 .theirs = std::to_string(other->tunnels),
+                                                 .port = wan.port}));
     }
   }
   for (const auto& wan : theirs.wans) {
     if (with_port(ours, wan.port) == nullptr)
       out.push_back(about(Code::kWanMissingHere, {.theirs = wan.name, .port = wan.port}));
+  }
+}
+
+// The address of each end is the peer of the other.
+void compare_ends(const PeerSettings& ours, const PeerSettings& theirs, std::vector<Found>& out) {
+  if (theirs.address.empty()) return;  // not told
+  if (ours.peer != theirs.address) {
+    out.push_back(about(Code::kPeerDiffers,
+                        {.key = "peer", .ours = ours.peer, .theirs = "address = " + theirs.address}));
+  }
+  if (ours.address != theirs.peer) {
+    out.push_back(about(Code::kPeerDiffers,
+                        {.key = "address", .ours = ours.address, .theirs = "peer = " + theirs.peer}));
   }
 }
 
@@ -75,7 +96,13 @@ PeerSettings settings_of(const Config& config) {
     out.same["cleartext_data"] = yes_no(config.mlvpn.cleartext_data);
     out.same["tuntap"] = config.mlvpn.tap ? "tap" : "tun";
   }
-  if (config.bond.mtu) out.same["mtu"] = std::to_string(*config.bond.mtu);
+  if (config.backend == Backend::kOpenVpnBond) {
+    // Each end judges the other's silence by its own interval.
+    out.same["arp_interval"] = format_duration(config.bond.arp_interval);
+  }
+  out.same["mtu"] = config.bond.mtu ? std::to_string(*config.bond.mtu) : "automatic";
+  out.address = to_string(config.bond.address.address);
+  out.peer = to_string(config.bond.peer);
   out.through_bond = config.through_bond;
   out.masquerade = config.masquerade;
   return out;
@@ -93,6 +120,7 @@ std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs)
     if (other != theirs.same.end() && other->second != value)
       out.push_back(about(Code::kSettingDiffers, {.key = key, .ours = value, .theirs = other->second}));
   }
+  compare_ends(ours, theirs, out);
   compare_wans(ours, theirs, out);
   const bool office = ours.role == "client";
   compare_ways(office ? ours : theirs, office ? theirs : ours, out);

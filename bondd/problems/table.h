@@ -28,9 +28,12 @@ enum class Code : std::uint8_t {
   kOfficeSilent,
   kOfficeAway,
   kNoReply,
+  kOneWay,
   kRepairFailed,
   kRolesEqual,
   kSettingDiffers,
+  kPeerDiffers,
+  kTunnelsDiffer,
   kWanMissingThere,
   kWanMissingHere,
   kNameDiffers,
@@ -38,7 +41,7 @@ enum class Code : std::uint8_t {
   kNatDevice,
   kLanMissing,
 };
-inline constexpr int kCodes = 23;
+inline constexpr int kCodes = 26;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
 enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };

@@ -146,13 +146,22 @@ def play():
                           capture_output=True, text=True)
     check("a status that cannot be written fails", full.returncode == 1 and "could not be written" in full.stderr, full)
 
+    # The server's packets still arrive by lte, and dsl carries.
     write(gateways={"lte": "10.99.2.99"})
     both("reload")
     wait_for("a gateway that nobody has is named", lambda: ("lte", "gateway-silent") in codes())
+    wait_for("the server says that nothing arrives by it", lambda: ("lte", "office-port-silent") in codes("vps"), "vps")
     check("with its address", "10.99.2.99" in json.dumps(status()["problems"]), status()["problems"])
     check("status of a degraded site: exit 1", bondd("office", "status", file("office")).returncode == 1)
     write()
     both("reload")
+    wait_for("right again", up)
+
+    sh("nft 'add table inet cut; add chain inet cut out { type filter hook postrouting priority 0; };"
+       "add rule inet cut out oifname wan udp dport 21196 drop'", ns="r2")
+    wait_for("a WAN that works in one direction only is named", lambda: ("lte", "one-way") in codes())
+    check("and is not called up", status()["wans"][1]["state"] != "up", status()["wans"])
+    sh("nft delete table inet cut", ns="r2")
     wait_for("right again", up)
 
     sh(f"iptables -w -I INPUT 1 -p udp --dport {PORTS['lte']} -j DROP", ns="vps")

@@ -126,6 +126,56 @@ TEST(Problems, APortThatIsRefusedSaysThatNobodyListens) {
   EXPECT_THAT(office.found(), ElementsAre("dsl: port-refused", "lte: port-refused"));
 }
 
+// The other end sends on by its own way, so packets arrive while nothing that is sent here does.
+TEST(Problems, AGatewayThatNobodyHasIsNamedWhileTheOtherDirectionWorks) {
+  Office office;
+  office.up(0);
+  office.up(1);
+  office.facts.wans[1].gateway = "192.168.2.99";
+  office.facts.wans[1].gateway_by_arp = Answer::kNo;
+  EXPECT_EQ(office.text(), "gateway 192.168.2.99 does not answer (ARP) on lte0");
+}
+
+TEST(Problems, WhatTheOtherEndDoesNotReceiveIsNamedOnBothEnds) {
+  for (const auto role : {model::Role::kClient, model::Role::kServer}) {
+    Office end(role);
+    end.up(0);
+    end.up(1);
+    end.facts.ours = end.facts.theirs = settings_of(end.config);
+    end.facts.theirs->role = "the other one";
+    end.facts.theirs->peer = end.facts.ours->address;
+    end.facts.theirs->address = end.facts.ours->peer;
+    EXPECT_THAT(end.found(), IsEmpty());
+    end.facts.theirs->wans[1].unheard = true;
+    EXPECT_THAT(end.found(), ElementsAre("lte: one-way"));
+    EXPECT_THAT(end.text(), HasSubstr("none that are sent from here to UDP port 5081"));
+  }
+}
+
+// As soon as something is sent, the end whose packets are lost notices that nobody answers.
+TEST(Problems, ASilentWanThatPacketsComeByIsOneWayAndNoClosedPort) {
+  Office office;
+  office.up(0);
+  office.facts.wans[1].server_answers = office.facts.wans[1].beyond_gateway = Answer::kYes;
+  office.facts.states[1].state = WanState::kSilent;
+  office.facts.states[1].heard_ms_ago = 150;
+  EXPECT_THAT(office.found(), ElementsAre("lte: one-way"));
+  Tracker tracker;
+  tracker.update(kStart, 1000, find(office.facts));
+  EXPECT_EQ(tracker.visible(kStart + 10s).size(), 1U);
+  office.up(1);
+  office.facts.ours = office.facts.theirs = settings_of(office.config);
+  office.facts.theirs->role = "server";
+  office.facts.theirs->wans[1].unheard = true;  // as of a second ago
+  tracker.update(kStart + 10s, 1010, find(office.facts));
+  for (const auto& problem : tracker.visible(kStart + 10s)) EXPECT_NE(problem.code, "one-way");
+
+  office.facts.theirs.reset();
+  office.facts.states[1].state = WanState::kSilent;
+  office.facts.states[1].heard_ms_ago = 5000;
+  EXPECT_THAT(office.found(), ElementsAre("lte: port-silent"));
+}
+
 TEST(Problems, ANameThatDoesNotResolveExplainsAllWans) {
   Office office;
   office.facts.resolve_error = "vps.exampel.invalid does not resolve";
@@ -171,6 +221,10 @@ struct Ends {
     server = Office(model::Role::kServer).config;
     server.through_bond = {*parse_prefix("192.168.1.0/24")};
     server.masquerade = {"eth0"};
+    office.bond.address = *parse_prefix("172.16.16.2/30");
+    server.bond.address = *parse_prefix("172.16.16.1/30");
+    office.bond.peer = server.bond.address.address;
+    server.bond.peer = office.bond.address.address;
   }
   [[nodiscard]] PeerSettings office_tells() const {
     PeerSettings out = settings_of(office);
@@ -196,6 +250,8 @@ struct Ends {
 TEST(PeerSettings, GoOverTheTunnelUnchanged) {
   PeerSettings settings = Ends().office_tells();
   settings.wans[0].capacity_mbit = 7.25;
+  settings.wans[0].tunnels = 3;
+  settings.wans[1].unheard = true;
   settings.masquerade = {"eth0"};
   settings.way_out = "ens3";
   EXPECT_EQ(parse_peer_settings(render(settings)), settings);
@@ -211,6 +267,40 @@ TEST(PeerSettings, CleartextOnOneEndIsNamed) {
   ends.office.mlvpn.cleartext_data = true;
   EXPECT_THAT(ends.at_office(), ElementsAre("cleartext_data is true here and false on the other end"));
   EXPECT_THAT(ends.at_server(), ElementsAre("cleartext_data is false here and true on the other end"));
+}
+
+TEST(PeerSettings, AnMtuOfOneEndOnlyIsNamed) {
+  Ends ends;
+  ends.office.bond.mtu = 1400;
+  EXPECT_THAT(ends.at_office(), ElementsAre("mtu is 1400 here and automatic on the other end"));
+}
+
+TEST(PeerSettings, OpenVpnsProbesMustComeAtOneRate) {
+  Ends ends;
+  ends.office.backend = ends.server.backend = model::Backend::kOpenVpnBond;
+  ends.office.bond.arp_interval = 300ms;
+  ends.server.bond.arp_interval = 2s;
+  EXPECT_THAT(ends.at_office(), ElementsAre("arp_interval is 300ms here and 2s on the other end"));
+}
+
+TEST(PeerSettings, WeightsThatDifferAreNamedWithTheirWan) {
+  PeerSettings office = Ends().office_tells(), server = Ends().server_tells();
+  office.wans[1].tunnels = 2;
+  server.wans[1].tunnels = 1;
+  EXPECT_THAT(
+      Ends::texts(office, server),
+      ElementsAre("weight, upload or download of lte gives it 2 tunnels here and 1 on the other end"));
+  server.wans[1].tunnels = 0;
+  EXPECT_THAT(Ends::texts(office, server), IsEmpty()) << "an end that does not tell";
+}
+
+TEST(PeerSettings, TheSameAddressOnBothEndsIsNamed) {
+  Ends ends;
+  ends.server.bond = ends.office.bond;
+  EXPECT_THAT(
+      ends.at_office(),
+      ElementsAre("peer in [bond] is 172.16.16.1 here, and the other end says address = 172.16.16.2",
+                  "address in [bond] is 172.16.16.2 here, and the other end says peer = 172.16.16.1"));
 }
 
 TEST(PeerSettings, NoNatIsToldAtTheOffice) {
@@ -282,6 +372,7 @@ TEST(ProblemTracker, ShowsWhatLastsAndRemembersSinceWhen) {
   EXPECT_EQ(visible[0].wan, "lte");
   EXPECT_EQ(visible[0].since, 1000);
   EXPECT_THAT(visible[0].remedy, HasSubstr("modem-router's power"));
+  office.facts.wans[1].gateway_by_arp = Answer::kYes;
   office.up(1);
   tracker.update(kStart + 4s, 1004, find(office.facts));
   EXPECT_THAT(tracker.visible(kStart + 4s), IsEmpty());
