@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "bondd/base/text.h"
 #include "bondd/config/rule_set.h"
@@ -164,9 +163,7 @@ class Traffic : private RuleSet {
   // The further tunnels take the ports after the highest.
   void check_extra_ports() {
     if (!backend_is("openvpn-bond") || tunnels().empty()) return;
-    const std::vector<unsigned> counts = plan::instance_counts(config_.wans);
-    const auto extra =
-        std::accumulate(counts.begin(), counts.end(), 0U) - static_cast<unsigned>(counts.size());
+    const unsigned extra = plan::ports_after_highest(config_.wans, plan::instance_counts(config_.wans));
     const auto highest =
         std::max_element(config_.wans.begin(), config_.wans.end(),
                          [](const model::Wan& a, const model::Wan& b) { return a.port < b.port; });
@@ -174,7 +171,7 @@ class Traffic : private RuleSet {
     const auto i = static_cast<std::size_t>(highest - config_.wans.begin());
     report_.error(
         sections_.wans[i].at("port"),
-        fmt::format("port = {} leaves no room: the weights or rates ask for {} more tunnels, on the ports "
+        fmt::format("port = {} leaves no room: the weights or rates ask for more tunnels, on the {} ports "
                     "after it; write {} or less, on both ends",
                     highest->port, extra, kLastPort - extra));
   }

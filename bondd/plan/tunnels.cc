@@ -56,7 +56,21 @@ std::vector<unsigned> apportion(const std::vector<double>& share, unsigned total
 
 constexpr double kGoodEnough = 0.97;  // of the best found: fewer processes are worth 3 %
 
+// Of instance k > 0 of WAN i: how far behind the highest port its own is.
+unsigned offset(const std::vector<Wan>& wans, std::size_t i, unsigned k) {
+  const auto before = std::ranges::count_if(wans, [&](const Wan& wan) { return wan.port < wans[i].port; });
+  return 1 + (k - 1) * static_cast<unsigned>(wans.size()) + static_cast<unsigned>(before);
+}
+
 }  // namespace
+
+unsigned ports_after_highest(const std::vector<Wan>& wans, const std::vector<unsigned>& counts) {
+  unsigned most = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    if (counts[i] > 1) most = std::max(most, offset(wans, i, counts[i] - 1));
+  }
+  return most;
+}
 
 std::vector<unsigned> instance_counts(const std::vector<Wan>& wans) {
   const std::optional<std::vector<double>> share = shares(wans);
@@ -77,13 +91,14 @@ std::vector<Tunnel> tunnels(const model::Config& config) {
   const std::vector<unsigned> counts = config.backend == model::Backend::kOpenVpnBond
                                            ? instance_counts(config.wans)
                                            : std::vector<unsigned>(config.wans.size(), 1);
-  std::uint16_t next_port = 0;
-  for (const Wan& wan : config.wans) next_port = std::max(next_port, wan.port);
+  std::uint16_t highest = 0;
+  for (const Wan& wan : config.wans) highest = std::max(highest, wan.port);
   std::vector<std::vector<Tunnel>> by_wan(config.wans.size());
   for (std::size_t i = 0; i < counts.size(); ++i) {
     const Wan& wan = config.wans[i];
     for (unsigned k = 0; k < counts[i]; ++k) {
-      by_wan[i].push_back(Tunnel{static_cast<unsigned>(i + 1), k, k == 0 ? wan.port : ++next_port,
+      const auto extra = static_cast<std::uint16_t>(highest + offset(config.wans, i, k));
+      by_wan[i].push_back(Tunnel{static_cast<unsigned>(i + 1), k, k == 0 ? wan.port : extra,
                                  wan.name + model::instance_suffix(k)});
     }
   }

@@ -24,8 +24,12 @@ struct Tunnel {
 std::vector<unsigned> instance_counts(const std::vector<model::Wan>& wans);
 
 // Both ends compute the same list from files that name the same WANs, ports and rates. The
-// first instance of a WAN has its port; further ones take the ports after the highest.
+// first instance of a WAN has its port; further ones take ports after the highest: the second instances the
+// first as many as there are WANs, in the order of the WANs' ports, the third ones those after them. So files
+// that differ in weights or in the order of WANs lack tunnels, but none leads from one WAN to another.
 std::vector<Tunnel> tunnels(const model::Config& config);
+// How many ports after the highest the further instances need.
+unsigned ports_after_highest(const std::vector<model::Wan>& wans, const std::vector<unsigned>& counts);
 
 constexpr unsigned kMaxTunnels = 8;
 

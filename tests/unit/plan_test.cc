@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <random>
 #include <sstream>
 
@@ -366,6 +367,30 @@ TEST(Tunnels, InstancesInterleaveAndShareNoPort) {
   EXPECT_THAT(order, ElementsAre("w1", "w2", "w1~2", "w1~3", "w1~4", "w2~2", "w1~5"));
   std::sort(ports.begin(), ports.end());
   EXPECT_EQ(std::unique(ports.begin(), ports.end()), ports.end());
+}
+
+// Both ends work the ports out by themselves. Where their files differ a tunnel may have no other end, but
+// no tunnel has that of another WAN.
+TEST(Tunnels, WeightsAndOrderThatDifferNeverLeadFromOneWanToAnother) {
+  const auto owners = [](const std::vector<model::Wan>& wans) {
+    model::Config config = office();
+    config.wans = wans;
+    std::map<std::uint16_t, std::string> out;
+    for (const Tunnel& tunnel : tunnels(config)) out[tunnel.port] = config.wans[tunnel.wan - 1].name;
+    return out;
+  };
+  const auto here = owners(lines_of({3, 1, 1}));
+  std::vector<model::Wan> turned = lines_of({1, 2, 3});
+  std::reverse(turned.begin(), turned.end());
+  const auto there = owners(turned);
+  int shared = 0;
+  for (const auto& [port, wan] : here) {
+    const auto other = there.find(port);
+    if (other == there.end()) continue;
+    ++shared;
+    EXPECT_EQ(other->second, wan) << port;
+  }
+  EXPECT_GE(shared, 3);
 }
 
 TEST(Tunnels, WithoutRatesOfAllLinesEachHasOne) {
