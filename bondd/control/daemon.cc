@@ -248,6 +248,24 @@ void Daemon::try_other_addresses() {
   run_pass(Depth::kNetwork, Cause::kOwn);
 }
 
+// Without the right time a bond may never come up, so the time may not wait for the bond.
+void Daemon::lead_clock() {
+  if (options_.config.role == model::Role::kServer || !brought_up_) return;
+  std::vector<ClockWay::Line> lines;
+  for (const model::Wan& wan : options_.config.wans) {
+    const plan::Exit exit = plan::find_exit(wan, reconciler_->network());
+    lines.push_back({exit.known(), diagnosis_->has_internet(wan.name)});
+  }
+  const bool carries = site_state(wans({})) != SiteState::kDown;
+  const unsigned wan = clock_way_.update(EventLoop::now(), carries, lines);
+  if (std::exchange(clock_wan_, wan) == wan) return;
+  log_.info(wan == 0 ? "this machine's NTP takes the bond again"
+                     : fmt::format("the bond is down: this machine's NTP (UDP 123) leaves by {}",
+                                   options_.config.wans[wan - 1].name));
+  reconciler_->set_clock_wan(wan);
+  run_pass(Depth::kAll, Cause::kOwn);
+}
+
 // --- passes ---
 
 void Daemon::on_backend_changed() {
@@ -372,6 +390,7 @@ void Daemon::tick() {
   measure_traffic();
   diagnose();
   try_other_addresses();
+  lead_clock();
   // A server that went elsewhere is found again by its name, once no WAN reaches it.
   const bool numeric = parse_ip(options_.config.server.address).has_value();
   const bool none = options_.config.role == model::Role::kClient && site_state(wans({})) == SiteState::kDown;

@@ -18,6 +18,7 @@
 
 #include "bondd/base/error.h"
 #include "bondd/control/backend.h"
+#include "bondd/control/clock_way.h"
 #include "bondd/control/control_server.h"
 #include "bondd/control/diagnosis.h"
 #include "bondd/control/event_loop.h"
@@ -84,6 +85,7 @@ class Daemon {
   void on_resolved(Result<std::vector<IpAddress>> addresses);
   void use_servers();
   void try_other_addresses();
+  void lead_clock();
   void on_backend_changed();
 
   void look_for_blocked_ways();
@@ -142,6 +144,8 @@ class Daemon {
   std::map<std::string, int> repairs_;  // by step, how often it was needed again
   std::vector<IpAddress> server_addresses_;
   ServerChoice servers_;
+  ClockWay clock_way_;
+  unsigned clock_wan_ = 0;  // by which NTP leaves, as planned; 0: as all else
 
   // The next pass of each depth; a full one does for both.
   struct Due {

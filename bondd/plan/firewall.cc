@@ -57,10 +57,23 @@ class Builder {
     return wan_device(config_.wans[wan_number(wan) - 1], facts_.network);
   }
 
-  // Devices of the WANs that something is steered to, in the file's order.
+  // Devices of the WANs that a policy steers to, in the file's order.
   [[nodiscard]] std::vector<std::pair<unsigned, std::string>> steered_wans() const {
     std::set<unsigned> numbers;
     for (const model::Policy& policy : config_.policies) numbers.insert(wan_number(policy.wan));
+    return with_devices(numbers);
+  }
+
+  // The same, and the one by which this machine asks the time.
+  [[nodiscard]] std::vector<std::pair<unsigned, std::string>> translated_wans() const {
+    std::set<unsigned> numbers;
+    for (const model::Policy& policy : config_.policies) numbers.insert(wan_number(policy.wan));
+    if (facts_.clock_wan != 0 && facts_.clock_wan <= config_.wans.size()) numbers.insert(facts_.clock_wan);
+    return with_devices(numbers);
+  }
+
+  [[nodiscard]] std::vector<std::pair<unsigned, std::string>> with_devices(
+      const std::set<unsigned>& numbers) const {
     std::vector<std::pair<unsigned, std::string>> out;
     for (const unsigned n : numbers) {
       if (const std::string device = wan_device(config_.wans[n - 1], facts_.network); !device.empty()) {
@@ -125,7 +138,7 @@ class Builder {
   // nat POSTROUTING: steered traffic takes the address towards its box, the bond's that of the VPS.
   void add_source_nat() {
     std::vector<Words> rules;
-    for (const auto& [n, device] : steered_wans()) {
+    for (const auto& [n, device] : translated_wans()) {
       rules.push_back(Words{"-o", device} + with_mark(model::policy_mark(facts_.slot, n)) +
                       Words{"-j", "MASQUERADE"});
     }

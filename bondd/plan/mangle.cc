@@ -18,6 +18,8 @@ using model::Facts;
 using model::Match;
 using model::Role;
 
+constexpr const char* kNtpPort = "123";
+
 Words match_words(const Match& match) {
   Words words;
   if (match.source) words = words + source(*match.source);
@@ -130,7 +132,8 @@ class Builder {
     const std::vector<Words> policies = policy_rules();
 
     std::vector<Words> out{with_any_mark() + back, with_any_connmark() + restore};
-    if (!policies.empty()) out.push_back(with_any_mark() + back);
+    if (!policies.empty() || facts_.clock_wan != 0) out.push_back(with_any_mark() + back);
+    if (facts_.clock_wan != 0) out.push_back(clock_rule());
     out.insert(out.end(), policies.begin(), policies.end());
     add_chain("OUT", "OUTPUT", std::move(out));
 
@@ -146,6 +149,13 @@ class Builder {
     }
     pre.insert(pre.end(), policies.begin(), policies.end());
     add_chain("PRE", "PREROUTING", std::move(pre));
+  }
+
+  // NTP of this machine that would go into a bond that carries nothing. A policy for it comes after this.
+  [[nodiscard]] Words clock_rule() const {
+    return Words{"-o", config_.bond.interface} + proto(model::Protocol::kUdp) +
+           Words{"--dport", kNtpPort,      "-j",
+                 "MARK",    "--set-xmark", masked(model::policy_mark(facts_.slot, facts_.clock_wan))};
   }
 
   // The mark that leads a policy's traffic to its WAN's table.

@@ -131,6 +131,40 @@ class AnswersOnOneLan(Answers):
     boxes = "one-lan"
 
 
+class Clock(Case):
+    """While the bond carries nothing, this machine asks the time past it: the bond may wait for the right time."""
+
+    def ntp_packets(self):
+        """Of NTP, that left by the gateways since the last call."""
+        seen = 0
+        for box in LINES:
+            lines = self.net.sh(box, "iptables -Z -nvxL FORWARD").splitlines()
+            seen += sum(int(line.split()[0]) for line in lines if line.endswith("dpt:123"))
+        return seen
+
+    def test_ntp_leaves_by_a_gateway_until_the_bond_carries(self):
+        self.net.write()
+        for box in LINES:
+            self.net.sh(box, "iptables -I FORWARD -o wan -p udp --dport 123")
+        self.net.serve("web", "udp", 123)
+        self.net.serve("web", "udp", 124)
+        alone = self.net.up_alone()
+        try:
+            self.net.wait("an answer of the time server", lambda: self.net.ask("office", "udp", WEB, 123, tries=1) in LINES.values(), 25)
+            self.assertGreater(self.ntp_packets(), 0)
+            self.assertIsNone(self.net.ask("office", "udp", WEB, 124), "nothing but NTP goes past the bond")
+            self.assertIsNone(self.net.ask("pc", "udp", WEB, 123), "nor that of others")
+            self.net.up("vps")
+            self.net.wait("an answer through the bond", lambda: self.net.ask("office", "udp", WEB, 123, tries=1) == SERVER, 25)
+            self.ntp_packets()
+            for _ in range(5):
+                self.assertEqual(self.net.ask("office", "udp", WEB, 123), SERVER)
+            self.assertEqual(self.ntp_packets(), 0, "once it carries, none goes past it")
+        finally:
+            alone.terminate()
+            alone.wait(timeout=30)
+
+
 def main():
     global BONDD
     parser = argparse.ArgumentParser(add_help=False)

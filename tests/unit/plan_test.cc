@@ -3,6 +3,7 @@
 #include "bondd/plan/plan.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -149,6 +150,29 @@ TEST(Plan, ChangedBoxReplacesTheRouteAndNothingElse) {
   EXPECT_THAT(print(diff(after, all_of(before, office_facts()))),
               ElementsAre(HasSubstr("ip route del default via 192.168.1.254"),
                           HasSubstr("ip route add default via 192.168.1.253")));
+}
+
+TEST(Plan, WhileTheBondCarriesNothingNtpOfThisMachineLeavesByAWan) {
+  model::Config config = office();
+  config.policies.clear();
+  model::Facts facts = office_facts();
+  const auto lines = [&] {
+    std::string text;
+    const Plan made = plan(config, facts).value();
+    for (const rules::Table& table : made.state.firewall.tables) {
+      for (const rules::Chain& chain : table.chains) {
+        for (const auto& rule : chain.rules) text += fmt::format("{} {}\n", chain.name, fmt::join(rule, " "));
+      }
+    }
+    return text;
+  };
+  EXPECT_EQ(lines().find("--dport 123"), std::string::npos);
+  EXPECT_EQ(lines().find("MASQUERADE"), std::string::npos);
+  facts.clock_wan = 2;
+  EXPECT_THAT(lines(), HasSubstr("BONDD-OUT-office -o bond0 -p udp -m udp --dport 123 -j MARK --set-xmark "
+                                 "0x120000/0xff0000\n"));
+  EXPECT_THAT(lines(),
+              HasSubstr("BONDD-SNAT-office -o eth0 -m mark --mark 0x120000/0xff0000 -j MASQUERADE\n"));
 }
 
 TEST(Plan, WanWithoutAGatewayRefusesInsteadOfLeaking) {

@@ -1,0 +1,26 @@
+#include "bondd/control/clock_way.h"
+
+#include <algorithm>
+
+namespace bondd::control {
+namespace {
+
+// 0: cannot be used.
+int worth(const ClockWay::Line& line) {
+  return !line.way_out ? 0 : line.internet ? 2 : 1;
+}
+
+}  // namespace
+
+unsigned ClockWay::update(TimePoint now, bool carries, const std::vector<Line>& lines) {
+  if (carries) silent_since_.reset();
+  if (!carries && !silent_since_) silent_since_ = now;
+  if (!silent_since_ || now - *silent_since_ < kBondSilentFor) return wan_ = 0;
+  const auto best = std::ranges::max_element(lines, {}, worth);  // the first of equals
+  if (best == lines.end() || worth(*best) == 0) return wan_ = 0;
+  const bool stays = wan_ != 0 && wan_ <= lines.size() && worth(lines[wan_ - 1]) == worth(*best);
+  if (!stays) wan_ = static_cast<unsigned>(best - lines.begin()) + 1;
+  return wan_;
+}
+
+}  // namespace bondd::control
