@@ -19,6 +19,8 @@ constexpr std::size_t kDeviceNameSize = 16;          // IFNAMSIZ
 constexpr int kDepth = 16;                           // NFT_JUMP_STACK_SIZE
 constexpr std::uint32_t kNew = 8, kEstablished = 2;  // NF_CT_STATE_BIT
 
+constexpr std::int32_t kAfterConntrack = -200, kAfterDestinationNat = -100;  // NF_IP_PRI_*
+
 constexpr std::uint32_t kSeenConfirmed = 0x0e, kDestinationNat = 0x20;  // enum ip_conntrack_status
 
 enum class Answer : std::uint8_t { kNo, kMaybe, kYes };
@@ -36,6 +38,7 @@ MaybeBytes number(std::uint32_t value) {  // as the kernel has it in memory
   return known(bytes);
 }
 MaybeBytes name(const std::string& device) {
+  if (device.empty()) return unknown(kDeviceNameSize);
   Bytes bytes(device.begin(), device.end());
   bytes.resize(kDeviceNameSize);
   return known(bytes);
@@ -71,7 +74,7 @@ MaybeBytes slice(const MaybeBytes& header, std::size_t offset, std::size_t size)
   return out;
 }
 
-MaybeBytes loaded(const NftPacket& packet, const NftLoad& load) {
+MaybeBytes loaded(const NftPacket& packet, bool before_conntrack, const NftLoad& load) {
   switch (load.what) {
     case NftLoad::What::kInputName:
       return name(packet.in);
@@ -84,8 +87,10 @@ MaybeBytes loaded(const NftPacket& packet, const NftLoad& load) {
     case NftLoad::What::kEtherType:
       return {std::uint8_t{0x08}, std::uint8_t{0x00}};
     case NftLoad::What::kConnectionState:
+      if (before_conntrack) return unknown(sizeof(std::uint32_t));
       return number(packet.answer ? kEstablished : kNew);
     case NftLoad::What::kConnectionStatus:
+      if (before_conntrack) return unknown(sizeof(std::uint32_t));
       return number((packet.answer ? kSeenConfirmed : 0) | (packet.translated ? kDestinationNat : 0));
     case NftLoad::What::kNetworkHeader:
       return slice(network_header(packet), load.offset, load.size);
@@ -132,7 +137,8 @@ Answer inverted(Answer answer) {
 // Runs the rules of one table over one packet.
 class Machine {
  public:
-  Machine(const NftTable& table, const NftPacket& packet) : table_(table), packet_(packet) {}
+  Machine(const NftTable& table, const NftPacket& packet, bool before_conntrack)
+      : table_(table), packet_(packet), before_conntrack_(before_conntrack) {}
 
   enum class End : std::uint8_t { kAccepted, kRefused, kThrough, kUnknown };
   struct Decision {
@@ -227,7 +233,7 @@ class Machine {
     return Answer::kYes;
   }
   Answer step(const NftLoad& load, Outcome& /*outcome*/) {
-    put(load.to, loaded(packet_, load));
+    put(load.to, loaded(packet_, before_conntrack_, load));
     return Answer::kYes;
   }
   Answer step(const NftHarmless& harmless, Outcome& /*outcome*/) {
@@ -303,19 +309,63 @@ class Machine {
 
   const NftTable& table_;
   const NftPacket& packet_;
+  bool before_conntrack_;
   MaybeBytes registers_;
 };
 
-std::uint32_t number_of(NftPacket::Hook hook) {
-  switch (hook) {
+using Stage = NftRefusal::Stage;
+
+// Where a base chain with this hook meets the packet; nothing: never.
+std::optional<Stage> stage_of(NftPacket::Hook way, std::uint32_t hook) {
+  const bool arrives = way != NftPacket::Hook::kOutput, leaves = way != NftPacket::Hook::kInput;
+  if (hook == NF_INET_PRE_ROUTING) return arrives ? std::optional(Stage::kPrerouting) : std::nullopt;
+  if (hook == NF_INET_POST_ROUTING) return leaves ? std::optional(Stage::kPostrouting) : std::nullopt;
+  switch (way) {
     case NftPacket::Hook::kInput:
-      return NF_INET_LOCAL_IN;
+      return hook == NF_INET_LOCAL_IN ? std::optional(Stage::kMain) : std::nullopt;
     case NftPacket::Hook::kForward:
-      return NF_INET_FORWARD;
+      return hook == NF_INET_FORWARD ? std::optional(Stage::kMain) : std::nullopt;
     case NftPacket::Hook::kOutput:
-      return NF_INET_LOCAL_OUT;
+      return hook == NF_INET_LOCAL_OUT ? std::optional(Stage::kMain) : std::nullopt;
   }
-  return NF_INET_FORWARD;
+  return std::nullopt;
+}
+
+// What is known of the packet there.
+NftPacket at(const NftPacket& packet, Stage stage, std::int32_t priority) {
+  NftPacket out = packet;
+  switch (stage) {
+    case Stage::kPrerouting:
+      out.out.clear();
+      if (packet.translated && priority <= kAfterDestinationNat) {
+        out.destination.reset();
+        out.destination_port.reset();
+        out.translated = false;
+      }
+      break;
+    case Stage::kMain:
+      break;
+    case Stage::kPostrouting:
+      out.in.clear();
+      break;
+  }
+  return out;
+}
+
+std::string name_of(const NftTable& table) {
+  return fmt::format("{} {}", table.family == NFPROTO_INET ? "inet" : "ip", table.name);
+}
+
+std::optional<NftRefusal> refusal(const NftTable& table, const NftChain& chain, const NftPacket& packet) {
+  if (!chain.hook || chain.hook->type == "nat") return std::nullopt;
+  const auto stage = stage_of(packet.hook, chain.hook->number);
+  if (!stage) return std::nullopt;
+  const bool early = *stage == Stage::kPrerouting || packet.hook == NftPacket::Hook::kOutput;
+  const NftPacket there = at(packet, *stage, chain.hook->priority);
+  const auto decision = Machine(table, there, early && chain.hook->priority <= kAfterConntrack).run(chain);
+  const bool policy = decision.end == Machine::End::kThrough && chain.hook->drops;
+  if (decision.end != Machine::End::kRefused && !policy) return std::nullopt;
+  return NftRefusal{name_of(table), chain.name, policy ? chain.name : decision.deciding, policy, *stage};
 }
 
 }  // namespace
@@ -325,12 +375,7 @@ std::vector<NftRefusal> refusals(const NftRuleset& ruleset, const NftPacket& pac
   for (const NftTable& table : ruleset.tables) {
     if (table.dormant || (table.family != NFPROTO_IPV4 && table.family != NFPROTO_INET)) continue;
     for (const NftChain& chain : table.chains) {
-      if (!chain.hook || chain.hook->number != number_of(packet.hook) || chain.hook->type == "nat") continue;
-      const auto decision = Machine(table, packet).run(chain);
-      const bool policy = decision.end == Machine::End::kThrough && chain.hook->drops;
-      if (decision.end != Machine::End::kRefused && !policy) continue;
-      out.push_back({fmt::format("{} {}", table.family == NFPROTO_INET ? "inet" : "ip", table.name),
-                     chain.name, policy ? chain.name : decision.deciding, policy});
+      if (auto found = refusal(table, chain, packet)) out.push_back(std::move(*found));
     }
   }
   return out;

@@ -12,7 +12,8 @@
 
 namespace bondd::rules {
 
-// An IPv4 packet at one of the kernel's hooks. What is empty is unknown.
+// An IPv4 packet on its way through one of the kernel's hooks, and so through those before and after it
+// (prerouting, postrouting). What is empty is unknown.
 struct NftPacket {
   enum class Hook : std::uint8_t { kInput, kForward, kOutput };
   Hook hook = Hook::kForward;
@@ -30,6 +31,10 @@ struct NftRefusal {
   std::string chain;     // the base chain
   std::string deciding;  // the chain with the rule, or `chain` when its policy is it
   bool policy = false;
+  // Where the base chain stands on the way: "prerouting" knows no outgoing device, "postrouting" is told none
+  // of the incoming one.
+  enum class Stage : std::uint8_t { kPrerouting, kMain, kPostrouting };
+  Stage stage = Stage::kMain;
 };
 
 // One for each base chain that surely refuses the packet; every base chain sees it, whatever another accepts.

@@ -55,8 +55,7 @@ Way forward(const std::string& in, const std::string& out, std::string what, boo
   way.packet.out = out;
   way.packet.answer = answer;
   way.what = std::move(what);
-  way.match =
-      fmt::format("iifname \"{}\" oifname \"{}\"{}", in, out, answer ? " ct state established,related" : "");
+  if (answer) way.match = "ct state established,related";
   return way;
 }
 
@@ -137,7 +136,7 @@ void add_vps(const Config& config, const Facts& facts, std::vector<Way>& ways) {
       way.packet.destination = service.to;
       way.packet.destination_port = port;
       way.packet.translated = true;
-      way.match += fmt::format(" ip daddr {} {} dport {}", to_string(service.to), tcp ? "tcp" : "udp", port);
+      way.match = fmt::format("ip daddr {} {} dport {}", to_string(service.to), tcp ? "tcp" : "udp", port);
       ways.push_back(std::move(way));
     }
   }
@@ -145,17 +144,27 @@ void add_vps(const Config& config, const Facts& facts, std::vector<Way>& ways) {
 
 // firewalld writes its table anew at each reload: what is added there does not last.
 std::string firewalld_cure(const Way& way) {
-  std::string change;
-  for (const std::string& device : way.trusted)
-    change += fmt::format(" --zone=trusted --add-interface={}", device);
+  std::string change = way.trusted.empty() ? "" : " --zone=trusted";
+  for (const std::string& device : way.trusted) change += fmt::format(" --add-interface={}", device);
   if (way.trusted.empty())
     change = fmt::format(" --add-port={}/udp", way.packet.destination_port.value_or(0));
   return fmt::format("`firewall-cmd --permanent{} && firewall-cmd --reload`", change);
 }
 
+// The words by which a rule of that chain knows the packet: only what the kernel knows there.
+std::string match_at(const rules::NftRefusal& refusal, const Way& way) {
+  using Stage = rules::NftRefusal::Stage;
+  const bool forwarded = way.packet.hook == Hook::kForward;
+  std::string out;
+  if (forwarded && refusal.stage != Stage::kPostrouting) out += fmt::format("iifname \"{}\" ", way.packet.in);
+  if (forwarded && refusal.stage != Stage::kPrerouting) out += fmt::format("oifname \"{}\" ", way.packet.out);
+  return out + way.match + (way.match.empty() ? "" : " ");
+}
+
 std::string cure(const rules::NftRefusal& refusal, const Way& way) {
   if (refusal.table == "inet firewalld") return firewalld_cure(way);
-  return fmt::format("`nft insert rule {} {} {} accept`", refusal.table, refusal.chain, way.match);
+  return fmt::format("`nft insert rule {} {} {}accept`", refusal.table, refusal.chain,
+                     match_at(refusal, way));
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ namespace bondd::control {
 struct Way {
   rules::NftPacket packet;
   std::string what;                  // "what the LAN (eth0) sends into bond0"
-  std::string match;                 // the same for nft: "iifname eth0 oifname bond0"
+  std::string match;                 // the rest for nft beside the devices: "udp dport 1194"
   std::vector<std::string> trusted;  // devices that firewalld must trust for it
 };
 
