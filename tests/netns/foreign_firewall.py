@@ -130,6 +130,30 @@ def forwarding_of_others():
     sh("iptables -t nat -F; sysctl -qw net.ipv4.ip_forward=0", ns="office")
 
 
+def read_only_settings():
+    """A container's /proc/sys is read-only: settings that are right already are no obstacle, to up nor to down."""
+    read_only = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && ! echo 1 2>/dev/null >/proc/sys/net/ipv4/ip_forward && exec \"$@\""
+    sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.accept_redirects=0 net.ipv4.conf.all.send_redirects=0 "
+       "net.ipv4.conf.all.rp_filter=0; for d in dsl1 dsl2; do sysctl -qw net.ipv4.conf.$d.accept_redirects=0 "
+       "net.ipv4.conf.$d.send_redirects=0 net.ipv4.conf.$d.rp_filter=0; done", ns="office")
+
+    def confined(*words):
+        command = site.bondd("office", *words, str(site.FOLDER / "office.toml"))
+        command[4:4] = ["sh", "-c", read_only, "sh"]  # behind "ip netns exec NAME"
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    site.run("vps", "up", "-d", str(site.FOLDER / "vps.toml"))
+    up = confined("up", "-d")
+    check("read-only /proc/sys: up -d returns 0", up.returncode == 0, up.stderr)
+    check("read-only /proc/sys: the bond carries", carries())
+    down = confined("down")
+    check("read-only /proc/sys: down returns 0", down.returncode == 0, down.stderr)
+    check("read-only /proc/sys: nothing is left", "bond0" not in sh("ip -o link; iptables-save", ns="office") and
+          "BONDD" not in sh("iptables-save", ns="office"))
+    site.run("vps", "down", str(site.FOLDER / "vps.toml"))
+    sh("sysctl -qw net.ipv4.ip_forward=0", ns="office")
+
+
 def main():
     if site.os.geteuid() != 0:
         print("needs root")
@@ -142,6 +166,7 @@ def main():
             if there.returncode == 0:
                 flushed(tool)
         forwarding_of_others()
+        read_only_settings()
         if shutil.which("nft"):
             blocked_input()
             blocked_forward()

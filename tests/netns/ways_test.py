@@ -6,8 +6,10 @@
 Needs root; exit status 77 without.
 """
 import argparse
+import json
 import os
 import pathlib
+import re
 import socket
 import sys
 import unittest
@@ -129,6 +131,44 @@ class Answers(Case):
 
 class AnswersOnOneLan(Answers):
     boxes = "one-lan"
+
+
+class LockedOut(Case):
+    """A file that would cut its own machine off is refused before anything is changed."""
+
+    def test_a_vps_whose_default_route_would_lead_into_the_bond_goes_on_answering(self):
+        self.net.write()
+        file = self.net.folder / "vps.toml"
+        before = self.net.sh("vps", "ip rule; ip route show table all; iptables-save | sed '/^#/d'")
+        for networks in ('"0.0.0.0/0"', '"0.0.0.0/1", "128.0.0.0/1"'):
+            with self.subTest(networks):
+                file.write_text(re.sub(r"through_bond = .*", f"through_bond = [{networks}]", file.read_text()))
+                with self.assertRaisesRegex(RuntimeError, "exit 1"):
+                    self.net.run_bondd("vps", "up", "-d")
+                self.net.serve("vps", "tcp", 22 if "0/0" in networks else 23)
+                self.assertEqual(self.net.ask("web", "tcp", SERVER, 22 if "0/0" in networks else 23), WEB)
+        self.assertEqual(self.net.sh("vps", "ip rule; ip route show table all; iptables-save | sed '/^#/d'"), before)
+
+
+class OneGateway(Case):
+    """Two WANs that come to leave by one gateway are one line."""
+    boxes = "one-lan"
+
+    def test_a_learned_gateway_that_becomes_the_written_one_is_named(self):
+        self.net.write()
+        file = self.net.folder / "office.toml"
+        file.write_text(file.read_text().replace('gateway = "192.168.1.254"\n', ""))
+        self.net.sh("office", "ip route replace default via 192.168.1.254")
+        self.net.up()
+        self.net.wait("both tunnels, each by its own gateway", lambda: all(
+            self.net.tunnel_packets()[box, "own"] > 0 for box in LINES), 20)
+        named = lambda: [line for line in json.loads(self.net.run_bondd("office", "status", "--json")[0])["warnings"]
+                         if "192.168.1.240" in line and "box2" in line]
+        self.assertEqual(named(), [])
+        self.net.sh("office", "ip route replace default via 192.168.1.240")
+        self.net.wait("status names both WANs and their gateway", named, 15)
+        seen = self.net.tunnel_packets(2)
+        self.assertEqual(seen["box2", "own"], 0, f"and it is so: {seen}")
 
 
 class Clock(Case):
