@@ -58,9 +58,7 @@ constexpr std::array<Row, kCodes> kTable = {{
     {Code::kNoReply, "no-reply", Severity::kError, Hop::kSession, kStart, "{detail}", ""},
     {Code::kOneWay, "one-way", Severity::kError, Hop::kSession, kStart,
      "packets of the other end arrive, but it receives none that are sent from here to UDP port {port}",
-     "check what stands between: this machine's firewall (output), the modem-router, the other end's "
-     "firewall "
-     "(input)"},
+     "check the firewalls of both ends, the modem-router, and that both ends have the same key or password"},
     {Code::kRepairFailed, "repair-failed", Severity::kError, Hop::kNone, kAtOnce, "{detail}",
      "bondd tries again; `bondd plan {site}` shows what is missing"},
     {Code::kRolesEqual, "roles-equal", Severity::kError, Hop::kNone, kAtOnce,

@@ -57,10 +57,13 @@ def check(what, good, why=""):
         FAILED.append(what)
 
 
-def write(gateways=None, ports=None, more="", nat='[nat]\nmasquerade = ["eth0"]\n', lan="192.168.77.0/24"):
+def write(gateways=None, ports=None, more="", nat='[nat]\nmasquerade = ["eth0"]\n', lan="192.168.77.0/24", password="a password of the test",
+          vps=None):
+    """Both files. `password` is the office's, `vps` are other values of the VPS's file."""
     gateways = gateways or {}
     for site, values in SITES.items():
         values = dict(values, through=values["through"] if site == "office" else lan)
+        values.update(vps if vps and site == "vps" else {})
         text = FILE.format(site=site, more=more if site == "office" else "", **values)
         for n, (name, port) in enumerate(PORTS.items(), 1):
             port = (ports or {}).get(name, port) if site == "office" else port
@@ -71,7 +74,7 @@ def write(gateways=None, ports=None, more="", nat='[nat]\nmasquerade = ["eth0"]\
             text += nat
         (FOLDER / f"{site}.toml").write_text(text)
         secret = FOLDER / f"{site}.password"
-        secret.write_text("a password of the test\n")
+        secret.write_text((password if site == "office" else "a password of the test") + "\n")
         secret.chmod(0o600)
 
 
@@ -186,6 +189,30 @@ def play():
         sh(f"ip link set wan up; ip route replace default via 10.98.{n}.1", ns=f"r{n}")
     wait_for("right again", up, seconds=40)
     check("bondd wait returns", bondd("office", "wait", file("office")).returncode == 0)
+
+    write(ports={"lte": 21199}, nat='[nat]\nmasquerade = ["up1"]\n')
+    both("reload")
+    wait_for("a port that the server's file lacks is named at the office", lambda: {("lte", "wan-missing-there"), ("lte", "port-refused")} <= codes(), seconds=40)
+    wait_for("and on the server", lambda: ("", "wan-missing-here") in codes("vps"), "vps")
+    wait_for("NAT on another interface than the server's way out, too", lambda: ("", "nat-device") in codes())
+    write(vps=dict(address="172.16.16.1/29", peer="172.16.16.3"))
+    both("reload")
+    wait_for("a peer that is not the other end's address is named on both ends", lambda: ("", "peer-differs") in codes() & codes("vps"), seconds=40)
+    write()
+    both("reload")
+    wait_for("right again", lambda: up() and not status()["problems"], seconds=40)
+
+    bondd("office", "down", file("office"))
+    write(password="another password")  # a running site takes both for a minute
+    running = subprocess.Popen(["ip", "netns", "exec", NAMES["office"], BONDD, "--run-dir", str(FOLDER / "run"), "up", file("office")],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("another password is named on the server", lambda: {("dsl", "secret-differs"), ("lte", "secret-differs")} <= codes("vps"), "vps", 40)
+    wait_for("and the office says what to compare", lambda: "key or password" in json.dumps(status()["problems"]), seconds=40)
+    running.terminate()
+    running.wait(timeout=30)
+    write()
+    check("with the right one it comes up", bondd("office", "up", "-d", file("office")).returncode == 0)
+    wait_for("right again", up, seconds=40)
 
     write(nat="", lan="192.168.78.0/24", more="cleartext_data = true")
     both("reload")
