@@ -221,6 +221,7 @@ int run(int argc, char** argv) {
   app.fallthrough();
   app.set_version_flag("-V,--version", "bondd " BONDD_VERSION);
   add_common(app, arguments);
+  add_setup_commands(app, arguments.common, arguments.exit_status);
   add_up(app, arguments);
   add_simple(app, arguments, "down", "stop the site and remove all that it made", down_command);
   add_status(app, arguments);
@@ -231,7 +232,6 @@ int run(int argc, char** argv) {
   add_simple(app, arguments, "key",
              "print the line that lets the other end know this one (openvpn-bond); makes the key",
              key_command);
-  add_setup_commands(app, arguments.common, arguments.exit_status);
   add_help(app, arguments);
   add_complete(app, arguments);
   if (argc == 1) {
