@@ -216,15 +216,7 @@ def secrecy(net):
     check("the QR code is beside standard output", token.count("\n") == 1 and "█" in said, token)
     check("and says the token", decoded(said, net.folder) == token.strip(), said)
 
-    pid, terminal = pty.fork()
-    if pid == 0:
-        words = net.command("vps", "join")
-        os.execvp(words[0], words)
-    shown = read_until(terminal, "press Enter: ")
-    os.write(terminal, token.encode())
-    shown += read_until(terminal, "Next")
-    status = ended(pid)
-    os.close(terminal)
+    status, shown = at_terminal(net.command("vps", "join"), ("press Enter: ", token))
     check("join at a terminal asks for the token and does not show it",
           status == 0 and "Paste the token" in shown and token[:30] not in shown and "Next" in shown, shown)
 
@@ -244,6 +236,31 @@ def secrecy(net):
     net.run_bondd("vps", "down")
 
 
+def questions(net):
+    """What init asks at a terminal."""
+    net.forget()
+    words = net.command("office", "init", *DEVICES)
+    status, shown = at_terminal(words, ("Address or name of the VPS: ", f"{SERVER}\n"), ("Write the files? [yes]: ", "no\n"))
+    check("init asks; no: nothing is written", status == 1 and "nothing is written" in shown and not list(net.folder.glob("office.*")), shown)
+    status, shown = at_terminal(words, ("Address or name of the VPS: ", f"{SERVER}\n"), ("Write the files? [yes]: ", "\n"))
+    check("Enter takes the proposal", status == 0 and "bondd1-" in shown and len(list(net.folder.glob("office.*"))) == 2, shown)
+
+
+def at_terminal(words, *dialogue):
+    """Exit status and all that is shown; `dialogue`: what to wait for, and what to type then."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(words[0], words)
+    shown = ""
+    for question, answer in dialogue:
+        shown += read_until(terminal, question)
+        os.write(terminal, answer.encode())
+    shown += read_until(terminal, None)
+    status = ended(pid)
+    os.close(terminal)
+    return status, shown
+
+
 def ended(pid, seconds=20):
     """The exit status of that child; killed when it does not end."""
     end = time.monotonic() + seconds
@@ -256,8 +273,9 @@ def ended(pid, seconds=20):
 
 
 def read_until(terminal, text, seconds=20):
+    """What is shown until `text`, or until the program ends."""
     shown, end = "", time.monotonic() + seconds
-    while text not in shown and time.monotonic() < end:
+    while (text is None or text not in shown) and time.monotonic() < end:
         if select.select([terminal], [], [], 0.2)[0]:
             try:
                 shown += os.read(terminal, 65536).decode(errors="replace")
@@ -298,6 +316,7 @@ def main():
         server_first()
         with Office(BONDD, "devices") as net:
             tokens(net)
+            questions(net)
             secrecy(net)
             openvpn(net)
     except Exception as error:  # the namespaces are gone by now
