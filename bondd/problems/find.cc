@@ -22,9 +22,9 @@ bool any_heard(const SiteFacts& facts) {
   return std::ranges::any_of(facts.states, [](const auto& wan) { return model::is_heard(wan.state); });
 }
 
-// Two packets in a row of an idle peer may be lost, as in control/heard_lately.h. Less than the patience
-// of kOneWay, so that a line that is cut in both directions is not taken for one.
-constexpr double kArrivesLatelyMs = 3500;
+// An end that hears nothing asks ten times a second. Much less than the patience of kOneWay, so that a line
+// that is cut in both directions, or a peer that goes, is not taken for one.
+constexpr double kArrivesLatelyMs = 1500;
 
 // The backend does not call it up, though packets of the other end come: those of this end do not get there.
 bool arrives(const model::WanStatus& status) {
