@@ -437,6 +437,26 @@ TEST_F(NftVerdictNetns, FirewalldsWayOfRejectingIsSeen) {
   EXPECT_EQ(refused(forward("eth1", "bond0", true)), Refused{});
 }
 
+TEST_F(NftVerdictNetns, APacketIsFollowedThroughAllItsHooks) {
+  admin(
+      "nft 'flush ruleset; add table inet admin;"
+      "add chain inet admin pre { type filter hook prerouting priority -300; };"
+      "add chain inet admin post { type filter hook postrouting priority 0; };"
+      "add rule inet admin pre iifname eth1 drop; add rule inet admin post oifname eth7 drop'");
+  EXPECT_EQ(refused(forward("eth1", "bond0")), Refused{"inet admin pre"});
+  EXPECT_EQ(refused(forward("bond0", "eth7")), Refused{"inet admin post"});
+  EXPECT_EQ(refused(forward("bond0", "eth1")), Refused{}) << "the other direction";
+  EXPECT_EQ(refused(tunnel(1194)), Refused{}) << "eth0, and it does not leave";
+  admin("nft 'flush chain inet admin pre; add rule inet admin pre ct state new drop'");
+  EXPECT_EQ(refused(forward("eth1", "bond0")), Refused{}) << "before conntrack there is no connection";
+  NftPacket service = forward("eth0", "bond0");
+  service.translated = true;
+  service.protocol = 6;
+  service.destination_port = 8080;
+  admin("nft 'flush chain inet admin pre; add rule inet admin pre tcp dport 8080 drop'");
+  EXPECT_EQ(refused(service), Refused{}) << "the port before DNAT is another one, perhaps";
+}
+
 TEST_F(NftVerdictNetns, SetsIntervalsAndUnknownThingsAreJudgedWithCare) {
   admin(
       "nft 'flush ruleset; add table inet admin;"
