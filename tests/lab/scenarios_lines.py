@@ -2,12 +2,14 @@
 import dataclasses
 import os
 import pathlib
+import re
 import time
 
 import flow
 import office
-from bondd_site import PEER, build
+from bondd_site import PEER, SIDES, build
 from scenarios import scenario
+from scenarios_steer import Sniffer
 
 
 def until(seconds, good):
@@ -75,6 +77,49 @@ def dead_at_start(report):
     report.figure("line 1 mended: status says up after", took and time.monotonic() - mended, "s", most=8.0)
     rates = both_carry(lab)
     report.figure("comes down line 1", rates[0], "Mbit/s", least=1.5)
+    site.down()
+
+
+@scenario("files-differ", limit=150)
+def files_differ(report):
+    """weights, order of WANs, MTU and LAN that differ: each is named, and no tunnel leads from one WAN to another"""
+    lab, site = build(report)
+    weights = {"office": (2, 1), "vps": (1, 2)}
+    for side, (first, second) in weights.items():
+        text = site.files[side].read_text()
+        text = text.replace('name    = "ovh"', f'name = "ovh"\nweight = {first}').replace('name    = "orange"', f'name = "orange"\nweight = {second}')
+        text = text.replace('name = "ovh"\nport', f'name = "ovh"\nweight = {first}\nport').replace('name = "orange"\nport', f'name = "orange"\nweight = {second}\nport')
+        site.files[side].write_text(text)
+        report.check(f"{side}: weights are written", text.count("weight = ") == 2, text)
+    site.edit("vps", 'through_bond = ["192.168.1.0/24"]', 'through_bond = ["192.168.7.0/24"]')
+    site.edit("office", "[bond]", "[bond]\nmtu = 1300")
+    ports = {1: 1194, 2: 1196}  # box: port of its WAN
+    watch = {number: Sniffer(f"box{number}", "wan") for number in ports}
+    site.up("--timeout", "50s")  # a lab on a slow core
+    wanted = {"tunnels-differ", "setting-differs", "lan-missing"}
+    named = lambda side: {p["code"]: p["text"] for p in site.status(side)["problems"]}
+    for side in SIDES:
+        until(20, lambda: wanted <= set(named(side)))
+        said = named(side)
+        report.check(f"{side} names weights, MTU and LAN", wanted <= set(said), said)
+        report.say(f"      {said.get('tunnels-differ')}; {said.get('setting-differs')}; {said.get('lan-missing')}")
+    # Both ends' own words: which port is whose. What one end calls ovh the other never calls orange.
+    owners = {}
+    crossed = []
+    for side in SIDES:
+        for line in office.sh("ps ax -o args | grep [o]penvpn", ns=SIDES[side]).splitlines():
+            path = next((w for w in line.split() if w.endswith(".conf") and f"/{side}/" in w), None)
+            if not path:
+                continue
+            text = pathlib.Path(path).read_text()
+            port = re.search(r"^lport (\d+)" if side == "vps" else r"^remote \S+ (\d+)", text, re.M).group(1)
+            wan = re.search(r"openvpn-([a-z]+)", pathlib.Path(path).name).group(1)
+            if owners.setdefault(port, wan) != wan:
+                crossed.append((port, owners[port], wan))
+    report.check("no port belongs to another WAN on the other end", len(owners) >= 3 and not crossed, f"{owners} {crossed}")
+    time.sleep(2)
+    report.check("each WAN's tunnel leaves by its own gateway", all(watch[n].count([("udp", p)]) > 0 for n, p in ports.items()) and
+                 watch[1].count([("udp", 1196)]) == 0 and watch[2].count([("udp", 1194)]) == 0, {n: w.seen for n, w in watch.items()})
     site.down()
 
 
