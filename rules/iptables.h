@@ -75,6 +75,8 @@ class Iptables {
   // What is there of the chains that `filter` means, in either variant's tables; canonical.
   // EPERM without CAP_NET_ADMIN and CAP_NET_RAW. Fails rather than leaving out what it cannot read.
   virtual Result<Firewall> observe(const ChainFilter& filter) = 0;
+  // What the last observe() saw of others' rules about marks.
+  [[nodiscard]] virtual std::vector<MarkUse> mark_uses() const { return {}; }
   // Makes chains and jumps as in `firewall`, in one transaction: all or nothing. Other chains,
   // also other own ones, stay as they are. A jump that is there stays where it is.
   virtual Result<> install(const Firewall& firewall) = 0;

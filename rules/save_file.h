@@ -58,6 +58,9 @@ Result<> check_names(const Firewall& firewall);
 // iptables-restore text that makes `firewall` from what is `there` (one variant's tables).
 Result<std::string> render_install(const Firewall& firewall, const std::vector<SavedTable>& there);
 
+// The rules of others that have to do with marks.
+std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables);
+
 // iptables-restore text that removes what of `firewall` is `there`; empty if nothing is.
 struct Removal {
   std::string text;

@@ -181,10 +181,13 @@ class SystemIptables final : public Iptables {
     Firewall seen;
     std::optional<Error> trouble;
     bool any = false;
+    std::vector<MarkUse> uses;
     for (const Variant variant : kVariants) {
       const auto there = read(variant);
       if (there) {
         seen = merged(std::move(seen), select(there->tables, filter));
+        const auto more = rules::mark_uses(there->tables);
+        uses.insert(uses.end(), more.begin(), more.end());
         any = true;
       } else if (may_hold_rules(variant, there.error())) {
         return tl::make_unexpected(there.error());
@@ -192,9 +195,12 @@ class SystemIptables final : public Iptables {
         trouble = there.error();
       }
     }
+    mark_uses_ = std::move(uses);
     if (!any) return tl::make_unexpected(*trouble);
     return seen;
   }
+
+  [[nodiscard]] std::vector<MarkUse> mark_uses() const override { return mark_uses_; }
 
   Result<> install(const Firewall& firewall) override {
     const auto into = variant();
@@ -415,6 +421,7 @@ class SystemIptables final : public Iptables {
 
   std::optional<Variant> chosen_;
   std::string warning_;
+  std::vector<MarkUse> mark_uses_;
 };
 
 }  // namespace

@@ -131,6 +131,7 @@ model::Config build(const Sections& sections, const fs::path& file, std::string_
   config.bond = build_bond(sections.bond);
   for (const Section& wan : sections.wans) config.wans.push_back(build_wan(wan));
   put<std::vector<IpPrefix>>(sections.routes, "through_bond", config.through_bond);
+  config.mark_mask = small_number(sections.marks, "mask").value_or(model::kDefaultMarkMask);
   config.openvpn = build_openvpn(sections.openvpn, file, site);
   config.mlvpn = build_mlvpn(sections.mlvpn, file);
   for (const Section& policy : sections.policies) config.policies.push_back(build_policy(policy));

@@ -36,6 +36,7 @@ class Rules : private RuleSet {
     check_wans();
     check_gateways();
     check_shares();
+    check_marks();
     check_openvpn();
     check_mlvpn();
   }
@@ -333,6 +334,14 @@ class Rules : private RuleSet {
         fmt::format("{} and {} are too unlike for openvpn-bond ({:.1f} to 1): one connection may be "
                     "slower than over the better line alone; backend = \"mlvpn\" is made for such lines",
                     name_of(*most), name_of(*least), ratio));
+  }
+
+  void check_marks() {
+    if (!sections_.marks.get<std::int64_t>("mask") || model::mark_slots(config_.mark_mask) > 0) return;
+    report_.error(
+        sections_.marks.at("mask"),
+        fmt::format("mask = {:#x}: write at least 5 bits in a row, below bit 31, for example mask = {:#x}",
+                    config_.mark_mask, model::kDefaultMarkMask));
   }
 
   void check_openvpn() {

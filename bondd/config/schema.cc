@@ -18,6 +18,8 @@ constexpr std::array kTables{
     Table{"wan", true, Side::kBoth, Side::kBoth,
           "One Internet line, in both files under the same name and port; 1 to 15 of them."},
     Table{"routes", false, Side::kBoth, Side::kBoth, "What goes into the bond."},
+    Table{"marks", false, Side::kBoth, Side::kNone,
+          "What keeps bondd and other programs on this machine apart."},
     Table{"openvpn", false, Side::kBoth, Side::kNone, "Looked at with backend = \"openvpn-bond\"."},
     Table{"mlvpn", false, Side::kBoth, Side::kNone, "Looked at with backend = \"mlvpn\"."},
     Table{"policy", true, Side::kClient, Side::kNone, "Traffic that leaves by one box, outside the bond."},
@@ -87,6 +89,10 @@ constexpr std::array kKeys{
     Key{"routes", "through_bond", Type::kNetworks, Side::kBoth, Side::kBoth, "[\"0.0.0.0/0\"]",
         "Networks that are reached through the bond: on the client mostly everything, on the server the office's LAN.",
         {}, 0, 0, "[\"192.168.1.0/24\"]"},
+
+    Key{"marks", "mask", Type::kMask, Side::kBoth, Side::kNone, "0x7f000000",
+        "The bits of packets' and connections' marks (fwmark) that are bondd's: 5 in a row for one office on this machine; each further bit doubles their number, up to 8. Default: 0x7f000000.",
+        {}, 1, 0x7fffffff},
 
     Key{"openvpn", "auth", Type::kChoice, Side::kBoth, Side::kNone, "\"tls\"",
         "tls: TLS 1.3, each end pins the other's certificate. static-key: one shared key, as in old guides; OpenVPN 2.8 drops it. Default: tls.",
@@ -222,6 +228,8 @@ std::string expected(const Key& key) {
       return fmt::format("a number from {} to {}", key.min, key.max);
     case Type::kInteger:
       return fmt::format("a whole number from {} to {}", key.min, key.max);
+    case Type::kMask:
+      return "at least 5 bits in a row below bit 31, for example 0x7f000000";
     case Type::kCount:
       return fmt::format("a whole number from {} to {}, or \"auto\"", key.min, key.max);
     case Type::kBool:

@@ -33,6 +33,7 @@ enum class Type : std::uint8_t {
   kRate,         // text: "896kbit"
   kNumber,       // number between min and max
   kInteger,      // whole number between min and max
+  kMask,         // whole number between min and max, or it as text: "0x7f000000"
   kCount,        // whole number between min and max, or "auto"
   kBool,         // true or false
   kFile,         // text: a path, relative to the site's file

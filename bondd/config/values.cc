@@ -254,6 +254,18 @@ Parsed parse_number(const Key& key, const Node& node) {
   return not_expected(key, node);
 }
 
+Parsed parse_mask(const Key& key, const Node& node) {
+  if (node.kind != Node::Kind::kText) return parse_whole(key, node);
+  const bool hex = node.text.starts_with("0x") || node.text.starts_with("0X");
+  const char* const begin = node.text.data() + (hex ? 2 : 0);
+  const char* const end = node.text.data() + node.text.size();
+  std::int64_t value = 0;
+  const auto [stop, error] = std::from_chars(begin, end, value, hex ? 16 : 10);
+  if (error != std::errc() || stop != end || !in_range(key, static_cast<double>(value)))
+    return not_expected(key, node);
+  return value;
+}
+
 Parsed parse_time(const Key& key, const Node& node) {
   if (node.kind == Node::Kind::kInteger || node.kind == Node::Kind::kNumber) {
     return no(fmt::format("{} = {} has no unit; write it as text with ms, s, m or h, for example {} = {}",
@@ -354,6 +366,8 @@ Parsed parse_one(const Key& key, const Node& node) {
       return parse_line_rate(key, node);
     case Type::kNumber:
       return parse_number(key, node);
+    case Type::kMask:
+      return parse_mask(key, node);
     case Type::kCount:
       return parse_count(key, node);
     case Type::kBool:

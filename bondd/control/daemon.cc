@@ -206,7 +206,7 @@ Resolver::Lookup Daemon::lookup_past_the_bond() const {
   std::vector<NameWay> ways;
   for (unsigned n = 1; n <= options_.config.wans.size(); ++n) {
     const plan::Exit exit = plan::find_exit(options_.config.wans[n - 1], network);
-    ways.push_back({model::tunnel_mark(options_.slot, n), exit.gateway});
+    ways.push_back({model::tunnel_mark(options_.config.mark_mask, options_.slot, n), exit.gateway});
   }
   return [ways](const std::string& name) { return ask_name_servers(name, ways, kResolveLimit); };
 }
@@ -279,11 +279,22 @@ void Daemon::look_for_blocked_ways() {
   model::Facts facts;
   facts.network = reconciler_->network();
   facts.server_addresses = server_addresses_;
-  auto blocked = blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset());
-  for (const std::string& text : blocked) {
-    if (std::find(blocked_.begin(), blocked_.end(), text) == blocked_.end()) log_.warning(text);
+  warn_of(blocked_, blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset()));
+}
+
+// Others' rules, routes and marks that stand in the way of the site's packets.
+void Daemon::look_for_foreign() {
+  std::vector<std::string> found;
+  for (const plan::Note& note : reconciler_->plan().foreign) found.push_back(plan::to_string(note));
+  warn_of(foreign_, std::move(found));
+}
+
+// Logs what is new in `now`, and keeps it as `known` for the status.
+void Daemon::warn_of(std::vector<std::string>& known, std::vector<std::string> now) {
+  for (const std::string& text : now) {
+    if (std::find(known.begin(), known.end(), text) == known.end()) log_.warning(text);
   }
-  blocked_ = std::move(blocked);
+  known = std::move(now);
 }
 
 void Daemon::watch_firewall() {
@@ -331,6 +342,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
     auto followed = backend_->follow({options_.config, reconciler_->plan(), reconciler_->network(),
                                       server_addresses_, servers_.by_wan(), options_.slot});
     if (!followed) report_errors({followed.error()});
+    look_for_foreign();
     if (depth == Depth::kAll) look_for_blocked_ways();
     if (pass->settled() && followed) {
       retry_ = {};
@@ -428,8 +440,9 @@ model::SiteStatus Daemon::status() const {
   for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
   for (const plan::Note& note : reconciler_->plan().notes) {
     if (note.waits) continue;  // that WAN's state says it
-    site.warnings.push_back(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
+    site.warnings.push_back(plan::to_string(note));
   }
+  site.warnings.insert(site.warnings.end(), foreign_.begin(), foreign_.end());
   site.warnings.insert(site.warnings.end(), blocked_.begin(), blocked_.end());
   if (!resolve_error_.empty()) site.warnings.push_back(resolve_error_);
   if (!last_error_.empty()) site.warnings.push_back(last_error_);

@@ -89,6 +89,8 @@ class Daemon {
   void on_backend_changed();
 
   void look_for_blocked_ways();
+  void look_for_foreign();
+  void warn_of(std::vector<std::string>& known, std::vector<std::string> now);
   void watch_firewall();
   void poll_legacy_firewall();
   void look_at_firewall();
@@ -154,6 +156,7 @@ class Daemon {
   };
   Due full_, network_;
   Duration retry_{};
+  std::vector<std::string> foreign_;  // see plan::foreign_notes()
   std::vector<std::string> blocked_;  // what others' firewall rules refuse of the site's packets
   TimePoint last_full_pass_;
   Registration firewall_watch_, legacy_timer_;

@@ -143,7 +143,7 @@ void Diagnosis::ask_about(const SiteNow& site) {
     }
     const plan::Exit exit = plan::find_exit(wan, site.network);
     targets.push_back({wan.name, server->second, exit.gateway, wan.port,
-                       model::tunnel_mark(site.slot, static_cast<unsigned>(i) + 1)});
+                       model::tunnel_mark(site.config.mark_mask, site.slot, static_cast<unsigned>(i) + 1)});
   }
   probe_.set_targets(targets);
   send_requests();

@@ -156,7 +156,7 @@ class MlvpnBackend : public Backend {
         wanted.socket.port = wan.port;
       } else {
         wanted.socket.may_come_later = true;
-        wanted.socket.mark = model::tunnel_mark(now.slot, static_cast<unsigned>(i) + 1);
+        wanted.socket.mark = model::tunnel_mark(now.config.mark_mask, now.slot, static_cast<unsigned>(i) + 1);
         if (const auto server = now.server_of.find(wan.name); server != now.server_of.end()) {
           wanted.link.remote = ipc::EngineEndpoint{server->second, wan.port};
           wanted.socket.family = wanted.link.remote->address.family();

@@ -153,6 +153,7 @@ Result<Observation> Observer::observe(Depth depth, unsigned slot, const Programs
   }
 
   seen.facts.slot = slot;
+  seen.facts.mark_uses = iptables_->mark_uses();
   seen.facts.network = std::move(*snapshot);
   seen.facts.unprivileged_uid = programs.uid;
   seen.facts.unprivileged_user = programs.user;

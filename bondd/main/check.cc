@@ -16,6 +16,7 @@
 #include "bondd/ipc/control_client.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/site_file.h"
+#include "bondd/plan/foreign.h"
 #include "bondd/plan/plan.h"
 #include "bondd/supervise/supervisor.h"
 #include "netlink/rtnl.h"
@@ -61,8 +62,8 @@ Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
   auto prepared = control::prepare(observer, control::Depth::kAll, slot, control::find_programs(), inputs);
   if (!prepared) return tl::make_unexpected(prepared.error());
   if (observer.firewall_error()) say("# without root rights the firewall cannot be read: taken as empty");
-  for (const plan::Note& note : prepared->plan.notes) {
-    say(note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text));
+  for (const auto* notes : {&prepared->plan.notes, &prepared->plan.foreign}) {
+    for (const plan::Note& note : *notes) say(plan::to_string(note));
   }
   prepared->owned.processes = living_processes(prepared->plan.state, view.path());
   control::find_steps(*prepared);
@@ -95,6 +96,25 @@ std::string summary(const std::vector<model::Step>& steps) {
   return text;
 }
 
+// What of others on this machine stands in the way, as warnings; how many. What cannot be read says nothing.
+std::size_t say_foreign(const model::Config& config, const std::filesystem::path& run_root) {
+  auto rtnl = netlink::make_rtnl();
+  auto iptables = rules::make_iptables();
+  if (!rtnl || !iptables) return 0;
+  const auto sysctls = control::make_sysctls();
+  const control::RunDirView view(run_root, config.site);
+  control::Observer observer(rtnl->get(), iptables->get(), sysctls.get(), &view, nullptr);
+  observer.tolerate_unreadable_firewall();
+  const unsigned slot = view.slot().value_or(control::lowest_free_slot(run_root).value_or(0));
+  auto seen = observer.observe(control::Depth::kAll, slot, {}, &config);
+  if (!seen) return 0;
+  if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
+  const auto notes = plan::foreign_notes(config, seen->facts);
+  for (const plan::Note& note : notes)
+    say(fmt::format("{}: warning: {}", config.file.native(), plan::to_string(note)));
+  return notes.size();
+}
+
 // What a running site has measured of its lines.
 void say_line_advice(const std::filesystem::path& run_root, const std::string& site) {
   const control::RunDirView view(run_root, site);
@@ -114,7 +134,7 @@ int check_command(const CommonOptions& options) {
   if (!file) return kFailed;
   const auto checked = load_site_file(file->path);
   if (!checked) return kFailed;
-  const std::size_t warnings = checked->warnings.size();
+  const std::size_t warnings = checked->warnings.size() + say_foreign(checked->config, options.run_root);
   say(fmt::format("{}: 0 errors, {} warning{}", file->path.native(), warnings, warnings == 1 ? "" : "s"));
   say_line_advice(options.run_root, file->site);
   return kDone;

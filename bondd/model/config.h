@@ -11,6 +11,7 @@
 
 #include "bondd/base/ip.h"
 #include "bondd/base/units.h"
+#include "bondd/model/ownership.h"
 #include "netlink/values.h"
 
 namespace bondd::model {
@@ -121,6 +122,7 @@ struct Config {
   std::vector<Policy> policies;
   std::vector<std::string> masquerade;  // devices
   std::vector<Forward> forwards;
+  std::uint32_t mark_mask = kDefaultMarkMask;  // the bits of marks that are this site's
 
   auto operator<=>(const Config&) const = default;
 };

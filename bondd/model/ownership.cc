@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
+
 #include "bondd/base/text.h"
 
 namespace bondd::model {
@@ -19,6 +22,17 @@ std::string fit(std::string_view text, std::size_t max, int digits) {
 }
 
 }  // namespace
+
+unsigned mark_slots(std::uint32_t mask) {
+  if (mask == 0 || (mask & 0x80000000U) != 0) return 0;
+  const std::uint32_t bits = mask >> std::countr_zero(mask);
+  if (!std::has_single_bit(bits + 1)) return 0;
+  return std::min(kSlots, (bits + 1) / kMarksPerSite);
+}
+
+std::uint32_t mark_in(std::uint32_t mask, std::uint32_t value) {
+  return (value << std::countr_zero(mask)) & mask;
+}
 
 std::string link_alias(std::string_view site) {
   return fmt::format("bondd:{}", site);

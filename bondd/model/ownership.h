@@ -4,7 +4,7 @@
 //   routes and rules   protocol number kProtocol                proto 98
 //   rules              priority kRulePriority .. +99            see RulePriority
 //   tables             kTableBase + slot * 32 + n               5200: bond, 5201 …: WAN 1 …, 5231: replies
-//   marks              kMarkMask, slot * 32 + n                 0x00010000: tunnel of WAN 1
+//   marks              [marks] mask, slot * 32 + n in its bits  0x01000000: tunnel of WAN 1
 //   links              alias "bondd:SITE"                       bondd:office; until a new bond has it: the
 //                                                               group made of it, netlink::is_half_made()
 //   taps               tapSLOT-WAN                              tap0-ovh, tap0-ovh~2
@@ -13,7 +13,8 @@
 //   processes          pid files under /run/bondd/SITE/
 //
 // A slot is a number from 0 to 7 that a site holds while it is up, so that two
-// sites on one machine share no table, mark or tap.
+// sites on one machine share no table, mark or tap. Nothing is found again by its mark, so that
+// a site that was made with another mask can be removed.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,12 @@ constexpr std::uint32_t kTableBase = 5200;
 constexpr unsigned kSlots = 8;
 constexpr unsigned kMaxWans = 15;  // a WAN's number n is 1 to 15
 
-constexpr std::uint32_t kMarkMask = 0x00ff0000;
+// The bits of a packet's mark that are bondd's when [marks] mask names no others. Free of what is met beside
+// it: Shorewall 0xff (or 0xff00, 0xff0000), mwan3 0x3f00, Cilium 0xf00, Docker's 0x100 and up, Kubernetes
+// 0x4000 and 0x8000, wg-quick 0xca6c, NethServer 0xf0000, Calico 0xf0000 of its 0xffff0000, Tailscale
+// 0xff0000, Antrea bit 31. Bit 31 also because OpenVPN reads a mark as a positive int.
+constexpr std::uint32_t kDefaultMarkMask = 0x7f000000;
+constexpr unsigned kMarksPerSite = 32;
 
 constexpr std::uint32_t bond_table(unsigned slot) {
   return kTableBase + slot * 32;
@@ -53,15 +59,22 @@ constexpr std::uint32_t reply_table(unsigned slot) {
   return bond_table(slot) + 31;
 }
 
-// Packets of WAN n's tunnels; packets steered to WAN n; connections that came in through the bond.
-constexpr std::uint32_t tunnel_mark(unsigned slot, unsigned n) {
-  return (slot * 32 + n) << 16;
+// How many sites' marks `mask` has room for, at most kSlots; 0 when it has none: fewer than 5 bits, gaps, or
+// bit 31.
+unsigned mark_slots(std::uint32_t mask);
+
+// `value` in the bits of `mask`.
+std::uint32_t mark_in(std::uint32_t mask, std::uint32_t value);
+// Packets of WAN n's tunnels; packets steered to WAN n, and answers to what came in by it; answers to what
+// came in through the bond.
+inline std::uint32_t tunnel_mark(std::uint32_t mask, unsigned slot, unsigned n) {
+  return mark_in(mask, slot * kMarksPerSite + n);
 }
-constexpr std::uint32_t policy_mark(unsigned slot, unsigned n) {
-  return (slot * 32 + 16 + n) << 16;
+inline std::uint32_t policy_mark(std::uint32_t mask, unsigned slot, unsigned n) {
+  return mark_in(mask, slot * kMarksPerSite + 16 + n);
 }
-constexpr std::uint32_t reply_mark(unsigned slot) {
-  return (slot * 32 + 16) << 16;
+inline std::uint32_t reply_mark(std::uint32_t mask, unsigned slot) {
+  return mark_in(mask, slot * kMarksPerSite + 16);
 }
 
 std::string link_alias(std::string_view site);

@@ -28,11 +28,12 @@ struct Facts {
   std::map<std::string, IpAddress> server_of;     // by WAN of an office; those not in it use the first
   std::optional<std::uint32_t> unprivileged_uid;  // openvpn's user, owner of the taps
   std::string unprivileged_user, unprivileged_group;
-  int openvpn_minor = 6;          // 2.5, 2.6, 2.7: the number after "2."
-  std::filesystem::path run_dir;  // /run/bondd/SITE
-  std::filesystem::path openvpn;  // the program, absolute
-  std::set<std::string> dead;     // tunnels (tap names) that do not carry now; all others may
-  unsigned clock_wan = 0;         // number of the WAN by which this machine's NTP leaves; 0: as all else
+  std::vector<rules::MarkUse> mark_uses;  // of others
+  int openvpn_minor = 6;                  // 2.5, 2.6, 2.7: the number after "2."
+  std::filesystem::path run_dir;          // /run/bondd/SITE
+  std::filesystem::path openvpn;          // the program, absolute
+  std::set<std::string> dead;             // tunnels (tap names) that do not carry now; all others may
+  unsigned clock_wan = 0;  // number of the WAN by which this machine's NTP leaves; 0: as all else
 };
 
 // A sysctl and the value it shall have. Never lowered protection: only what forwarding needs.

@@ -118,7 +118,7 @@ class Builder {
       rules.push_back(Words{"-i", bond} + kAccept);
       rules.push_back(Words{"-o", bond} + kAccept);
       for (const auto& [n, device] : steered_wans()) {
-        rules.push_back(Words{"-o", device} + with_mark(model::policy_mark(facts_.slot, n)) + kAccept);
+        rules.push_back(Words{"-o", device} + policy_mark(n) + kAccept);
         rules.push_back(Words{"-i", device} + kEstablished);
       }
     } else {
@@ -135,12 +135,15 @@ class Builder {
     add_chain(filter_, "FWD", "FORWARD", std::move(rules));
   }
 
+  [[nodiscard]] Words policy_mark(unsigned n) const {
+    return MarkWords{config_.mark_mask}.with(model::policy_mark(config_.mark_mask, facts_.slot, n));
+  }
+
   // nat POSTROUTING: steered traffic takes the address towards its box, the bond's that of the VPS.
   void add_source_nat() {
     std::vector<Words> rules;
     for (const auto& [n, device] : translated_wans()) {
-      rules.push_back(Words{"-o", device} + with_mark(model::policy_mark(facts_.slot, n)) +
-                      Words{"-j", "MASQUERADE"});
+      rules.push_back(Words{"-o", device} + policy_mark(n) + Words{"-j", "MASQUERADE"});
     }
     std::vector<IpPrefix> inside{config_.bond.address.network()};
     inside.insert(inside.end(), config_.through_bond.begin(), config_.through_bond.end());

@@ -1,7 +1,5 @@
 #include "bondd/plan/mangle.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "bondd/model/ownership.h"
@@ -32,7 +30,8 @@ Words match_words(const Match& match) {
 
 class Builder {
  public:
-  Builder(const Config& config, const Facts& facts) : config_(config), facts_(facts) {}
+  Builder(const Config& config, const Facts& facts)
+      : config_(config), facts_(facts), marks_{config.mark_mask} {}
 
   rules::Table build() {
     add_mss();
@@ -75,8 +74,8 @@ class Builder {
         rules.push_back(source(inside) + Words{"-i", device, "-j", "RETURN"});
       const auto note = [&](unsigned n, const Words& from) {
         rules.push_back(Words{"-i", device} + protocol + from +
-                        Words{"-m", "conntrack", "--ctdir", std::string(direction), "-j", "CONNMARK",
-                              "--set-xmark", masked(model::policy_mark(facts_.slot, n))});
+                        Words{"-m", "conntrack", "--ctdir", std::string(direction)} +
+                        marks_.set_connection(model::policy_mark(marks_.mask, facts_.slot, n)));
       };
       if (wans.size() == 1) {
         note(wans.front(), {});
@@ -126,26 +125,24 @@ class Builder {
   // by one WAN, nor answers.
   void add_steering() {
     const std::string& bond = config_.bond.interface;
-    const std::string mask = fmt::format("{:#x}", model::kMarkMask);
-    const Words restore{"-j", "CONNMARK", "--restore-mark", "--nfmask", mask, "--ctmask", mask};
     const Words back{"-j", "RETURN"};
     const std::vector<Words> policies = policy_rules();
 
-    std::vector<Words> out{with_any_mark() + back, with_any_connmark() + restore};
-    if (!policies.empty() || facts_.clock_wan != 0) out.push_back(with_any_mark() + back);
+    std::vector<Words> out{marks_.with_any() + back, marks_.with_any_connection() + marks_.restore()};
+    if (!policies.empty() || facts_.clock_wan != 0) out.push_back(marks_.with_any() + back);
     if (facts_.clock_wan != 0) out.push_back(clock_rule());
     out.insert(out.end(), policies.begin(), policies.end());
     add_chain("OUT", "OUTPUT", std::move(out));
 
     std::vector<Words> pre{
-        Words{"-i", bond, "-m", "conntrack", "--ctdir", "ORIGINAL", "-j", "CONNMARK", "--set-xmark",
-              masked(model::reply_mark(facts_.slot))},
+        Words{"-i", bond, "-m", "conntrack", "--ctdir", "ORIGINAL"} +
+            marks_.set_connection(model::reply_mark(marks_.mask, facts_.slot)),
         Words{"-i", bond} + back,
-        Words{"-m", "conntrack", "--ctdir", "REPLY"} + with_any_connmark() + restore,
+        Words{"-m", "conntrack", "--ctdir", "REPLY"} + marks_.with_any_connection() + marks_.restore(),
     };
     if (!policies.empty()) {
-      pre.push_back(with_any_connmark() + back);
-      pre.push_back(with_any_mark() + back);
+      pre.push_back(marks_.with_any_connection() + back);
+      pre.push_back(marks_.with_any() + back);
     }
     pre.insert(pre.end(), policies.begin(), policies.end());
     add_chain("PRE", "PREROUTING", std::move(pre));
@@ -153,24 +150,23 @@ class Builder {
 
   // NTP of this machine that would go into a bond that carries nothing. A policy for it comes after this.
   [[nodiscard]] Words clock_rule() const {
-    return Words{"-o", config_.bond.interface} + proto(model::Protocol::kUdp) +
-           Words{"--dport", kNtpPort,      "-j",
-                 "MARK",    "--set-xmark", masked(model::policy_mark(facts_.slot, facts_.clock_wan))};
+    return Words{"-o", config_.bond.interface} + proto(model::Protocol::kUdp) + Words{"--dport", kNtpPort} +
+           marks_.set(model::policy_mark(marks_.mask, facts_.slot, facts_.clock_wan));
   }
 
   // The mark that leads a policy's traffic to its WAN's table.
   [[nodiscard]] std::vector<Words> policy_rules() const {
     std::vector<Words> rules;
     for (const model::Policy& policy : config_.policies) {
-      const std::uint32_t mark = model::policy_mark(facts_.slot, wan_number(policy.wan));
-      for (const Match& match : policy.matches)
-        rules.push_back(match_words(match) + Words{"-j", "MARK", "--set-xmark", masked(mark)});
+      const std::uint32_t mark = model::policy_mark(marks_.mask, facts_.slot, wan_number(policy.wan));
+      for (const Match& match : policy.matches) rules.push_back(match_words(match) + marks_.set(mark));
     }
     return rules;
   }
 
   const Config& config_;
   const Facts& facts_;
+  const MarkWords marks_;
   rules::Table mangle_{"mangle", {}, {}};
 };
 

@@ -7,6 +7,7 @@
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
 #include "bondd/plan/firewall.h"
+#include "bondd/plan/foreign.h"
 #include "bondd/plan/processes.h"
 #include "bondd/plan/routing.h"
 #include "bondd/plan/tunnels.h"
@@ -139,6 +140,16 @@ std::vector<Note> wan_notes(const Config& config, const Facts& facts) {
   return notes;
 }
 
+// A server marks nothing.
+Result<> check_marks(const Config& config, const Facts& facts) {
+  const unsigned room = model::mark_slots(config.mark_mask);
+  if (config.role == Role::kServer || facts.slot < room) return {};
+  return failure(
+      fmt::format("the bits {:#x} of marks have room for {} sites on this machine, and this would be "
+                  "number {}; write one of more bits, the same in all files: [marks] mask",
+                  config.mark_mask, room, facts.slot + 1));
+}
+
 }  // namespace
 
 std::vector<std::string> relevant_sysctls(const Config& config, const netlink::Snapshot& network) {
@@ -152,8 +163,13 @@ std::vector<std::string> relevant_sysctls(const Config& config, const netlink::S
   return out;
 }
 
+std::string to_string(const Note& note) {
+  return note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text);
+}
+
 Result<Plan> plan(const Config& config, const Facts& facts) {
   Plan out;
+  if (auto room = check_marks(config, facts); !room) return tl::make_unexpected(room.error());
   const std::vector<Tunnel> list = tunnels(config);
   const std::uint32_t mtu = bond_mtu(config, facts);
   out.state.sysctls = plan_sysctls(config, facts);
@@ -171,6 +187,7 @@ Result<Plan> plan(const Config& config, const Facts& facts) {
   out.state.routes = std::move(routing.routes);
   out.state.rules = std::move(routing.rules);
   out.notes = wan_notes(config, facts);
+  out.foreign = foreign_notes(config, facts);
   return out;
 }
 

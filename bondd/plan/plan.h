@@ -26,13 +26,17 @@ struct Note {
 
 struct Plan {
   model::DesiredState state;
-  std::vector<Note> notes;
+  std::vector<Note> notes;    // of the WANs
+  std::vector<Note> foreign;  // see foreign_notes()
 };
 
 // Never fails for what may come right later: a WAN without a way out yet has a note and an
 // unreachable route instead, so that nothing of it leaks. Fails when OpenVPN cannot do what
-// the file asks for.
+// the file asks for, and when the file's mask has no marks for one more office on this machine.
 Result<Plan> plan(const model::Config& config, const model::Facts& facts);
+
+// "ovh: gateway …", for people.
+std::string to_string(const Note& note);
 
 // The sysctls whose current values plan() wants in Facts::sysctls.
 std::vector<std::string> relevant_sysctls(const model::Config& config, const netlink::Snapshot& network);

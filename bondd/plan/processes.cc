@@ -80,7 +80,7 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
     out.remote = server_of(wan, facts);
     out.family = out.remote->family();
     out.remote_port = tunnel.port;
-    out.fwmark = model::tunnel_mark(facts.slot, tunnel.wan);
+    out.fwmark = model::tunnel_mark(config.mark_mask, facts.slot, tunnel.wan);
   }
   return out;
 }

@@ -65,7 +65,7 @@ class Builder {
   void add_mark_rule(std::uint32_t priority, std::uint32_t mark, std::uint32_t table) {
     Rule& rule = add_rule(priority, table);
     rule.mark = mark;
-    rule.mask = model::kMarkMask;
+    rule.mask = config_.mark_mask;
   }
 
   // The table of WAN n: its network, its box, and a last route that refuses: what is marked
@@ -91,13 +91,14 @@ class Builder {
     refuse.type = netlink::RouteType::kUnreachable;
     refuse.metric = kLastMetric;
 
-    add_mark_rule(model::rule_priority::kTunnel + n, model::tunnel_mark(facts_.slot, n), table);
-    add_mark_rule(model::rule_priority::kPolicy + n, model::policy_mark(facts_.slot, n), table);
+    const std::uint32_t mask = config_.mark_mask;
+    add_mark_rule(model::rule_priority::kTunnel + n, model::tunnel_mark(mask, facts_.slot, n), table);
+    add_mark_rule(model::rule_priority::kPolicy + n, model::policy_mark(mask, facts_.slot, n), table);
   }
 
   void add_reply_route() {
     add_bond_route(model::reply_table(facts_.slot), kDefault);
-    add_mark_rule(model::rule_priority::kReply, model::reply_mark(facts_.slot),
+    add_mark_rule(model::rule_priority::kReply, model::reply_mark(config_.mark_mask, facts_.slot),
                   model::reply_table(facts_.slot));
   }
 
@@ -113,7 +114,7 @@ class Builder {
         // Not what is steered, nor an answer: that has a mark.
         Rule& rule = add_rule(model::rule_priority::kCovered, table);
         rule.to = destination.network();
-        rule.mask = model::kMarkMask;
+        rule.mask = config_.mark_mask;
       }
     }
     add_rule(model::rule_priority::kMain + facts_.slot, netlink::kMainTable).suppress_prefix_length = 0;

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "bondd/model/ownership.h"
-
 namespace bondd::plan {
 
 Words operator+(Words left, const Words& right) {
@@ -33,19 +31,32 @@ IpPrefix host(const IpAddress& address) {
   return IpPrefix{address, address.bits()};
 }
 
-std::string masked(std::uint32_t mark) {
-  return fmt::format("{:#x}/{:#x}", mark, model::kMarkMask);
+std::string MarkWords::masked(std::uint32_t mark) const {
+  return fmt::format("{:#x}/{:#x}", mark, mask);
 }
 
-Words with_mark(std::uint32_t mark) {
+Words MarkWords::with(std::uint32_t mark) const {
   return {"-m", "mark", "--mark", masked(mark)};
 }
 
-Words with_any_mark() {
+Words MarkWords::set(std::uint32_t mark) const {
+  return {"-j", "MARK", "--set-xmark", masked(mark)};
+}
+
+Words MarkWords::set_connection(std::uint32_t mark) const {
+  return {"-j", "CONNMARK", "--set-xmark", masked(mark)};
+}
+
+Words MarkWords::restore() const {
+  const std::string bits = fmt::format("{:#x}", mask);
+  return {"-j", "CONNMARK", "--restore-mark", "--nfmask", bits, "--ctmask", bits};
+}
+
+Words MarkWords::with_any() const {
   return {"-m", "mark", "!", "--mark", masked(0)};
 }
 
-Words with_any_connmark() {
+Words MarkWords::with_any_connection() const {
   return {"-m", "connmark", "!", "--mark", masked(0)};
 }
 

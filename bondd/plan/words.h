@@ -22,11 +22,19 @@ Words source(const IpPrefix& prefix);
 Words destination(const IpPrefix& prefix);
 IpPrefix host(const IpAddress& address);
 
-std::string masked(std::uint32_t mark);  // "0x10000/0xff0000"
-Words with_mark(std::uint32_t mark);
-// A packet whose way has been chosen: a tunnel's own, or an answer.
-Words with_any_mark();
-// Of a connection that came in by a WAN or the bond.
-Words with_any_connmark();
+// Words about marks, in the bits of one mask.
+struct MarkWords {
+  std::uint32_t mask = 0;
+
+  [[nodiscard]] std::string masked(std::uint32_t mark) const;  // "0x1000000/0x7f000000"
+  [[nodiscard]] Words with(std::uint32_t mark) const;
+  [[nodiscard]] Words set(std::uint32_t mark) const;             // of the packet
+  [[nodiscard]] Words set_connection(std::uint32_t mark) const;  // of its connection
+  [[nodiscard]] Words restore() const;                           // the connection's to the packet
+  // A packet whose way has been chosen: a tunnel's own, or an answer.
+  [[nodiscard]] Words with_any() const;
+  // Of a connection that came in by a WAN or the bond.
+  [[nodiscard]] Words with_any_connection() const;
+};
 
 }  // namespace bondd::plan

@@ -15,7 +15,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from office_net import GATEWAYS, LINES, OFFICE, PC, SERVER, WEB, OfficeNet  # noqa: E402
+from office_net import GATEWAYS, LINES, PC, PEER, SERVER, WEB, OfficeNet  # noqa: E402
 
 BONDD = None
 
@@ -203,6 +203,97 @@ class Clock(Case):
         finally:
             alone.terminate()
             alone.wait(timeout=30)
+
+
+class Foreign(Case):
+    """What of others takes our packets is said by check, up and status."""
+
+    def test_rules_routes_and_marks_of_others_are_named(self):
+        net = self.net
+        net.sh("office", "ip link add other type veth peer name otherx; ip link set other up; ip link set otherx up; ip addr add 10.99.0.1/24 dev other;"
+               "ip route add default via 10.99.0.2 table 300; ip rule add pref 100 iif lan lookup 300;"
+               "ip rule add pref 5230 fwmark 0x80000/0xff0000 lookup 53;"
+               "ip route add 0.0.0.0/1 via 10.99.0.2; iptables -t mangle -A PREROUTING -i eth9 -j MARK --set-mark 1")
+        net.write()
+        wanted = ("rule 100 (iif lan lookup 300)", "rule 5230", "0.0.0.0/1 via 10.99.0.2", "MARK --set-xmark 0x1/0xffffffff")
+        said = {"check": net.run_bondd("office", "check")[1], "up": net.up()}
+        said["status"] = net.run_bondd("office", "status")[0]
+        for command, text in ((command, " ".join(text.split())) for command, text in said.items()):
+            for words in wanted:
+                with self.subTest(f"{command}: {words}"):
+                    self.assertIn(words, text)
+
+    def test_a_machine_of_its_own_says_nothing(self):
+        self.net.write()
+        for site in ("office", "vps"):
+            self.assertIn("0 errors, 0 warnings", self.net.run_bondd(site, "check")[1])
+
+    def expect_lan_in_the_bond(self):
+        self.net.serve("web", "tcp", 7)
+        for who in ("pc", "office"):
+            self.assertEqual(self.net.ask(who, "tcp", WEB, 7), SERVER, who)
+
+    def test_marks_of_shorewall_do_not_lead_past_the_bond(self):
+        net = self.net
+        net.sh("office", "iptables -t mangle -A PREROUTING -i lan -j MARK --set-xmark 0x10000/0xf0000;"
+               "ip rule add pref 10000 fwmark 0x10000/0xf0000 lookup 77")
+        net.write()
+        self.assertIn(" 0 warnings", net.run_bondd("office", "check")[1])
+        net.up()
+        self.expect_lan_in_the_bond()
+
+    def test_tailscale_and_wg_quick_beside_the_bond(self):
+        net = self.net
+        net.sh("office", "ip link add ts0 type veth peer name ts0x; ip link set ts0 up; ip link set ts0x up; ip route add 100.64.0.9 dev ts0 table 52;"
+               "ip rule add pref 5210 fwmark 0x80000/0xff0000 lookup main; ip rule add pref 5230 fwmark 0x80000/0xff0000 lookup default;"
+               "ip rule add pref 5250 fwmark 0x80000/0xff0000 unreachable; ip rule add pref 5270 lookup 52;"
+               "iptables -t filter -A FORWARD -i ts0 -j MARK --set-xmark 0x40000/0xff0000;"
+               "ip rule add pref 32764 lookup main suppress_prefixlength 0; ip rule add pref 32765 not fwmark 0xca6c lookup 51820")
+        net.write()
+        said = net.run_bondd("office", "check")[1]
+        self.assertIn("rule 5210 (fwmark 0x80000/0xff0000 lookup main), ", said)
+        self.assertIn("rule 5270 (lookup 52) of another program stand among bondd's", said)
+        self.assertIn(" 1 warning\n", said)
+        net.up()
+        self.expect_lan_in_the_bond()
+        self.assertIn("dev ts0 table 52", net.sh("office", f"ip route get 100.64.0.9 from {PC} iif lan"))
+
+    def test_what_mwan3_marks_is_named(self):
+        net = self.net
+        net.sh("office", "ip route add default via 192.168.12.1 table 2; ip rule add pref 1001 iif dsl1 lookup 1; ip rule add pref 1002 iif dsl2 lookup 2;"
+               "ip rule add pref 2002 fwmark 0x200/0x3f00 lookup 2; ip rule add pref 2061 fwmark 0x3d00/0x3f00 blackhole;"
+               "iptables -t mangle -A PREROUTING -i lan -j MARK --set-xmark 0x200/0x3f00")
+        net.write()
+        said = net.run_bondd("office", "check")[1]
+        self.assertIn("rule 2002 (fwmark 0x200/0x3f00 lookup 2)", said)
+        self.assertIn("takes past the bond what `iptables -t mangle -A PREROUTING -i lan", said)
+        self.assertIn(" 1 warning\n", said)
+
+    def test_a_vpn_that_comes_later_is_said_by_status(self):
+        net = self.net
+        net.write()
+        net.up()
+        self.assertNotIn("0.0.0.0/1", net.run_bondd("office", "status")[0])
+        net.sh("office", "ip link add tun9 type veth peer name tun9x; ip link set tun9 up; ip link set tun9x up; ip route add 0.0.0.0/1 dev tun9; ip route add 128.0.0.0/1 dev tun9")
+        net.wait("the status says it", lambda: "0.0.0.0/1 dev tun9 and 128.0.0.0/1 dev tun9 in the main table go before the bond"
+                 in " ".join(net.run_bondd("office", "status")[0].split()))
+        net.sh("office", "ip link del tun9")
+        net.wait("the status forgets it", lambda: "tun9" not in net.run_bondd("office", "status")[0])
+
+    def test_another_mask_is_used_and_taken_down(self):
+        net = self.net
+        net.write(office="[marks]\nmask = 0xff0000\n")
+        net.up()
+        self.assertIn("/0xff0000 lookup", net.sh("office", "ip rule"))
+        self.assertIn("0/0xff0000", net.sh("office", "iptables-save -t mangle"))
+        net.write(office="[marks]\nmask = \"0x7c000000\"\n")
+        net.apply()
+        self.assertNotIn("0xff0000", net.sh("office", "ip rule; iptables-save"))
+        self.assertEqual(net.pings("office", PEER, 10), 10)
+        net.write()
+        net.down()
+        self.assertNotIn("proto 98", net.sh("office", "ip rule"))
+        self.assertNotIn("BONDD", net.sh("office", "iptables-save"))
 
 
 def main():

@@ -170,9 +170,9 @@ TEST(Plan, WhileTheBondCarriesNothingNtpOfThisMachineLeavesByAWan) {
   EXPECT_EQ(lines().find("MASQUERADE"), std::string::npos);
   facts.clock_wan = 2;
   EXPECT_THAT(lines(), HasSubstr("BONDD-OUT-office -o bond0 -p udp -m udp --dport 123 -j MARK --set-xmark "
-                                 "0x120000/0xff0000\n"));
+                                 "0x12000000/0x7f000000\n"));
   EXPECT_THAT(lines(),
-              HasSubstr("BONDD-SNAT-office -o eth0 -m mark --mark 0x120000/0xff0000 -j MASQUERADE\n"));
+              HasSubstr("BONDD-SNAT-office -o eth0 -m mark --mark 0x12000000/0x7f000000 -j MASQUERADE\n"));
 }
 
 TEST(Plan, WanWithoutAGatewayRefusesInsteadOfLeaking) {
@@ -205,7 +205,7 @@ TEST(Plan, ThroughBondInsideAWiderMainRouteStillWins) {
   const auto lines = print(diff(plan(config, facts).value().state, nothing(facts)));
   EXPECT_THAT(
       lines,
-      Contains("ip rule add priority 5230 to 192.168.1.0/24 fwmark 0x0/0xff0000 lookup 5200 protocol 98"));
+      Contains("ip rule add priority 5230 to 192.168.1.0/24 fwmark 0x0/0x7f000000 lookup 5200 protocol 98"));
 }
 
 // What of `lines` contains `part`.
@@ -225,9 +225,9 @@ TEST(Plan, GatewaysOnOneDeviceAreToldApartByTheirHardwareAddresses) {
   EXPECT_THAT(
       with(lines, chain),
       ElementsAre(chain + "-s 192.168.1.0/24 -i eth0 -j RETURN",
-                  HasSubstr("-i eth0 -m conntrack --ctdir ORIGINAL -j CONNMARK --set-xmark 0x11"),
+                  HasSubstr("-i eth0 -m conntrack --ctdir ORIGINAL -j CONNMARK --set-xmark 0x11000000"),
                   HasSubstr("-i eth0 -m mac --mac-source 02:00:00:00:00:fe -m conntrack --ctdir ORIGINAL "
-                            "-j CONNMARK --set-xmark 0x12")));
+                            "-j CONNMARK --set-xmark 0x12000000")));
 }
 
 TEST(Plan, NetworksBehindARouterOfTheLanAreNoInternet) {

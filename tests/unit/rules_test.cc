@@ -267,5 +267,24 @@ TEST(Extensions, MissingOnesAreNamedAndNothingExits) {
   EXPECT_THAT(missing_extensions(firewall), SizeIs(4));  // asking again is no trouble
 }
 
+TEST(MarkUses, AreTheBitsThatOthersLookForOrWrite) {
+  const auto tables = parse_tables(
+      "*mangle\n:PREROUTING ACCEPT [0:0]\n:BONDD-PRE-office - [0:0]\n"
+      "-A PREROUTING -j MARK --set-xmark 0x1/0xff\n"
+      "-A PREROUTING -m mark ! --mark 0x0/0xf00 -j CONNMARK --restore-mark --nfmask 0xf0000 --ctmask 0xff\n"
+      "-A PREROUTING -m mark --mark 0x4000/0xffffffff -j ACCEPT\n-A PREROUTING -p tcp -j ACCEPT\n"
+      "-A PREROUTING -j CONNMARK --restore-mark\n-A OUTPUT -j CONNMARK --set-xmark 0x1/0xff\n"
+      "-A BONDD-PRE-office -j MARK --set-xmark 0x1/0xff\nCOMMIT\n");
+  ASSERT_TRUE(tables);
+  std::vector<std::uint32_t> bits, writes;
+  for (const MarkUse& use : mark_uses(*tables)) {
+    bits.push_back(use.bits);
+    writes.push_back(use.writes);
+  }
+  EXPECT_EQ(bits, (std::vector<std::uint32_t>{0xff, 0xf0000, 0x4000, 0xffffffff, 0xff}));
+  EXPECT_EQ(writes, (std::vector<std::uint32_t>{0xff, 0, 0, 0, 0}));
+  EXPECT_EQ(mark_uses(*tables).front().rule, "mangle -A PREROUTING -j MARK --set-xmark 0x1/0xff");
+}
+
 }  // namespace
 }  // namespace bondd::rules

@@ -1,0 +1,17 @@
+// What of others on this machine stands in the way of a site's packets.
+#pragma once
+
+#include <vector>
+
+#include "bondd/model/config.h"
+#include "bondd/model/state.h"
+#include "bondd/plan/plan.h"
+
+namespace bondd::plan {
+
+// Rules and routes that are looked at before ours and lead our packets elsewhere; rules among our
+// priorities; rules and chains that use the bits of our marks. Each note names the culprit and what to do.
+// Rules with selectors that netlink::Rule does not hold (not, uidrange, ports) are not judged.
+std::vector<Note> foreign_notes(const model::Config& config, const model::Facts& facts);
+
+}  // namespace bondd::plan
