@@ -49,8 +49,8 @@ struct Firewall {
 
 // A rule that is not bondd's and looks at or writes marks of packets or connections.
 struct MarkUse {
-  std::string rule;                     // "mangle -A PREROUTING -j MARK --set-xmark 0x1/0xffffffff"
-  std::uint32_t bits = 0;               // those that it looks for or writes
+  std::string rule;        // "iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x1/0xffffffff"
+  std::uint32_t bits = 0;  // those that it looks for or writes
   std::uint32_t writes = 0, value = 0;  // the bits that it gives a packet's mark, and what it writes there
 
   auto operator<=>(const MarkUse&) const = default;

@@ -1,9 +1,14 @@
 // Which rules of others look at or write marks, and in which bits.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <linux/netfilter.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
+#include <map>
+#include <variant>
 
 #include "rules/save_file.h"
 
@@ -63,7 +68,115 @@ MarkUse use_of(const Words& words) {
   return use;
 }
 
+// --- nft's own syntax ---
+
+std::uint32_t to_number(const Bytes& bytes) {  // marks are in the machine's byte order
+  std::uint32_t number = 0;
+  std::memcpy(&number, bytes.data(), std::min(bytes.size(), sizeof number));
+  return number;
+}
+
+// What a register holds: `(mark & keeps) ^ toggle` of the packet's or the connection's mark, or, with
+// keeps = 0, a value.
+struct Content {
+  std::uint32_t keeps = kAllBits, toggle = 0;
+  NftLoad::What of = NftLoad::What::kOther;
+};
+
+class NftReader {
+ public:
+  MarkUse read(const NftRule& rule) {
+    for (const NftExpression& expression : rule.expressions)
+      std::visit([&](const auto& one) { step(one); }, expression);
+    return use_;
+  }
+
+ private:
+  void step(const NftLoad& load) {
+    content_.erase(load.to);
+    if (load.what == NftLoad::What::kMark || load.what == NftLoad::What::kConnectionMark)
+      content_[load.to] = {kAllBits, 0, load.what};
+  }
+  void step(const NftBitwise& bitwise) {
+    const auto found = content_.find(bitwise.from);
+    if (found == content_.end()) {
+      content_.erase(bitwise.to);
+      return;
+    }
+    const std::uint32_t mask = to_number(bitwise.mask);
+    const Content before = found->second;
+    content_[bitwise.to] = {before.keeps & mask, (before.toggle & mask) ^ to_number(bitwise.toggle),
+                            before.of};
+  }
+  void step(const NftHarmless& harmless) {
+    if (harmless.to != 0) {
+      content_.erase(harmless.to);
+      if (!harmless.value.empty())
+        content_[harmless.to] = {0, to_number(harmless.value), NftLoad::What::kOther};
+    }
+    if (harmless.mark != 0) write(harmless.mark, NftLoad::What::kMark);
+    if (harmless.connection_mark != 0) write(harmless.connection_mark, NftLoad::What::kConnectionMark);
+  }
+  // Bits that are compared with 1, as with iptables.
+  void step(const NftCompare& compare) {
+    const auto found = content_.find(compare.from);
+    if (found != content_.end()) use_.bits |= to_number(compare.with) & found->second.keeps;
+  }
+  template <typename Other>
+  void step(const Other& /*other*/) {}
+
+  void write(std::uint32_t from, NftLoad::What mark) {
+    const auto found = content_.find(from);
+    const bool known = found != content_.end() && (found->second.of == mark || found->second.keeps == 0);
+    if (!known) {  // all bits, and nobody knows with what
+      use_.bits = kAllBits;
+      return;
+    }
+    const std::uint32_t writes = ~found->second.keeps | found->second.toggle;
+    use_.bits |= writes;
+    if (mark != NftLoad::What::kMark) return;
+    use_.writes = writes;
+    use_.value = found->second.toggle;
+  }
+
+  std::map<std::uint32_t, Content> content_;  // by register
+  MarkUse use_;
+};
+
+std::string_view family_name(std::uint8_t family) {
+  switch (family) {
+    case NFPROTO_INET:
+      return "inet";
+    case NFPROTO_IPV4:
+      return "ip";
+    case NFPROTO_IPV6:
+      return "ip6";
+    default:  // of an integer, not of an enum of ours
+      return "other";
+  }
+}
+
 }  // namespace
+
+std::vector<MarkUse> mark_uses(const NftRuleset& ruleset, const std::set<std::string>& shown) {
+  std::vector<MarkUse> out;
+  for (const NftTable& table : ruleset.tables) {
+    const std::string_view family = family_name(table.family);
+    if (family != "inet" && family != "ip") continue;  // the bond's packets are IPv4
+    if (family == "ip" && shown.contains(table.name)) continue;
+    for (const NftChain& chain : table.chains) {
+      if (chain.name.starts_with("BONDD-")) continue;
+      for (const NftRule& rule : chain.rules) {
+        MarkUse use = NftReader().read(rule);
+        if (use.bits == 0) continue;
+        use.rule = fmt::format("nft -a list chain {} {} {} (handle {})", family, table.name, chain.name,
+                               rule.handle);
+        out.push_back(std::move(use));
+      }
+    }
+  }
+  return out;
+}
 
 std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables) {
   std::vector<MarkUse> out;
@@ -72,7 +185,7 @@ std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables) {
       if (rule.chain.starts_with("BONDD-")) continue;
       MarkUse use = use_of(rule.words);
       if (use.bits == 0) continue;
-      use.rule = fmt::format("{} -A {} {}", table.name, rule.chain, fmt::join(rule.words, " "));
+      use.rule = fmt::format("iptables -t {} -A {} {}", table.name, rule.chain, fmt::join(rule.words, " "));
       out.push_back(std::move(use));
     }
   }

@@ -31,7 +31,8 @@ Bytes data(const nftnl_expr* e, std::uint16_t attribute) {
 }
 
 NftExpression immediate(const nftnl_expr* e) {
-  if (number(e, NFTNL_EXPR_IMM_DREG) != NFT_REG_VERDICT) return NftHarmless{number(e, NFTNL_EXPR_IMM_DREG)};
+  if (const std::uint32_t to = number(e, NFTNL_EXPR_IMM_DREG); to != NFT_REG_VERDICT)
+    return NftHarmless{to, false, data(e, NFTNL_EXPR_IMM_DATA), 0, 0};
   return NftVerdict{verdict_kind(static_cast<int>(number(e, NFTNL_EXPR_IMM_VERDICT))),
                     text(e, NFTNL_EXPR_IMM_CHAIN)};
 }
@@ -60,14 +61,19 @@ What meta_of(std::uint32_t key) {
 }
 
 NftExpression meta(const nftnl_expr* e) {
-  if (nftnl_expr_is_set(e, NFTNL_EXPR_META_SREG)) return NftHarmless{};  // sets the mark and its like
+  if (nftnl_expr_is_set(e, NFTNL_EXPR_META_SREG)) {
+    const bool mark = number(e, NFTNL_EXPR_META_KEY) == NFT_META_MARK;
+    return NftHarmless{0, false, {}, mark ? number(e, NFTNL_EXPR_META_SREG) : 0, 0};
+  }
   return NftLoad{meta_of(number(e, NFTNL_EXPR_META_KEY)), number(e, NFTNL_EXPR_META_DREG), 0, 0};
 }
 
 NftExpression connection(const nftnl_expr* e) {
-  if (nftnl_expr_is_set(e, NFTNL_EXPR_CT_SREG)) return NftHarmless{};
   const std::uint32_t key = number(e, NFTNL_EXPR_CT_KEY);
+  if (nftnl_expr_is_set(e, NFTNL_EXPR_CT_SREG))
+    return NftHarmless{0, false, {}, 0, key == NFT_CT_MARK ? number(e, NFTNL_EXPR_CT_SREG) : 0};
   return NftLoad{key == NFT_CT_STATE    ? What::kConnectionState
+                 : key == NFT_CT_MARK   ? What::kConnectionMark
                  : key == NFT_CT_STATUS ? What::kConnectionStatus
                                         : What::kOther,
                  number(e, NFTNL_EXPR_CT_DREG), 0, 0};
@@ -131,7 +137,7 @@ NftExpression harmless(const nftnl_expr* /*e*/) {
   return NftHarmless{};
 }
 NftExpression counter(const nftnl_expr* /*e*/) {
-  return NftHarmless{0, true};
+  return NftHarmless{0, true, {}, 0, 0};
 }
 NftExpression reject(const nftnl_expr* /*e*/) {
   return NftVerdict{Kind::kReject, ""};

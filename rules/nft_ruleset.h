@@ -36,6 +36,7 @@ struct NftLoad {
     kTransportProtocol,  // IPPROTO_UDP
     kEtherType,
     kMark,
+    kConnectionMark,
     kConnectionState,   // NF_CT_STATE_BIT
     kConnectionStatus,  // IPS_DST_NAT
     kNetworkHeader,     // `size` bytes from `offset`
@@ -69,6 +70,8 @@ struct NftLookup {  // in a set, or in a map of verdicts
 struct NftHarmless {
   std::uint32_t to = 0;  // a register that it writes to; 0: none
   bool counter = false;
+  Bytes value;                                  // what it writes there, where that is known
+  std::uint32_t mark = 0, connection_mark = 0;  // registers that it writes into these marks; 0: none
 };
 // May match or not: bondd does not know.
 struct NftUnknown {

@@ -99,6 +99,7 @@ MaybeBytes loaded(const NftPacket& packet, bool before_conntrack, const NftLoad&
     case NftLoad::What::kInputIndex:
     case NftLoad::What::kOutputIndex:
     case NftLoad::What::kMark:
+    case NftLoad::What::kConnectionMark:
     case NftLoad::What::kOther:
       return unknown(kRegisterBytes);
   }

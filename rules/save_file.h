@@ -2,6 +2,7 @@
 // Only for this directory's .cc files and tests.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,8 @@ Result<std::string> render_install(const Firewall& firewall, const std::vector<S
 
 // The rules of others that have to do with marks.
 std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables);
+// Those written in nft's own syntax, without the IPv4 tables that iptables shows.
+std::vector<MarkUse> mark_uses(const NftRuleset& ruleset, const std::set<std::string>& shown);
 
 // iptables-restore text that removes what of `firewall` is `there`; empty if nothing is.
 struct Removal {

@@ -186,7 +186,7 @@ class SystemIptables final : public Iptables {
       const auto there = read(variant);
       if (there) {
         seen = merged(std::move(seen), select(there->tables, filter));
-        const auto more = rules::mark_uses(there->tables);
+        const auto more = uses_of_marks(*there);
         uses.insert(uses.end(), more.begin(), more.end());
         any = true;
       } else if (may_hold_rules(variant, there.error())) {
@@ -256,6 +256,17 @@ class SystemIptables final : public Iptables {
       return unshown.contains(name) ? kernel.table(NFPROTO_IPV4, name) : nullptr;
     }
   };
+
+  static std::vector<MarkUse> uses_of_marks(const Reading& reading) {
+    std::vector<MarkUse> uses = rules::mark_uses(reading.tables);
+    std::set<std::string> shown;
+    for (const SavedTable& table : reading.tables) {
+      if (!reading.unshown.contains(table.name)) shown.insert(table.name);
+    }
+    const auto more = rules::mark_uses(reading.kernel, shown);
+    uses.insert(uses.end(), more.begin(), more.end());
+    return uses;
+  }
 
   static Result<Reading> read(Variant variant) {
     auto shown = read_shown(variant);

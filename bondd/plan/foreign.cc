@@ -131,9 +131,9 @@ class Search {
       if (rule.mark != 0 && marker == nullptr) continue;
       const Route* taken = taken_by(rule);
       if (taken == nullptr) continue;
-      const std::string what =
-          marker == nullptr ? "takes what shall go into the bond"
-                            : fmt::format("takes past the bond what `iptables -t {}` marks", marker->rule);
+      const std::string what = marker == nullptr
+                                   ? "takes what shall go into the bond"
+                                   : fmt::format("takes past the bond what `{}` marks", marker->rule);
       say("", fmt::format("{} goes before bondd's rules and {} ({}); unless that is meant, give it a "
                           "priority above {}",
                           words(rule), what, words(*taken), priority::kLast));
@@ -245,7 +245,7 @@ class Search {
     }
     for (const rules::MarkUse& use : facts_.mark_uses) {
       if ((use.bits & config_.mark_mask) == 0) continue;
-      (use.bits == kAllBits ? all : some).push_back(fmt::format("`iptables -t {}`", use.rule));
+      (use.bits == kAllBits ? all : some).push_back(fmt::format("`{}`", use.rule));
     }
     if (!some.empty()) {
       say("",

@@ -269,6 +269,16 @@ class Foreign(Case):
         self.assertIn("takes past the bond what `iptables -t mangle -A PREROUTING -i lan", said)
         self.assertIn(" 1 warning\n", said)
 
+    def test_marks_in_nfts_own_syntax_are_named(self):
+        net = self.net
+        net.sh("office", "nft add table inet fw; nft add chain inet fw pre '{ type filter hook prerouting priority mangle; }';"
+               "nft add rule inet fw pre iifname lan counter meta mark set meta mark and 0xffffff00 or 0x1")
+        net.write()
+        self.assertIn(" 0 warnings", net.run_bondd("office", "check")[1])
+        net.sh("office", "nft add rule inet fw pre iifname lan meta mark set 0x1")
+        said = net.run_bondd("office", "check")[1]
+        self.assertRegex(said, r"`nft -a list chain inet fw pre \(handle \d+\)` of another program writes all bits of a mark")
+
     def test_a_vpn_that_comes_later_is_said_by_status(self):
         net = self.net
         net.write()

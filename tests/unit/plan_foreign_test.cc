@@ -178,9 +178,11 @@ TEST(Foreign, MarkedTrafficGoesPastTheBondWhereARuleOfIptablesMarksIt) {
   model::Facts facts = with_own_lan();
   facts.network.rules = {foreign_rule(2001, 300, 0x100, 0x3f00)};  // as mwan3
   EXPECT_THAT(said_about(facts), IsEmpty());
-  facts.mark_uses = {{"mangle -A PREROUTING -j MARK --set-xmark 0x200/0x3f00", 0x3f00, 0x3f00, 0x200}};
+  facts.mark_uses = {
+      {"iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x200/0x3f00", 0x3f00, 0x3f00, 0x200}};
   EXPECT_THAT(said_about(facts), IsEmpty());
-  facts.mark_uses = {{"mangle -A PREROUTING -j MARK --set-xmark 0x100/0x3f00", 0x3f00, 0x3f00, 0x100}};
+  facts.mark_uses = {
+      {"iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x100/0x3f00", 0x3f00, 0x3f00, 0x100}};
   EXPECT_THAT(said_about(facts),
               ElementsAre(AllOf(HasSubstr("rule 2001 (fwmark 0x100/0x3f00 lookup 300)"),
                                 HasSubstr("takes past the bond what `iptables -t mangle -A PREROUTING"))));
@@ -222,8 +224,8 @@ TEST(Foreign, TailscalesRulesStandAmongBonddsAndShareNoBit) {
 TEST(Foreign, RulesAndChainsWithBonddsBitsAreNamed) {
   model::Facts facts = office_facts();
   facts.network.rules = {foreign_rule(700, 77, 0x2000000, 0x2000000)};
-  facts.mark_uses = {{"mangle -A PREROUTING -j MARK --set-xmark 0x3000000/0xf000000", 0xf000000},
-                     {"mangle -A PREROUTING -j MARK --set-xmark 0x1/0xff", 0xff}};
+  facts.mark_uses = {{"iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x3000000/0xf000000", 0xf000000},
+                     {"iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x1/0xff", 0xff}};
   EXPECT_THAT(said_about(facts),
               ElementsAre(HasSubstr("rule 700 (fwmark 0x2000000/0x2000000 lookup 77) and 1 more of another "
                                     "program use bits")));
@@ -231,7 +233,7 @@ TEST(Foreign, RulesAndChainsWithBonddsBitsAreNamed) {
 
 TEST(Foreign, RuleThatWritesAllBitsIsToldToTakeAMask) {
   model::Facts facts = office_facts();
-  facts.mark_uses = {{"mangle -A PREROUTING -j MARK --set-xmark 0x1/0xffffffff", 0xffffffff}};
+  facts.mark_uses = {{"iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x1/0xffffffff", 0xffffffff}};
   EXPECT_THAT(said_about(facts),
               ElementsAre(AllOf(HasSubstr("writes all bits of a mark"), HasSubstr("give its mark a mask"))));
 }

@@ -1,4 +1,7 @@
+#include <linux/netfilter.h>
+
 #include <cstdlib>
+#include <cstring>
 #include <random>
 
 #include "rules/iptables.h"
@@ -283,7 +286,36 @@ TEST(MarkUses, AreTheBitsThatOthersLookForOrWrite) {
   }
   EXPECT_EQ(bits, (std::vector<std::uint32_t>{0xff, 0xf0000, 0x4000, 0xffffffff, 0xff}));
   EXPECT_EQ(writes, (std::vector<std::uint32_t>{0xff, 0, 0, 0, 0}));
-  EXPECT_EQ(mark_uses(*tables).front().rule, "mangle -A PREROUTING -j MARK --set-xmark 0x1/0xff");
+  EXPECT_EQ(mark_uses(*tables).front().rule, "iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x1/0xff");
+}
+
+// meta mark set 0x1; meta mark set meta mark and 0xffff00ff or 0x200; meta mark and 0xf0 == 0x30; counter;
+// meta mark set ct mark
+TEST(MarkUses, AreFoundInNftsOwnSyntax) {
+  const auto bytes = [](std::uint32_t number) {
+    Bytes out(sizeof number);
+    std::memcpy(out.data(), &number, sizeof number);
+    return out;
+  };
+  using What = NftLoad::What;
+  NftChain chain{"pre", std::nullopt, {}};
+  chain.rules.push_back({1, {NftHarmless{1, false, bytes(1), 0, 0}, NftHarmless{0, false, {}, 1, 0}}});
+  chain.rules.push_back({2,
+                         {NftLoad{What::kMark, 1, 0, 0}, NftBitwise{1, 1, bytes(0xffff00ff), bytes(0x200)},
+                          NftHarmless{0, false, {}, 1, 0}}});
+  chain.rules.push_back({3,
+                         {NftLoad{What::kConnectionMark, 1, 0, 0}, NftBitwise{1, 1, bytes(0xf0), bytes(0)},
+                          NftCompare{NftCompare::Is::kEqual, 1, bytes(0x30)}}});
+  chain.rules.push_back({4, {NftHarmless{0, true, {}, 0, 0}}});
+  chain.rules.push_back({5, {NftLoad{What::kConnectionMark, 1, 0, 0}, NftHarmless{0, false, {}, 1, 0}}});
+  NftRuleset ruleset;
+  ruleset.tables = {{NFPROTO_INET, "fw", false, {chain}, {}}, {NFPROTO_IPV4, "mangle", false, {chain}, {}}};
+  const auto uses = mark_uses(ruleset, {"mangle"});
+  ASSERT_EQ(uses.size(), 4U);
+  EXPECT_EQ(uses[0], (MarkUse{"nft -a list chain inet fw pre (handle 1)", 0xffffffff, 0xffffffff, 1}));
+  EXPECT_EQ(uses[1], (MarkUse{"nft -a list chain inet fw pre (handle 2)", 0xff00, 0xff00, 0x200}));
+  EXPECT_EQ(uses[2], (MarkUse{"nft -a list chain inet fw pre (handle 3)", 0x30, 0, 0}));
+  EXPECT_EQ(uses[3].bits, 0xffffffff);
 }
 
 }  // namespace
