@@ -80,6 +80,11 @@ Result<> Executor::run(const model::SetSysctl& step) {
   return machine_.sysctls->write(step.sysctl.key, step.sysctl.value);
 }
 
+Result<> Executor::run(const model::SetDeviceSysctl& step) {
+  if (machine_.sysctls->read(step.sysctl.key) == step.sysctl.value) return {};
+  return machine_.sysctls->write(step.sysctl.key, step.sysctl.value);
+}
+
 Result<> Executor::run(const model::RestoreSysctl& step) {
   const std::string& key = step.sysctl.key;
   const auto now = machine_.sysctls->read(key);

@@ -45,6 +45,7 @@ class Executor {
   std::vector<Error> save_settings(const std::vector<model::Step>& steps);
   Result<> run(const model::SetSysctl& step);
   Result<> run(const model::RestoreSysctl& step);
+  Result<> run(const model::SetDeviceSysctl& step);
   Result<> run(const model::InstallFirewall& step) { return machine_.iptables->install(step.firewall); }
   Result<> run(const model::RemoveFirewall& step) { return machine_.iptables->remove(step.firewall); }
   Result<> run(const model::AddLink& step) { return machine_.rtnl->add_link(step.link); }

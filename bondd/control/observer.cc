@@ -165,8 +165,10 @@ Result<Observation> Observer::observe(Depth depth, unsigned slot, const Programs
 }
 
 void Observer::read_sysctls(const model::DesiredState& desired, model::Owned& owned) const {
-  for (const model::Sysctl& sysctl : desired.sysctls) {
-    if (auto value = sysctls_->read(sysctl.key)) owned.current_sysctls[sysctl.key] = std::move(*value);
+  for (const auto* sysctls : {&desired.sysctls, &desired.device_sysctls}) {
+    for (const model::Sysctl& sysctl : *sysctls) {
+      if (auto value = sysctls_->read(sysctl.key)) owned.current_sysctls[sysctl.key] = std::move(*value);
+    }
   }
 }
 

@@ -84,8 +84,8 @@ std::string summary(const std::vector<model::Step>& steps) {
                                 {"route", "routes"},
                                 {"rule", "rules"},
                                 {"program", "programs"}}};
-  constexpr std::array<std::size_t, std::variant_size_v<model::Step>> kKindOf = {0, 0, 1, 1, 2, 2, 2, 3,
-                                                                                 3, 4, 4, 5, 5, 6, 6};
+  constexpr std::array<std::size_t, std::variant_size_v<model::Step>> kKindOf = {0, 0, 0, 1, 1, 2, 2, 2,
+                                                                                 3, 3, 4, 4, 5, 5, 6, 6};
   for (const model::Step& step : steps) ++kinds.at(kKindOf.at(step.index())).count;
   std::string text;
   for (const Kind& kind : kinds) {

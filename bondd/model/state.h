@@ -65,7 +65,8 @@ struct Process {
 struct DesiredState {
   std::vector<Sysctl> sysctls;
   rules::Firewall firewall;
-  std::vector<netlink::Link> links;  // bond first, then taps in the order of enslaving
+  std::vector<netlink::Link> links;    // bond first, then taps in the order of enslaving
+  std::vector<Sysctl> device_sysctls;  // of these links
   std::vector<netlink::Address> addresses;
   std::vector<netlink::Route> routes;
   std::vector<netlink::Rule> rules;
@@ -96,6 +97,11 @@ struct SetSysctl {
 struct RestoreSysctl {
   Sysctl sysctl;
   auto operator<=>(const RestoreSysctl&) const = default;
+};
+// Of a device of our own: it goes with the device, so nothing is written down.
+struct SetDeviceSysctl {
+  Sysctl sysctl;
+  auto operator<=>(const SetDeviceSysctl&) const = default;
 };
 struct InstallFirewall {
   rules::Firewall firewall;
@@ -150,8 +156,8 @@ struct StopProcess {
   auto operator<=>(const StopProcess&) const = default;
 };
 
-using Step = std::variant<SetSysctl, RestoreSysctl, InstallFirewall, RemoveFirewall, AddLink, SetLink,
-                          DeleteLink, AddAddress, DeleteAddress, AddRoute, DeleteRoute, AddRule, DeleteRule,
-                          StartProcess, StopProcess>;
+using Step = std::variant<SetSysctl, RestoreSysctl, SetDeviceSysctl, InstallFirewall, RemoveFirewall, AddLink,
+                          SetLink, DeleteLink, AddAddress, DeleteAddress, AddRoute, DeleteRoute, AddRule,
+                          DeleteRule, StartProcess, StopProcess>;
 
 }  // namespace bondd::model

@@ -2,8 +2,10 @@
 // stands before the first route leads through it, routes and rules stand before the
 // first packet is sent, and everything goes in reverse.
 //
-//   stop changed processes -> sysctls -> firewall -> links -> addresses -> routes -> rules
+//   stop changed processes -> sysctls -> firewall -> links and their sysctls -> addresses -> routes -> rules
 //   -> start processes -> rules, routes, addresses, links, firewall, sysctls that are no longer wanted
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -65,6 +67,7 @@ class Differ {
       add(InstallFirewall{desired_.firewall});
     }
     add_links();
+    set_device_sysctls();
     for (const auto& address : desired_.addresses) {
       if (remade_.contains(address.device) || !contains(owned_.addresses, address)) add(AddAddress{address});
     }
@@ -120,6 +123,18 @@ class Differ {
       }
       if (there == nullptr || !link_as_wanted(link, *there) || remade_.contains(link.master))
         add(SetLink{link});
+    }
+  }
+
+  // A device that is made now starts with the kernel's defaults.
+  void set_device_sysctls() {
+    for (const Sysctl& sysctl : desired_.device_sysctls) {
+      const auto current = owned_.current_sysctls.find(sysctl.key);
+      const bool known = current != owned_.current_sysctls.end();
+      const bool remade = std::any_of(remade_.begin(), remade_.end(), [&](const std::string& device) {
+        return sysctl.key.find(fmt::format(".conf.{}.", device_key(device))) != std::string::npos;
+      });
+      if (remade || (known && current->second != sysctl.value)) add(SetDeviceSysctl{sysctl});
     }
   }
 

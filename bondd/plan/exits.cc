@@ -264,23 +264,32 @@ std::vector<SharedExit> shared_exits(const std::vector<model::Wan>& wans, const 
   return out;
 }
 
-std::vector<IpPrefix> inside_networks(const model::Config& config, const Snapshot& network,
-                                      std::string_view device) {
-  std::vector<IpPrefix> out;
+std::vector<netlink::Route> inside_routes(const model::Config& config, const Snapshot& network,
+                                          std::string_view device) {
+  std::vector<Exit> exits;
+  for (const model::Wan& wan : config.wans) exits.push_back(find_exit(wan, network));
   const auto leads_out = [&](const Route& route) {
-    return std::any_of(config.wans.begin(), config.wans.end(), [&](const model::Wan& wan) {
-      const Exit exit = find_exit(wan, network);
+    return std::any_of(exits.begin(), exits.end(), [&](const Exit& exit) {
       return exit.gateway && exit.gateway == route.gateway && exit.device == route.device;
     });
   };
+  std::vector<Route> out;
   for (const Route& route : network.routes) {
     const bool candidate = route.table == netlink::kMainTable && route.protocol != model::kProtocol &&
                            route.type == netlink::RouteType::kUnicast && route.destination.address.is_v4() &&
-                           route.destination.length >= kWidestInside &&
+                           route.destination.length >= kWidestInside && !route.device.empty() &&
                            route.device != config.bond.interface &&
                            (device.empty() || route.device == device);
-    if (candidate && !leads_out(route)) out.push_back(route.destination.network());
+    if (candidate && !leads_out(route)) out.push_back(route);
   }
+  return out;
+}
+
+std::vector<IpPrefix> inside_networks(const model::Config& config, const Snapshot& network,
+                                      std::string_view device) {
+  std::vector<IpPrefix> out;
+  for (const Route& route : inside_routes(config, network, device))
+    out.push_back(route.destination.network());
   for (const netlink::Address& address : network.addresses) {
     const bool candidate = address.prefix.address.is_v4() && address.prefix.length >= kWidestInside &&
                            address.prefix.length < address.prefix.address.bits() && address.device != "lo" &&

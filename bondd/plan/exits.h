@@ -39,6 +39,10 @@ struct SharedExit {
 };
 std::vector<SharedExit> shared_exits(const std::vector<model::Wan>& wans, const netlink::Snapshot& network);
 
+// The main table's routes to networks on this side of the gateways, by `device` or by any but the bond.
+std::vector<netlink::Route> inside_routes(const model::Config& config, const netlink::Snapshot& network,
+                                          std::string_view device);
+
 // The networks on this side of the gateways that are reached by `device`, or by any but the bond if that
 // is empty: its own, and those behind a router of the LAN. Sorted.
 std::vector<IpPrefix> inside_networks(const model::Config& config, const netlink::Snapshot& network,

@@ -28,10 +28,9 @@ constexpr std::uint32_t kTxQueueLength = 1000;  // packets; the recipe's
 // no latency (8 ms at the 95th percentile under a saturating flow, as with 128).
 constexpr std::uint32_t kTunTxQueueLength = 500;
 
-// A device's key under net.ipv4.conf, with its dots as slashes, as in sysctl(8).
-std::string conf(std::string device, std::string_view key) {
-  std::replace(device.begin(), device.end(), '.', '/');
-  return fmt::format("net.ipv4.conf.{}.{}", device, key);
+// A device's key under net.ipv4.conf.
+std::string conf(const std::string& device, std::string_view key) {
+  return fmt::format("net.ipv4.conf.{}.{}", device_key(device), key);
 }
 
 // The WANs' devices that are there, each once.
@@ -73,6 +72,17 @@ std::vector<model::Sysctl> plan_sysctls(const Config& config, const Facts& facts
     if (strict) out.push_back({conf(device, "rp_filter"), "2"});
   }
   return out;
+}
+
+// A client of a [[forward]] may be anywhere: also where another way than the bond leads to, which strict
+// reverse path filtering takes for a forgery. A new device's own value is that of "default".
+std::vector<model::Sysctl> plan_device_sysctls(const Config& config, const Facts& facts) {
+  const std::string own = conf(config.bond.interface, "rp_filter");
+  const bool strict = std::max(value_of(facts, "net.ipv4.conf.all.rp_filter"),
+                               value_of(facts, "net.ipv4.conf.default.rp_filter")) == "1" ||
+                      value_of(facts, own) == "1";
+  if (!strict || config.role == Role::kServer) return {};
+  return {{own, "2"}};
 }
 
 std::vector<Link> plan_bond(const Config& config, const Facts& facts, const std::vector<Tunnel>& tunnels,
@@ -152,10 +162,28 @@ Result<> check_marks(const Config& config, const Facts& facts) {
 
 }  // namespace
 
+std::string device_key(std::string device) {
+  std::replace(device.begin(), device.end(), '.', '/');
+  return device;
+}
+
+bool looks_at_marks(const Facts& facts, const std::string& device) {
+  return value_of(facts, "net.ipv4.conf.all.src_valid_mark") == "1" ||
+         value_of(facts, conf(device, "src_valid_mark")) == "1";
+}
+
 std::vector<std::string> relevant_sysctls(const Config& config, const netlink::Snapshot& network) {
-  std::vector<std::string> out{"net.ipv4.ip_forward", "net.ipv4.conf.all.accept_redirects",
-                               "net.ipv4.conf.all.send_redirects", "net.ipv4.conf.all.rp_filter"};
-  for (const netlink::Link& link : network.links) out.push_back(conf(link.name, "forwarding"));
+  std::vector<std::string> out{"net.ipv4.ip_forward",
+                               "net.ipv4.conf.all.accept_redirects",
+                               "net.ipv4.conf.all.send_redirects",
+                               "net.ipv4.conf.all.rp_filter",
+                               "net.ipv4.conf.default.rp_filter",
+                               "net.ipv4.conf.all.src_valid_mark",
+                               conf(config.bond.interface, "rp_filter")};
+  for (const netlink::Link& link : network.links) {
+    out.push_back(conf(link.name, "forwarding"));
+    if (config.role == Role::kClient) out.push_back(conf(link.name, "src_valid_mark"));
+  }
   for (const std::string& device : wan_devices(config, network)) {
     for (const char* key : {"accept_redirects", "send_redirects", "rp_filter"})
       out.push_back(conf(device, key));
@@ -173,6 +201,7 @@ Result<Plan> plan(const Config& config, const Facts& facts) {
   const std::vector<Tunnel> list = tunnels(config);
   const std::uint32_t mtu = bond_mtu(config, facts);
   out.state.sysctls = plan_sysctls(config, facts);
+  out.state.device_sysctls = plan_device_sysctls(config, facts);
   out.state.firewall = plan_firewall(config, facts, list);
   if (config.backend == Backend::kOpenVpnBond) {
     out.state.links = plan_bond(config, facts, list, mtu);

@@ -41,6 +41,13 @@ std::string to_string(const Note& note);
 // The sysctls whose current values plan() wants in Facts::sysctls.
 std::vector<std::string> relevant_sysctls(const model::Config& config, const netlink::Snapshot& network);
 
+// Whether the kernel looks at a packet's mark when it checks by which device its source is reached
+// (src_valid_mark).
+bool looks_at_marks(const model::Facts& facts, const std::string& device);
+
+// A device's name in a sysctl's key: its dots are slashes, as in sysctl(8).
+std::string device_key(std::string device);
+
 // Steps from `owned` to `desired`, in order of execution: adds before deletes, the firewall
 // before the routes, deletes in reverse. Empty when there is nothing to do.
 std::vector<model::Step> diff(const model::DesiredState& desired, const model::Owned& owned);

@@ -75,6 +75,9 @@ Lines lines(const SetSysctl& step) {
 Lines lines(const RestoreSysctl& step) {
   return {shell_join({"sysctl", "-w", fmt::format("{}={}", step.sysctl.key, step.sysctl.value)})};
 }
+Lines lines(const SetDeviceSysctl& step) {
+  return {shell_join({"sysctl", "-w", fmt::format("{}={}", step.sysctl.key, step.sysctl.value)})};
+}
 Lines lines(const InstallFirewall& step) {
   return rules::render_commands(step.firewall);
 }

@@ -6,6 +6,7 @@
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
 #include "bondd/plan/firewall.h"
+#include "bondd/plan/plan.h"
 
 namespace bondd::plan {
 namespace {
@@ -97,9 +98,35 @@ class Builder {
   }
 
   void add_reply_route() {
-    add_bond_route(model::reply_table(facts_.slot), kDefault);
-    add_mark_rule(model::rule_priority::kReply, model::reply_mark(config_.mark_mask, facts_.slot),
-                  model::reply_table(facts_.slot));
+    const std::uint32_t table = model::reply_table(facts_.slot);
+    add_ways_back(table);
+    add_bond_route(table, kDefault);
+    add_mark_rule(model::rule_priority::kReply, model::reply_mark(config_.mark_mask, facts_.slot), table);
+  }
+
+  // With src_valid_mark the kernel looks by an answer's mark also for where it comes from: a strict LAN
+  // device would drop what comes from the LAN, for this table leads everything to the bond. So the LAN's
+  // networks stand here as well, and what lies inside one of them but belongs to the bond.
+  void add_ways_back(std::uint32_t table) {
+    std::vector<IpPrefix> inside;
+    for (const Route& way : inside_routes(config_, facts_.network, "")) {
+      if (!looks_at_marks(facts_, way.device)) continue;
+      Route& route = add_route(table, way.destination);
+      route.device = way.device;
+      route.gateway = way.gateway;
+      route.metric = way.metric;
+      route.onlink = way.onlink;
+      if (!way.gateway) route.scope = kScopeLink;
+      inside.push_back(route.destination);
+    }
+    std::vector<IpPrefix> to_bond = config_.through_bond;
+    to_bond.push_back(config_.bond.address.network());
+    for (const IpPrefix& network : to_bond) {
+      const bool covered = std::any_of(inside.begin(), inside.end(), [&](const IpPrefix& wide) {
+        return wide.length < network.length && wide.contains(network.address);
+      });
+      if (covered) add_bond_route(table, network);
+    }
   }
 
   // What goes into the bond has a table of its own, so that the admin's default route stays

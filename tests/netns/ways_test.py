@@ -205,6 +205,35 @@ class Clock(Case):
             alone.wait(timeout=30)
 
 
+class ReversePath(Case):
+    """Forwards pass whatever reverse path filtering the machine has, and it is put back."""
+    FORWARDS = ('[[forward]]\nproto = "tcp"\nport = "80"\nto = "192.168.1.10:80"\n'
+                '[[forward]]\nproto = "tcp"\nport = "81"\nto = "172.16.16.2:81"\n')
+
+    def expect_forwards(self, through, settings):
+        self.net.sh("office", f"sysctl -qw {settings}")
+        read = "sysctl -a 2>/dev/null | grep -E 'rp_filter|src_valid_mark'"
+        before = self.net.sh("office", read)
+        self.net.write(vps=self.FORWARDS, through=through)
+        self.net.serve("pc", "tcp", 80)
+        self.net.serve("office", "tcp", 81)
+        self.net.serve("office", "tcp", 2222)
+        self.net.up()
+        self.assertEqual(self.net.ask("web", "tcp", SERVER, 80), WEB)
+        self.assertEqual(self.net.ask("web", "tcp", SERVER, 81), WEB)
+        for box, line in LINES.items():
+            self.assertEqual(self.net.ask("web", "tcp", line, 2222), WEB, box)
+        self.net.down()
+        self.assertEqual(self.net.sh("office", read), before)
+
+    def test_a_strict_lan_that_looks_at_marks(self):
+        self.expect_forwards('"0.0.0.0/0"', "net.ipv4.conf.all.src_valid_mark=1 net.ipv4.conf.lan.rp_filter=1")
+
+    def test_strict_everywhere_and_only_a_part_goes_through_the_bond(self):
+        strict = " ".join(f"net.ipv4.conf.{device}.rp_filter=1" for device in ("all", "default", "lan", "dsl1", "dsl2"))
+        self.expect_forwards('"10.20.0.0/16"', strict + " net.ipv4.conf.all.src_valid_mark=1")
+
+
 class Foreign(Case):
     """What of others takes our packets is said by check, up and status."""
 

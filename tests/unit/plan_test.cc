@@ -28,6 +28,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 std::string joined(const std::vector<std::string>& lines) {
   std::string out;
@@ -58,6 +59,7 @@ Owned all_of(const model::DesiredState& state, const model::Facts& facts) {
     owned.saved_sysctls[sysctl.key] = owned.current_sysctls[sysctl.key];
     owned.current_sysctls[sysctl.key] = sysctl.value;
   }
+  for (const auto& sysctl : state.device_sysctls) owned.current_sysctls[sysctl.key] = sysctl.value;
   owned.firewall = state.firewall;
   owned.links = state.links;
   owned.addresses = state.addresses;
@@ -238,6 +240,61 @@ TEST(Plan, NetworksBehindARouterOfTheLanAreNoInternet) {
   facts.network.routes.insert(facts.network.routes.end(), {branch, half});
   EXPECT_THAT(inside_networks(office(), facts.network, ""),
               ElementsAre(prefix("10.5.0.0/16"), prefix("192.168.1.0/24")));
+}
+
+// --- reverse path filtering ---
+
+const std::string kLoose = "sysctl -w net.ipv4.conf.bond0.rp_filter=2";
+
+std::vector<std::string> lines_with(std::map<std::string, std::string> settings, const model::Config& config,
+                                    model::Facts facts) {
+  for (const auto& [key, value] : settings) facts.sysctls["net.ipv4.conf." + key] = value;
+  return print(diff(plan(config, facts).value().state, nothing(facts)));
+}
+
+TEST(ReversePath, BondOfAnOfficeIsLooseWhereTheMachineIsStrict) {
+  for (const char* key : {"all.rp_filter", "default.rp_filter"}) {
+    const auto lines = lines_with({{key, "1"}}, office(), office_facts());
+    const auto made = std::find(lines.begin(), lines.end(), "ip link set bond0 up");
+    EXPECT_THAT(std::vector<std::string>(made, lines.end()), Contains(kLoose)) << key;
+    EXPECT_THAT(lines_with({{key, "1"}}, vps(), vps_facts()), Not(Contains(kLoose))) << key;
+  }
+  EXPECT_THAT(lines_with({}, office(), office_facts()), Not(Contains(kLoose)));
+  EXPECT_THAT(lines_with({{"all.rp_filter", "1"}, {"default.rp_filter", "2"}}, office(), office_facts()),
+              Not(Contains(kLoose)));
+}
+
+TEST(ReversePath, BondThatSomebodyMadeStrictIsPutRightAndTheRestStays) {
+  model::Facts facts = office_facts();
+  facts.sysctls["net.ipv4.conf.all.rp_filter"] = "1";
+  const model::DesiredState state = plan(office(), facts).value().state;
+  model::Owned owned = all_of(state, facts);
+  EXPECT_THAT(print(diff(state, owned)), IsEmpty());
+  owned.current_sysctls["net.ipv4.conf.bond0.rp_filter"] = "1";
+  EXPECT_THAT(print(diff(state, owned)), ElementsAre(kLoose));
+  facts.sysctls["net.ipv4.conf.bond0.rp_filter"] = "2";  // as the next look sees it
+  EXPECT_EQ(plan(office(), facts).value().state, state);
+  EXPECT_THAT(with(print(diff({}, owned)), "bond0.rp_filter"), IsEmpty());  // it goes with the bond
+}
+
+TEST(ReversePath, RepliesKnowTheLanWhereTheKernelLooksAtMarks) {
+  model::Facts facts = office_facts();
+  netlink::Route lan = default_via("192.168.1.3", "eth0"), wide = lan;
+  lan.destination = prefix("10.0.0.0/8");
+  wide.destination = prefix("172.16.0.0/12");
+  facts.network.routes.insert(facts.network.routes.end(), {lan, wide});
+  model::Config config = office();
+  config.through_bond = {prefix("10.20.0.0/16"), prefix("198.51.100.0/24")};
+  const std::string to_bond =
+      "ip route add default via 172.16.16.1 dev bond0 src 172.16.16.2 table 5231 proto 98";
+  EXPECT_THAT(with(lines_with({}, config, facts), "table 5231 proto"), ElementsAre(to_bond));
+  EXPECT_THAT(
+      with(lines_with({{"eth0.src_valid_mark", "1"}}, config, facts), "table 5231 proto"),
+      ElementsAre("ip route add 10.0.0.0/8 via 192.168.1.3 dev eth0 table 5231 proto 98",
+                  "ip route add 172.16.0.0/12 via 192.168.1.3 dev eth0 table 5231 proto 98",
+                  "ip route add 10.20.0.0/16 via 172.16.16.1 dev bond0 src 172.16.16.2 table 5231 proto 98",
+                  "ip route add 172.16.16.0/30 via 172.16.16.1 dev bond0 src 172.16.16.2 table 5231 proto 98",
+                  to_bond));
 }
 
 TEST(Plan, ForwardingOfOtherDevicesIsWrittenDownBeforeItIsSwitched) {
