@@ -66,7 +66,7 @@ bool Complaints::handle(TimePoint now, const Complaint& complaint) {
   const auto before = counts(now);
   if (before && before->proof > complaint.proof) return false;
   known_ = complaint;
-  // Said ten times, then muted: it holds until something else is known.
+  // Said a few times, then muted: it holds until something else is known.
   until_ = complaint.proof < Proof::kSecret ? std::optional<TimePoint>(now + kComplaintLife) : std::nullopt;
   return before != known_;
 }

@@ -277,6 +277,14 @@ TEST(ReplayWatch, OnlyReplaysForSomeTimeAskForANewStart) {
   EXPECT_FALSE(watch.poll_restart(start + kReplaysOnly, "tap0-ovh"));
 }
 
+// As OpenVPN 2.6.14 with `mute 10` writes them: three lines, and then nothing for as long as it lasts.
+TEST(ReplayWatch, TheFewLinesThatOpenVpnWritesAreEnough) {
+  ReplayWatch watch;
+  const TimePoint start{std::chrono::hours(1)};
+  for (int i = 0; i < 3; ++i) watch.handle_replay(start + std::chrono::milliseconds(100) * i, "tap0-ovh");
+  EXPECT_TRUE(watch.poll_restart(start + std::chrono::seconds(4), "tap0-ovh"));
+}
+
 TEST(ReplayWatch, WhoReplaysOldPacketsCausesFewStarts) {
   ReplayWatch watch;
   TimePoint now{std::chrono::hours(1)};

@@ -84,7 +84,7 @@ TEST(OpenVpnProfile, ClientWithStaticKeyLeavesByItsMark) {
             "disable-dco\n"
             "replay-window 512 15\n"
             "# A peer whose clock went back sends nothing but what looks like replays: bondd wants to know.\n"
-            "mute 10\n"
+            "mute 30\n"
             "# bondd watches the tunnel itself: nothing here gives up because the peer is away.\n"
             "ping 5\n"
             "persist-tun\n"
