@@ -80,6 +80,30 @@ def dead_at_start(report):
     site.down()
 
 
+@scenario("all-cut", limit=150)
+def all_cut(report):
+    """both lines are cut for 11 s: state, exit status, share and loss tell what was heard lately"""
+    lab, site = build(report)
+    site.up("--timeout", "50s")  # a lab on a slow core
+    running = flow.Flow("web", "pc", office.WEB)
+    time.sleep(3)
+    for number in (1, 2):
+        lab.cut(number)
+    cut = time.monotonic()
+    took = until(10, lambda: site.run("office", "status", "office").returncode == 3)
+    report.figure("office: status says down after", took and time.monotonic() - cut, "s", most=6.0)
+    time.sleep(max(0.0, cut + 11 - time.monotonic()))
+    running.stop()
+    for side in SIDES:
+        status, shown = site.status(side), site.run(side, "status", side)
+        report.check(f"{side}: down after 11 s", status["state"] == "down", status)
+        report.check(f"{side}: no WAN is up", all(w["state"] not in ("up", "lossy", "slow") for w in status["wans"]), status["wans"])
+        report.check(f"{side}: exit status 3", shown.returncode == 3, f"exit {shown.returncode}: {shown.stdout}")
+        for figure in ("share_percent", "rx_share_percent", "loss_percent"):
+            report.check(f"{side}: no {figure} of what was not heard", all(w[figure] is None for w in status["wans"]), status["wans"])
+    site.down()
+
+
 @scenario("files-differ", limit=150)
 def files_differ(report):
     """weights, order of WANs, MTU and LAN that differ: each is named, and no tunnel leads from one WAN to another"""
