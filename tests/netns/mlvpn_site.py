@@ -253,8 +253,8 @@ def waiting():
     text, code = said["office"]
     check("up -d returns 0 though a WAN's interface is missing", code == 0, said)
     check("and says which WAN waits and why", "orange is not used yet: this machine has no interface dsl2 now" in text, text)
-    reasons = {wan["name"]: (wan["state"], wan["reason"]) for wan in status()["wans"]}
-    check("its state is waiting, with the reason", reasons["orange"] == ("waiting", "interface dsl2 does not exist"), reasons)
+    wait_for("its state is waiting, with the reason", lambda: ("waiting", "interface dsl2 does not exist") in [
+        (wan["state"], wan["reason"]) for wan in status()["wans"]])
     check("the other carries", states()["ovh"] == "up" and carries(), states())
 
     sh("ip link set away name dsl2; ip addr flush dev dsl2; ip addr add 169.254.7.9/16 dev dsl2; ip link set dsl2 up", ns="office")
