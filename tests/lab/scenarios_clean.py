@@ -1,11 +1,13 @@
 """Nothing is left behind, and what is the admin's stays."""
+import json
+import re
 import signal
 import time
 
 import flow
 import office
 from scenarios import scenario
-from bondd_site import PEER, Site, build, difference, snapshot
+from bondd_site import PEER, SIDES, Site, build, difference, snapshot
 
 ADMIN_BEFORE = {
     "cli": ["{ipt} -N ADMIN", "{ipt} -A FORWARD -j ADMIN", "{ipt} -A ADMIN -s 10.9.9.9 -j DROP", "{ipt} -A INPUT -p tcp --dport 9 -j ACCEPT",
@@ -77,6 +79,35 @@ def admins_own(report):
     site.down()
     admin(lab, UNDO_DURING)  # fails when a line of it is gone
     compare(report, "after down: as before up", before)
+
+
+@scenario("names", limit=300)
+def names(report):
+    """names as long as may be, one like what is generated of the other: all tunnels carry, nothing outlives a killed bondd"""
+    lab, site = build(report)
+    before = snapshot()
+    first = "l" * 30
+    second = first + "-2"  # 32 characters; the second tunnel of `first` was once called so
+    for side in SIDES:
+        text = re.sub(r'name *= "ovh"', f'name = "{first}"\nweight = 2', site.files[side].read_text())
+        text = re.sub(r'name *= "orange"', f'name = "{second}"\nweight = 1', text).replace('wan   = "orange"', f'wan = "{second}"')
+        site.files[side] = site.files[side].with_name(side + "x" * (64 - len(side)) + ".toml")
+        site.files[side].write_text(text)
+    site.up("--timeout", "50s")  # a lab on a slow core
+    state = lambda: json.loads(site.said_by("office", "status", "--json", str(site.files["office"])))
+    for _ in range(100):
+        if state()["state"] == "up":
+            break
+        time.sleep(0.1)
+    report.check("both WANs up", state()["state"] == "up", state())
+    report.figure("taps in the office's bond", office.sh("ip -o link", ns="cli").count("master bond0"), least=3, most=3)
+    running = site.processes("openvpn")
+    report.figure("openvpn processes on both ends", len(running), least=6, most=6)
+    office.sh("kill -9 " + " ".join(map(str, site.processes("bondd"))))
+    time.sleep(3)
+    report.check("no openvpn outlives a killed bondd", not site.processes("openvpn"), site.processes())
+    site.down()
+    compare(report, "after down as before up", before)
 
 
 @scenario("twice", limit=120)

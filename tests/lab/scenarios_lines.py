@@ -11,6 +11,8 @@ from bondd_site import PEER, SIDES, build
 from scenarios import scenario
 from scenarios_steer import Sniffer
 
+SECOND_ADDRESS = "203.0.113.11"  # of the VPS
+
 
 def until(seconds, good):
     """Seconds until good() is true, tried ten times a second; None when it stays false."""
@@ -62,6 +64,18 @@ def new_address(report):
     report.figure("status: both WANs up again after", took and time.monotonic() - changed, "s", most=15.0)
     one, two = both_carry(lab)
     report.figure("comes down line 2", two, "Mbit/s", least=1.5)
+    site.down()
+
+
+@scenario("second-address", limit=120)
+def second_address(report):
+    """the VPS has two addresses and its file names none; the office uses the second: it answers from there"""
+    lab, site = build(report)
+    office.ip_batch([f"addr add {SECOND_ADDRESS}/24 dev eth0"], "srv")
+    site.edit("vps", f'address = "{office.SERVER}"', "")
+    site.edit("office", f'address = "{office.SERVER}"', f'address = "{SECOND_ADDRESS}"')
+    report.figure("up -d until traffic flows", site.up(), "s", most=15.0)
+    report.check("status: both WANs up", until(10, lambda: all_up(site)) is not None, site.status())
     site.down()
 
 
