@@ -312,6 +312,14 @@ void Daemon::poll_legacy_firewall() {
   legacy_timer_ = loop_.after(kLegacyPoll, [this] { poll_legacy_firewall(); });
 }
 
+// What the kernel tells of this pass's own rules is no reason to look again. What somebody else changed
+// during the pass is seen at the next regular look.
+void Daemon::forget_firewall_changes() {
+  if (options_.firewall == nullptr) return;
+  options_.firewall->drain();
+  options_.firewall->legacy_changed();
+}
+
 // The debounce is for the rest of a batch: an `iptables -F` is rarely alone.
 void Daemon::look_at_firewall() {
   const Duration since = EventLoop::now() - last_full_pass_;
@@ -338,6 +346,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
     report_errors({pass.error()});
   } else {
     report_pass(*pass, cause, EventLoop::now() - began);
+    if (changes_firewall(*pass)) forget_firewall_changes();
     report_errors(pass->errors);
     auto followed = backend_->follow({options_.config, reconciler_->plan(), reconciler_->network(),
                                       server_addresses_, servers_.by_wan(), options_.slot});
@@ -349,6 +358,12 @@ void Daemon::run_pass(Depth depth, Cause cause) {
       set_up();
     }
   }
+}
+
+bool Daemon::changes_firewall(const Pass& pass) {
+  return std::ranges::any_of(pass.steps, [](const model::Step& step) {
+    return std::holds_alternative<model::InstallFirewall>(step);
+  });
 }
 
 // What a pass does that only looked again is the machine's change or a repair: said. What we

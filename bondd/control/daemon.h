@@ -94,6 +94,8 @@ class Daemon {
   void watch_firewall();
   void poll_legacy_firewall();
   void look_at_firewall();
+  void forget_firewall_changes();
+  static bool changes_firewall(const Pass& pass);
   void request_pass(Depth depth, Duration delay);
   enum class Cause : std::uint8_t { kOwn, kLook };
   void run_pass(Depth depth, Cause cause);

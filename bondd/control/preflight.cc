@@ -157,6 +157,24 @@ void check_firewall(const plan::Plan& plan, rules::Iptables& iptables, Errors& e
 
 }  // namespace
 
+void ask_gateways(const model::Config& config) {
+  constexpr std::uint16_t kDiscard = 9;  // RFC 863
+  for (const model::Wan& wan : config.wans) {
+    if (!wan.gateway || !wan.gateway->is_v4()) continue;
+    const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd) return;
+    if (!wan.device.empty())
+      setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, wan.device.data(),
+                 static_cast<socklen_t>(wan.device.size()));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(kDiscard);
+    std::memcpy(&to.sin_addr, wan.gateway->data(), wan.gateway->size());
+    [[maybe_unused]] const ssize_t sent =
+        sendto(fd.get(), nullptr, 0, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), sizeof to);
+  }
+}
+
 int try_udp_port(const std::string& address, std::uint16_t port) {
   const auto ip = parse_ip(address).value_or(IpAddress{});
   const UniqueFd fd(socket(ip.af(), SOCK_DGRAM | SOCK_CLOEXEC, 0));

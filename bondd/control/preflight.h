@@ -23,6 +23,11 @@ std::vector<Error> check_system(const model::Config& config, const Programs& pro
 std::vector<Error> check_conflicts(const model::Config& config, const plan::Plan& plan,
                                    const netlink::Snapshot& network, rules::Iptables& iptables);
 
+// Sends an empty datagram to each gateway that the file names, so that the kernel asks for its hardware
+// address now: the first plan then knows which gateway a packet came by (several on one LAN), and the
+// firewall is not written once more for each address that is learned later. Errors do not matter.
+void ask_gateways(const model::Config& config);
+
 // Why a UDP socket cannot have that port of `address` (empty: of all) now, as errno; 0 when it can.
 int try_udp_port(const std::string& address, std::uint16_t port);
 

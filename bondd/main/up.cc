@@ -55,6 +55,7 @@ Result<Parts> make_parts() {
 // Whether anything stands in the way, said; `owned_before` tells if a killed run left things behind.
 bool clear_of_conflicts(const model::Config& config, Parts& parts, const control::RunDir& run_dir,
                         unsigned slot, const control::Programs& programs, bool& owned_before) {
+  if (config.role == model::Role::kClient) control::ask_gateways(config);
   control::Observer observer(parts.rtnl.get(), parts.iptables.get(), parts.sysctls.get(), &run_dir, nullptr);
   control::Inputs inputs;
   inputs.config = config;
