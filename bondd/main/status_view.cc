@@ -132,9 +132,9 @@ std::string troubles(const SiteStatus& site, const ViewOptions& options) {
     if (!problem.remedy.empty()) out += wrapped("    ", problem.remedy);
   }
   // What is the same of all is of the site.
-  const bool alike = site.problems.empty() && site.wans.size() > 1 &&
-                     std::ranges::count(site.wans, site.wans.front().reason, &WanStatus::reason) ==
-                         std::ssize(site.wans);
+  const bool alike =
+      site.problems.empty() && site.wans.size() > 1 &&
+      std::ranges::count(site.wans, site.wans.front().reason, &WanStatus::reason) == std::ssize(site.wans);
   if (alike && !site.wans.front().reason.empty()) out += wrapped(site.name + ": ", site.wans.front().reason);
   for (const WanStatus& wan : site.wans) {
     if (alike) break;
