@@ -16,9 +16,7 @@ NextHop member(std::uint32_t id) {
 }
 
 std::uint32_t id_of(const NextHop& member) {
-  std::uint32_t id = 0;
-  for (int i = 0; i < 4; ++i) id = id << 8 | member.gateway->data()[i];
-  return id;
+  return member.gateway->v4_number();
 }
 
 std::vector<NextHop> parse_group(const nlattr* group) {

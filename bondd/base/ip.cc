@@ -14,6 +14,12 @@ IpAddress IpAddress::v4(std::uint32_t host_order) {
       static_cast<std::uint8_t>(host_order >> 8), static_cast<std::uint8_t>(host_order)});
 }
 
+std::uint32_t IpAddress::v4_number() const {
+  std::uint32_t number = 0;
+  for (std::size_t i = 0; i < 4; ++i) number = number << 8U | bytes_[i];
+  return number;
+}
+
 IpAddress IpAddress::v4(std::array<std::uint8_t, 4> bytes) {
   IpAddress out;
   std::copy(bytes.begin(), bytes.end(), out.bytes_.begin());
@@ -60,6 +66,14 @@ IpPrefix IpPrefix::network() const {
 
 bool IpPrefix::contains(const IpAddress& other) const {
   return other.family() == address.family() && IpPrefix{other, length}.network() == network();
+}
+
+bool IpPrefix::contains(const IpPrefix& other) const {
+  return length <= other.length && contains(other.address);
+}
+
+bool overlap(const IpPrefix& a, const IpPrefix& b) {
+  return a.contains(b) || b.contains(a);
 }
 
 Result<IpPrefix> parse_prefix(std::string_view text) {

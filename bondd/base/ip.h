@@ -28,6 +28,7 @@ class IpAddress {
   [[nodiscard]] int bits() const { return is_v4() ? 32 : 128; }
   [[nodiscard]] std::size_t size() const { return is_v4() ? 4 : 16; }
   [[nodiscard]] const std::uint8_t* data() const { return bytes_.data(); }
+  [[nodiscard]] std::uint32_t v4_number() const;  // in host order; of an IPv4 address
   [[nodiscard]] bool is_unspecified() const { return bytes_ == std::array<std::uint8_t, 16>{}; }
 
   auto operator<=>(const IpAddress&) const = default;
@@ -49,10 +50,14 @@ struct IpPrefix {
 
   [[nodiscard]] IpPrefix network() const;                     // host bits cleared
   [[nodiscard]] bool contains(const IpAddress& other) const;  // same family and network
+  [[nodiscard]] bool contains(const IpPrefix& other) const;   // the whole of it
   [[nodiscard]] bool is_default() const { return length == 0; }
 
   auto operator<=>(const IpPrefix&) const = default;
 };
+
+// Whether they have an address in common.
+bool overlap(const IpPrefix& a, const IpPrefix& b);
 
 // "192.168.1.0/24"; without a length the whole address (/32, /128).
 Result<IpPrefix> parse_prefix(std::string_view text);

@@ -299,7 +299,7 @@ class Machine {
     for (const Device& device : devices_) {
       if (device.name == "lo" || is_of_this_site(device)) continue;
       for (const IpPrefix& other : device.addresses) {
-        if (!other.contains(own->address) && !own->contains(other.address)) continue;
+        if (!overlap(other, *own)) continue;
         report_.error(
             sections_.bond.at("address"),
             fmt::format("{} overlaps with {} on {}; take a network for the bond that is used nowhere else, "
@@ -417,7 +417,7 @@ class Machine {
     for (const Device& device : devices_) {
       if (device.name == "lo" || is_of_this_site(device)) continue;
       for (const IpPrefix& own : device.addresses) {
-        if (own.length > network.length || !own.contains(network.address)) continue;
+        if (!own.contains(network)) continue;
         const bool part = own.length < network.length;
         report_.error(at, fmt::format("\"{}\" is {}{}'s own network{}, on this side of the bond; {}",
                                       to_string(network), part ? "a part of " : "", device.name,

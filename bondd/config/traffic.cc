@@ -80,10 +80,8 @@ class Traffic : private RuleSet {
   static bool is_private(const IpPrefix& network) {
     constexpr std::array kPrivate{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
                                   "198.18.0.0/15"};
-    return std::any_of(kPrivate.begin(), kPrivate.end(), [&](const char* text) {
-      const IpPrefix wide = parse_prefix(text).value();
-      return wide.length <= network.length && wide.contains(network.address);
-    });
+    return std::any_of(kPrivate.begin(), kPrivate.end(),
+                       [&](const char* text) { return parse_prefix(text)->contains(network); });
   }
 
   void check_policies() {

@@ -15,6 +15,7 @@
 #include <optional>
 #include <span>
 
+#include "bondd/base/inet.h"
 #include "bondd/base/unique_fd.h"
 #include "bondd/control/run_dir.h"
 
@@ -84,10 +85,7 @@ std::vector<IpAddress> parse_answer(Bytes answer, Bytes question) {
 }
 
 UniqueFd open_marked(const IpAddress& server, std::uint32_t mark) {
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(NS_DEFAULTPORT);
-  std::memcpy(&to.sin_addr, server.data(), server.size());
+  const sockaddr_in to = to_sockaddr(server, NS_DEFAULTPORT);
   UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) return {};
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) return {};

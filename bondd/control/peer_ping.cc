@@ -10,28 +10,9 @@
 #include <array>
 #include <cstring>
 
+#include "bondd/base/inet.h"
+
 namespace bondd::control {
-namespace {
-
-// RFC 1071, over an even number of bytes.
-std::uint16_t internet_checksum(const void* data, std::size_t size) {
-  std::uint32_t sum = 0;
-  const auto* bytes = static_cast<const std::uint8_t*>(data);
-  for (std::size_t i = 0; i + 1 < size; i += 2)
-    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): it misses that the union is set
-    sum += static_cast<std::uint32_t>(bytes[i] << 8U | bytes[i + 1]);
-  while (sum >> 16U != 0) sum = (sum & 0xffffU) + (sum >> 16U);
-  return htons(static_cast<std::uint16_t>(~sum));
-}
-
-sockaddr_in to_sockaddr(const IpAddress& address) {
-  sockaddr_in out{};
-  out.sin_family = AF_INET;
-  std::memcpy(&out.sin_addr, address.data(), sizeof out.sin_addr);
-  return out;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<PeerPing>> PeerPing::create(EventLoop& loop, const std::string& device,
                                                    const IpAddress& peer, std::function<void()> on_answer) {
@@ -58,7 +39,8 @@ void PeerPing::send() {
   request.type = ICMP_ECHO;
   request.un.echo.id = htons(id_);
   request.un.echo.sequence = htons(++sequence_);
-  request.checksum = internet_checksum(&request, sizeof request);
+  request.checksum =
+      htons(internet_checksum({reinterpret_cast<const std::uint8_t*>(&request), sizeof request}));
   const sockaddr_in to = to_sockaddr(peer_);
   // What cannot be sent now gets no answer, and another comes soon.
   [[maybe_unused]] const ssize_t sent =

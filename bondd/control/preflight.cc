@@ -13,6 +13,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "bondd/base/inet.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/tunnels.h"
@@ -166,10 +167,7 @@ void ask_gateways(const model::Config& config) {
     if (!wan.device.empty())
       setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, wan.device.data(),
                  static_cast<socklen_t>(wan.device.size()));
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(kDiscard);
-    std::memcpy(&to.sin_addr, wan.gateway->data(), wan.gateway->size());
+    const sockaddr_in to = to_sockaddr(*wan.gateway, kDiscard);
     [[maybe_unused]] const ssize_t sent =
         sendto(fd.get(), nullptr, 0, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to), sizeof to);
   }
@@ -184,9 +182,7 @@ int try_udp_port(const std::string& address, std::uint16_t port) {
   const sockaddr* where = nullptr;
   socklen_t size = 0;
   if (ip.is_v4()) {
-    four.sin_family = AF_INET;
-    four.sin_port = htons(port);
-    std::memcpy(&four.sin_addr, ip.data(), ip.size());
+    four = to_sockaddr(ip, port);
     where = reinterpret_cast<const sockaddr*>(&four);
     size = sizeof four;
   } else {

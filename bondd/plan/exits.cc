@@ -132,8 +132,7 @@ bool takes_any_gateway(const Snapshot& network, const std::string& device) {
 bool is_nobody(const IpPrefix& network, const IpAddress& address) {
   if (!address.is_v4() || network.length >= 31) return false;
   const std::uint32_t host = ~std::uint32_t{0} >> network.length;
-  std::uint32_t value = 0;
-  for (int i = 0; i < 4; ++i) value = value << 8 | address.data()[i];
+  const std::uint32_t value = address.v4_number();
   return (value & host) == 0 || (value & host) == host;
 }
 

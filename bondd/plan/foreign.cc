@@ -55,10 +55,6 @@ std::string words(const Route& route) {
   return out;
 }
 
-bool overlap(const IpPrefix& a, const IpPrefix& b) {
-  return a.length <= b.length ? a.contains(b.address) : b.contains(a.address);
-}
-
 bool counts_by(const Rule& rule, const Route& route) {
   return route.table == rule.table && route.destination.length > rule.suppress_prefix_length.value_or(-1);
 }
@@ -210,8 +206,7 @@ class Search {
       const bool taken =
           candidate &&
           std::any_of(config_.through_bond.begin(), config_.through_bond.end(), [&](const IpPrefix& network) {
-            return network.contains(to.address) && network.length <= to.length &&
-                   (to.length <= kInternet || to.length == network.length);
+            return network.contains(to) && (to.length <= kInternet || to.length == network.length);
           });
       if (taken) found.push_back(words(route));
     }

@@ -5,6 +5,8 @@
 
 #include <array>
 
+#include "bondd/base/inet.h"
+
 namespace bondd::probes {
 namespace {
 
@@ -18,14 +20,6 @@ std::uint16_t be16(std::span<const std::uint8_t> bytes, std::size_t at) {
 
 IpAddress address_at(std::span<const std::uint8_t> packet, std::size_t at) {
   return IpAddress::v4(std::array{packet[at], packet[at + 1], packet[at + 2], packet[at + 3]});
-}
-
-// RFC 1071, over an even number of bytes.
-std::uint16_t checksum(std::span<const std::uint8_t> bytes) {
-  std::uint32_t sum = 0;
-  for (std::size_t i = 0; i + 1 < bytes.size(); i += 2) sum += be16(bytes, i);
-  while (sum >> 16U != 0) sum = (sum & 0xffffU) + (sum >> 16U);
-  return static_cast<std::uint16_t>(~sum);
 }
 
 struct Ip {
@@ -61,7 +55,7 @@ std::vector<std::uint8_t> render_echo(std::uint16_t id, std::uint16_t sequence) 
   out[0] = ICMP_ECHO;
   put(4, id);
   put(6, sequence);
-  put(2, checksum(out));
+  put(2, internet_checksum(out));
   return out;
 }
 

@@ -5,8 +5,9 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cstring>
 #include <span>
+
+#include "bondd/base/inet.h"
 
 namespace bondd::probes {
 
@@ -28,10 +29,7 @@ void IcmpSocket::send(const WayProbe::Request& request) {
   const int limit = request.hop_limit;
   if (setsockopt(fd, SOL_SOCKET, SO_MARK, &request.mark, sizeof request.mark) != 0) return;
   if (setsockopt(fd, IPPROTO_IP, IP_TTL, &limit, sizeof limit) != 0) return;
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(request.udp_port);
-  std::memcpy(&to.sin_addr, request.to.data(), sizeof to.sin_addr);
+  const sockaddr_in to = to_sockaddr(request.to, request.udp_port);
   const auto echo = render_echo(id_, request.sequence);
   const std::span<const std::uint8_t> bytes = udp ? std::span<const std::uint8_t>() : std::span(echo);
   [[maybe_unused]] const ssize_t sent =

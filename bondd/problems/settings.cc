@@ -63,9 +63,7 @@ void compare_ends(const PeerSettings& ours, const PeerSettings& theirs, std::vec
 }
 
 bool covered(const IpPrefix& network, const std::vector<IpPrefix>& by) {
-  return std::ranges::any_of(by, [&](const IpPrefix& wide) {
-    return wide.length <= network.length && wide.contains(network.address);
-  });
+  return std::ranges::any_of(by, [&](const IpPrefix& wide) { return wide.contains(network); });
 }
 
 // Both ends come to the same: the office's computers get no answer, whoever is asked.

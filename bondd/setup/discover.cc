@@ -50,10 +50,6 @@ IpAddress host_of(const IpPrefix& bond, std::uint8_t n) {
   return IpAddress::v4(bytes);
 }
 
-bool overlaps(const IpPrefix& a, const IpPrefix& b) {
-  return a.contains(b.network().address) || b.contains(a.network().address);
-}
-
 template <typename Wanted>
 std::vector<IpPrefix> private_networks(const Snapshot& machine, Wanted wanted) {
   std::vector<const netlink::Address*> addresses;
@@ -116,13 +112,13 @@ IpPrefix device_network(const Snapshot& machine, const std::string& device) {
 
 std::string overlap(const Snapshot& machine, const IpPrefix& wanted) {
   for (const netlink::Address& address : machine.addresses) {
-    if (address.device != "lo" && overlaps(address.prefix.network(), wanted)) {
+    if (address.device != "lo" && bondd::overlap(address.prefix.network(), wanted)) {
       return fmt::format("{} on {}", to_string(address.prefix.network()), address.device);
     }
   }
   for (const netlink::Route& route : machine.routes) {
     if (route.table == netlink::kMainTable && !route.destination.is_default() && route.device != "lo" &&
-        overlaps(route.destination, wanted)) {
+        bondd::overlap(route.destination, wanted)) {
       return fmt::format("{} on {}", to_string(route.destination), route.device);
     }
   }
@@ -132,8 +128,8 @@ std::string overlap(const Snapshot& machine, const IpPrefix& wanted) {
 std::optional<IpPrefix> propose_bond(const Snapshot& machine, const std::vector<IpPrefix>& lans) {
   for (std::uint32_t third = 16; third < 256; ++third) {
     const IpPrefix proposal{IpAddress::v4(0xac100000U | third << 8U), 30};  // 172.16.THIRD.0/30
-    const bool taken =
-        std::any_of(lans.begin(), lans.end(), [&](const IpPrefix& lan) { return overlaps(lan, proposal); });
+    const bool taken = std::any_of(lans.begin(), lans.end(),
+                                   [&](const IpPrefix& lan) { return bondd::overlap(lan, proposal); });
     if (!taken && overlap(machine, proposal).empty()) return proposal;
   }
   return std::nullopt;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "bondd/base/inet.h"
+
 namespace bondd::setup {
 namespace {
 
@@ -32,13 +34,6 @@ std::uint16_t get16(std::span<const std::uint8_t> from, std::size_t at) {
 }
 IpAddress get_address(std::span<const std::uint8_t> from, std::size_t at) {
   return IpAddress::v4({from[at], from[at + 1], from[at + 2], from[at + 3]});
-}
-
-std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes) {
-  std::uint32_t sum = 0;
-  for (std::size_t i = 0; i + 1 < bytes.size(); i += 2) sum += get16(bytes, i);
-  while (sum >> 16U) sum = (sum & 0xffffU) + (sum >> 16U);
-  return static_cast<std::uint16_t>(~sum);
 }
 
 Bytes ethernet(const MacAddress& to, const MacAddress& from, std::uint16_t type) {

@@ -86,17 +86,11 @@ void listen(const Port& port, milliseconds patience,
   }
 }
 
-std::uint32_t number_of(const IpAddress& address) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < 4; ++i) value = value << 8U | address.data()[i];
-  return value;
-}
-
 std::vector<IpAddress> hosts_of(const IpPrefix& own, const std::vector<IpAddress>& known) {
   std::vector<IpAddress> hosts = known;
   // A provider's network is not ours to search.
   if (own.length < kSmallestPrefix || own.length > 30 || !is_private(own.address)) return hosts;
-  const std::uint32_t first = number_of(own.network().address);
+  const std::uint32_t first = own.network().address.v4_number();
   for (std::uint32_t i = 1; i + 1 < (1U << (32U - static_cast<unsigned>(own.length))); ++i) {
     const IpAddress host = IpAddress::v4(first + i);
     if (host != own.address && std::find(known.begin(), known.end(), host) == known.end())
