@@ -91,9 +91,7 @@ Result<> Executor::run(const model::RestoreSysctl& step) {
   // A setting that left with its device needs nothing put back, nor does one that is right.
   if (now && *now != step.sysctl.value && !machine_.run_dir->hand_over_sysctl(key)) {
     if (const std::string claim = claim_of_others(step.sysctl); !claim.empty()) {
-      left_alone_.push_back(
-          fmt::format("{} stays {}, it was {} before bondd: {}; `sysctl -w {}={}` puts it back", key, *now,
-                      step.sysctl.value, claim, key, step.sysctl.value));
+      left_alone_.push_back(left_alone(key, *now, step.sysctl.value, claim));
     } else if (auto written = machine_.sysctls->write(key, step.sysctl.value);
                !written && written.error().code != ENOENT) {
       return written;
