@@ -470,7 +470,7 @@ class Machine {
   }
 
   void check_masquerade() {
-    const std::vector<std::string> out = internet_devices();
+    const std::vector<std::string> out = plan::internet_devices(config_, network_);
     const std::string written = out.empty() ? "[\"eth0\"]" : fmt::format("[{}]", in_quotes(out.front()));
     if (!sections_.nat.has("masquerade")) {
       report_.warning(
@@ -555,18 +555,6 @@ class Machine {
         fmt::format("mtu = {} is more than fits the lines, which is {}: packets would be cut in two outside "
                     "the tunnels, or lost; leave mtu out",
                     *config_.bond.mtu, fits));
-  }
-
-  // The devices of the main table's default routes, but for bonds.
-  [[nodiscard]] std::vector<std::string> internet_devices() const {
-    std::vector<std::string> out;
-    for (const netlink::Route& route : network_.routes) {
-      const bool main = route.table == netlink::kMainTable && route.destination.is_default() &&
-                        route.destination.address.is_v4() && route.protocol != model::kProtocol;
-      if (!main || route.device.empty() || route.device == config_.bond.interface) continue;
-      if (std::find(out.begin(), out.end(), route.device) == out.end()) out.push_back(route.device);
-    }
-    return out;
   }
 
   static constexpr std::string_view kUntil = "the WAN waits until that changes, the others run";

@@ -70,12 +70,6 @@ WanFacts local_facts(const model::Wan& wan, const SiteNow& site,
   return facts;
 }
 
-bool is_wan_device(const SiteNow& site, const std::string& device) {
-  return std::ranges::any_of(site.config.wans, [&](const model::Wan& wan) {
-    return plan::find_exit(wan, site.network).device == device;
-  });
-}
-
 // Networks of containers, virtual machines and other tunnels are no LAN: their programs translate addresses.
 constexpr std::array<std::string_view, 11> kNoLan = {"lo",  "docker", "br-", "veth", "virbr", "lxc",
                                                      "lxd", "podman", "cni", "tun",  "wg"};
@@ -96,21 +90,10 @@ std::vector<IpPrefix> lan_networks(const SiteNow& site) {
                      !address.peer && address.device != site.config.bond.interface &&
                      may_be_lan(address.device, site.network);
     if (!lan) continue;
-    auto& to = is_wan_device(site, address.device) ? outside : inside;
+    auto& to = plan::is_wan_device(site.config, site.network, address.device) ? outside : inside;
     if (std::ranges::find(to, network) == to.end()) to.push_back(network);
   }
   return inside.empty() ? outside : inside;
-}
-
-std::string default_route_device(const netlink::Snapshot& network) {
-  for (const netlink::Route& route : network.routes) {
-    const bool ours = route.protocol == model::kProtocol;
-    if (route.table == netlink::kMainTable && route.destination.is_default() && !ours &&
-        !route.device.empty() && route.destination.address.is_v4()) {
-      return route.device;
-    }
-  }
-  return {};
 }
 
 }  // namespace
@@ -230,7 +213,8 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
   if (site.config.role == model::Role::kClient) {
     out.networks = lan_networks(site);
   } else {
-    out.way_out = default_route_device(site.network);
+    const auto ways = plan::internet_devices(site.config, site.network);
+    if (!ways.empty()) out.way_out = ways.front();
   }
   return out;
 }

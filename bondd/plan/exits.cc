@@ -312,6 +312,22 @@ std::optional<unsigned> default_wan(const model::Config& config, const Snapshot&
   return std::nullopt;
 }
 
+bool is_wan_device(const model::Config& config, const Snapshot& network, std::string_view device) {
+  return std::any_of(config.wans.begin(), config.wans.end(),
+                     [&](const model::Wan& wan) { return find_exit(wan, network).device == device; });
+}
+
+std::vector<std::string> internet_devices(const model::Config& config, const Snapshot& network) {
+  std::vector<std::string> out;
+  for (const Route& route : network.routes) {
+    const bool main = route.table == netlink::kMainTable && route.destination.is_default() &&
+                      route.destination.address.is_v4() && route.protocol != model::kProtocol;
+    if (!main || route.device.empty() || route.device == config.bond.interface) continue;
+    if (std::find(out.begin(), out.end(), route.device) == out.end()) out.push_back(route.device);
+  }
+  return out;
+}
+
 std::string to_string(const Exit& exit) {
   return exit.gateway ? fmt::format("{} on {}", bondd::to_string(*exit.gateway), exit.device) : exit.device;
 }

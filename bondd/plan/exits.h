@@ -52,6 +52,13 @@ std::vector<IpPrefix> inside_networks(const model::Config& config, const netlink
 std::optional<unsigned> default_wan(const model::Config& config, const netlink::Snapshot& network,
                                     std::string_view device);
 
+// Whether a WAN of the file leaves by `device`.
+bool is_wan_device(const model::Config& config, const netlink::Snapshot& network, std::string_view device);
+
+// The devices of the main table's IPv4 default routes that are not bondd's, each once; a server's ways to the
+// Internet.
+std::vector<std::string> internet_devices(const model::Config& config, const netlink::Snapshot& network);
+
 // "192.168.1.254 on eth0", "ppp0".
 std::string to_string(const Exit& exit);
 // What to say of it, and what to do.

@@ -39,35 +39,24 @@ class Builder {
   }
 
  private:
-  void add_chain(rules::Table& table, std::string_view part, std::string_view builtin,
-                 std::vector<Words> rules) {
-    if (rules.empty()) return;
-    const std::string chain = model::chain_name(part, config_.site);
-    table.chains.push_back(Chain{chain, std::move(rules)});
-    table.jumps.push_back(Jump{std::string(builtin), chain, true});
-  }
-
-  [[nodiscard]] unsigned wan_number(const std::string& wan) const {
-    const auto found = std::find_if(config_.wans.begin(), config_.wans.end(),
-                                    [&](const model::Wan& w) { return w.name == wan; });
-    return static_cast<unsigned>(found - config_.wans.begin()) + 1;
-  }
-
   [[nodiscard]] std::string device_of(const std::string& wan) const {
-    return wan_device(config_.wans[wan_number(wan) - 1], facts_.network);
+    return wan_device(config_.wans[wan_number(config_, wan) - 1], facts_.network);
+  }
+
+  [[nodiscard]] std::set<unsigned> steered_numbers() const {
+    std::set<unsigned> numbers;
+    for (const model::Policy& policy : config_.policies) numbers.insert(wan_number(config_, policy.wan));
+    return numbers;
   }
 
   // Devices of the WANs that a policy steers to, in the file's order.
   [[nodiscard]] std::vector<std::pair<unsigned, std::string>> steered_wans() const {
-    std::set<unsigned> numbers;
-    for (const model::Policy& policy : config_.policies) numbers.insert(wan_number(policy.wan));
-    return with_devices(numbers);
+    return with_devices(steered_numbers());
   }
 
   // The same, and the one by which this machine asks the time.
   [[nodiscard]] std::vector<std::pair<unsigned, std::string>> translated_wans() const {
-    std::set<unsigned> numbers;
-    for (const model::Policy& policy : config_.policies) numbers.insert(wan_number(policy.wan));
+    std::set<unsigned> numbers = steered_numbers();
     if (facts_.clock_wan != 0 && facts_.clock_wan <= config_.wans.size()) numbers.insert(facts_.clock_wan);
     return with_devices(numbers);
   }
@@ -99,7 +88,7 @@ class Builder {
       }
     }
     rules.push_back(Words{"-i", config_.bond.interface} + kAccept);
-    add_chain(filter_, "IN", "INPUT", std::move(rules));
+    add_chain(filter_, config_, "IN", "INPUT", std::move(rules));
   }
 
   [[nodiscard]] Words listen_address() const {
@@ -132,7 +121,7 @@ class Builder {
                         Words{"--dport", ports(forward.to_port.value_or(forward.port))} + kAccept);
       }
     }
-    add_chain(filter_, "FWD", "FORWARD", std::move(rules));
+    add_chain(filter_, config_, "FWD", "FORWARD", std::move(rules));
   }
 
   [[nodiscard]] Words policy_mark(unsigned n) const {
@@ -154,7 +143,7 @@ class Builder {
       }
     }
     if (!config_.forwards.empty()) add_hairpin(inside, rules);
-    add_chain(nat_, "SNAT", "POSTROUTING", std::move(rules));
+    add_chain(nat_, config_, "SNAT", "POSTROUTING", std::move(rules));
   }
 
   // The office asks for its own service by the VPS's address: the answer must come back by the VPS,
@@ -179,7 +168,7 @@ class Builder {
       rules.push_back(at + proto(forward.proto) + Words{"--dport", ports(forward.port)} + local +
                       Words{"-j", "DNAT", "--to-destination", to});
     }
-    add_chain(nat_, "DNAT", "PREROUTING", std::move(rules));
+    add_chain(nat_, config_, "DNAT", "PREROUTING", std::move(rules));
   }
 
   static std::string target_ports(const model::PortRange& range) {

@@ -153,10 +153,7 @@ class Search {
 
   // The LAN is on every device that is no WAN's; where there is none, on the WANs'.
   [[nodiscard]] bool has_lan(const std::string& device) const {
-    const auto is_wan = [&](const std::string& one) {
-      return std::any_of(config_.wans.begin(), config_.wans.end(),
-                         [&](const model::Wan& wan) { return find_exit(wan, facts_.network).device == one; });
-    };
+    const auto is_wan = [&](const std::string& one) { return is_wan_device(config_, facts_.network, one); };
     const auto is_lan = [&](const netlink::Address& one) {
       return one.prefix.address.is_v4() && one.device != "lo" && one.device != config_.bond.interface &&
              !is_wan(one.device);

@@ -43,24 +43,11 @@ class Builder {
   }
 
  private:
-  void add_chain(std::string_view part, std::string_view builtin, std::vector<Words> rules) {
-    if (rules.empty()) return;
-    const std::string chain = model::chain_name(part, config_.site);
-    mangle_.chains.push_back(rules::Chain{chain, std::move(rules)});
-    mangle_.jumps.push_back(rules::Jump{std::string(builtin), chain, true});
-  }
-
-  [[nodiscard]] unsigned wan_number(const std::string& wan) const {
-    const auto found = std::find_if(config_.wans.begin(), config_.wans.end(),
-                                    [&](const model::Wan& w) { return w.name == wan; });
-    return static_cast<unsigned>(found - config_.wans.begin()) + 1;
-  }
-
   // mangle FORWARD: a TCP segment must fit the tunnel in both directions.
   void add_mss() {
     const Words clamp{"-p",      "tcp", "-m", "tcp",    "--tcp-flags",
                       "SYN,RST", "SYN", "-j", "TCPMSS", "--clamp-mss-to-pmtu"};
-    add_chain("MSS", "FORWARD",
+    add_chain(mangle_, config_, "MSS", "FORWARD",
               {Words{"-i", config_.bond.interface} + clamp, Words{"-o", config_.bond.interface} + clamp});
   }
 
@@ -116,8 +103,8 @@ class Builder {
   // is older than we are (the admin's own, by which he runs `bondd up`) goes on by the WAN that its packets
   // come by; other protocols have no connection that could break.
   void add_arrivals() {
-    add_chain("WAN", "PREROUTING", arrivals({}, "ORIGINAL"));
-    add_chain("EST", "INPUT", arrivals({"-p", "tcp"}, "REPLY"));
+    add_chain(mangle_, config_, "WAN", "PREROUTING", arrivals({}, "ORIGINAL"));
+    add_chain(mangle_, config_, "EST", "INPUT", arrivals({"-p", "tcp"}, "REPLY"));
   }
 
   // OUTPUT and PREROUTING, in this order: the way that is chosen already (a tunnel's own), the way by which a
@@ -132,7 +119,7 @@ class Builder {
     if (!policies.empty() || facts_.clock_wan != 0) out.push_back(marks_.with_any() + back);
     if (facts_.clock_wan != 0) out.push_back(clock_rule());
     out.insert(out.end(), policies.begin(), policies.end());
-    add_chain("OUT", "OUTPUT", std::move(out));
+    add_chain(mangle_, config_, "OUT", "OUTPUT", std::move(out));
 
     std::vector<Words> pre{
         Words{"-i", bond, "-m", "conntrack", "--ctdir", "ORIGINAL"} +
@@ -145,7 +132,7 @@ class Builder {
       pre.push_back(marks_.with_any() + back);
     }
     pre.insert(pre.end(), policies.begin(), policies.end());
-    add_chain("PRE", "PREROUTING", std::move(pre));
+    add_chain(mangle_, config_, "PRE", "PREROUTING", std::move(pre));
   }
 
   // NTP of this machine that would go into a bond that carries nothing. A policy for it comes after this.
@@ -158,7 +145,8 @@ class Builder {
   [[nodiscard]] std::vector<Words> policy_rules() const {
     std::vector<Words> rules;
     for (const model::Policy& policy : config_.policies) {
-      const std::uint32_t mark = model::policy_mark(marks_.mask, facts_.slot, wan_number(policy.wan));
+      const std::uint32_t mark =
+          model::policy_mark(marks_.mask, facts_.slot, wan_number(config_, policy.wan));
       for (const Match& match : policy.matches) rules.push_back(match_words(match) + marks_.set(mark));
     }
     return rules;

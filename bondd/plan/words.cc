@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "bondd/model/ownership.h"
+
 namespace bondd::plan {
 
 Words operator+(Words left, const Words& right) {
@@ -29,6 +33,20 @@ Words destination(const IpPrefix& prefix) {
 
 IpPrefix host(const IpAddress& address) {
   return IpPrefix{address, address.bits()};
+}
+
+void add_chain(rules::Table& table, const model::Config& config, std::string_view part,
+               std::string_view builtin, std::vector<Words> rules) {
+  if (rules.empty()) return;
+  const std::string chain = model::chain_name(part, config.site);
+  table.chains.push_back(rules::Chain{chain, std::move(rules)});
+  table.jumps.push_back(rules::Jump{std::string(builtin), chain, true});
+}
+
+unsigned wan_number(const model::Config& config, const std::string& wan) {
+  const auto found = std::find_if(config.wans.begin(), config.wans.end(),
+                                  [&](const model::Wan& one) { return one.name == wan; });
+  return static_cast<unsigned>(found - config.wans.begin()) + 1;
 }
 
 std::string MarkWords::masked(std::uint32_t mark) const {

@@ -4,10 +4,12 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bondd/base/ip.h"
 #include "bondd/model/config.h"
+#include "rules/firewall.h"
 
 namespace bondd::plan {
 
@@ -21,6 +23,13 @@ Words proto(model::Protocol protocol);             // -p tcp -m tcp
 Words source(const IpPrefix& prefix);
 Words destination(const IpPrefix& prefix);
 IpPrefix host(const IpAddress& address);
+
+// A chain BONDD-PART-SITE of `rules` and the first jump to it in `builtin`; nothing for no rules.
+void add_chain(rules::Table& table, const model::Config& config, std::string_view part,
+               std::string_view builtin, std::vector<Words> rules);
+
+// The number, from 1, of the WAN with that name; it must be in the file.
+unsigned wan_number(const model::Config& config, const std::string& wan);
 
 // Words about marks, in the bits of one mask.
 struct MarkWords {
