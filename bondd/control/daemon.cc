@@ -526,10 +526,8 @@ std::vector<model::WanStatus> Daemon::measured_wans(const netlink::Snapshot& net
       status.state = WanState::kWaiting;
       status.reason = note.text;
     }
-    if (!theirs) continue;
-    for (const auto& other : theirs->wans) {
-      if (other.port == wan.port) status.rx_capacity_mbit = other.capacity_mbit;
-    }
+    const auto* const other = theirs ? theirs->with_port(wan.port) : nullptr;
+    if (other != nullptr) status.rx_capacity_mbit = other->capacity_mbit;
   }
   return all;
 }

@@ -16,21 +16,9 @@
 namespace bondd::control {
 namespace {
 
+using model::Answer;
 using netlink::NeighbourState;
-using problems::Answer;
 using problems::WanFacts;
-
-Answer to_answer(probes::Reached reached) {
-  switch (reached) {
-    case probes::Reached::kUnknown:
-      return Answer::kUnknown;
-    case probes::Reached::kNo:
-      return Answer::kNo;
-    case probes::Reached::kYes:
-      return Answer::kYes;
-  }
-  return Answer::kUnknown;
-}
 
 Answer by_arp(const std::vector<NeighbourState>& neighbours, int device, const IpAddress& gateway) {
   for (const NeighbourState& neighbour : neighbours) {
@@ -141,9 +129,9 @@ std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site) const {
   for (const model::Wan& wan : site.config.wans) {
     WanFacts facts = client ? local_facts(wan, site, neighbours) : WanFacts{};
     const probes::Way way = probe_.way(EventLoop::now(), wan.name);
-    facts.beyond_gateway = to_answer(way.beyond_gateway);
-    facts.server_answers = to_answer(way.server);
-    facts.port_refused = to_answer(way.port_refused);
+    facts.beyond_gateway = way.beyond_gateway;
+    facts.server_answers = way.server;
+    facts.port_refused = way.port_refused;
     facts.last_hop = way.last_hop;
     if (const auto wrong = site.wrong_secrets.find(wan.name); wrong != site.wrong_secrets.end())
       facts.wrong_secret = wrong->second;
@@ -180,7 +168,7 @@ std::vector<model::Problem> Diagnosis::all() const {
 }
 
 bool Diagnosis::has_internet(const std::string& wan) const {
-  return probe_.way(EventLoop::now(), wan).beyond_gateway == probes::Reached::kYes;
+  return probe_.way(EventLoop::now(), wan).beyond_gateway == Answer::kYes;
 }
 
 void Diagnosis::report() {

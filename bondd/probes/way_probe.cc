@@ -6,6 +6,8 @@
 namespace bondd::probes {
 namespace {
 
+using model::Answer;
+
 // Limit 1 ends at the gateway. The last one is a whole way's.
 constexpr std::array<std::uint8_t, 6> kHopLimits = {2, 3, 4, 5, 1, 64};
 
@@ -65,8 +67,8 @@ void WayProbe::handle_answer(TimePoint now, const IcmpAnswer& answer) {
 void WayProbe::finish(TimePoint now, Wan& wan) {
   wan.result_at = now;
   wan.last_asked = wan.asked;
-  wan.result.beyond_gateway = wan.beyond ? Reached::kYes : Reached::kNo;
-  wan.result.server = wan.server ? Reached::kYes : Reached::kNo;
+  wan.result.beyond_gateway = wan.beyond ? Answer::kYes : Answer::kNo;
+  wan.result.server = wan.server ? Answer::kYes : Answer::kNo;
   wan.result.last_hop = wan.last_hop;
 }
 
@@ -104,7 +106,7 @@ Way WayProbe::way(TimePoint now, const std::string& name) const {
   // A refusal from before the last round is over: that round's own datagram was taken.
   const bool refused = wan->port_refused && now - *wan->port_refused < kResultLife &&
                        (!wan->last_asked || *wan->port_refused >= *wan->last_asked);
-  if (refused) way.port_refused = Reached::kYes;
+  if (refused) way.port_refused = Answer::kYes;
   return way;
 }
 

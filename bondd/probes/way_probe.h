@@ -18,6 +18,7 @@
 
 #include "bondd/base/ip.h"
 #include "bondd/base/units.h"
+#include "bondd/model/answer.h"
 #include "bondd/probes/icmp.h"
 
 namespace bondd::probes {
@@ -28,14 +29,12 @@ constexpr auto kPatience = std::chrono::milliseconds(1500);  // a long way (sate
 constexpr auto kPause = std::chrono::seconds(3);
 constexpr auto kResultLife = std::chrono::seconds(20);  // an older result tells nothing any more
 
-enum class Reached : std::uint8_t { kUnknown, kNo, kYes };
-
 // What the last round found.
 struct Way {
-  Reached beyond_gateway = Reached::kUnknown;
-  Reached server = Reached::kUnknown;
-  Reached port_refused = Reached::kUnknown;  // kYes: the server says that nothing listens there
-  std::string last_hop;                      // the farthest router that answered beyond the gateway
+  model::Answer beyond_gateway = model::Answer::kUnknown;
+  model::Answer server = model::Answer::kUnknown;
+  model::Answer port_refused = model::Answer::kUnknown;  // kYes: the server says that nothing listens there
+  std::string last_hop;  // the farthest router that answered beyond the gateway
 };
 
 class WayProbe {

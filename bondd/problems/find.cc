@@ -52,9 +52,8 @@ Code first_fault(const SiteFacts& site, const WanFacts& wan, const model::WanSta
 std::optional<Code> one_way_fault(const SiteFacts& site, std::size_t index) {
   if (site.wans[index].gateway_by_arp == Answer::kNo) return Code::kGatewaySilent;
   if (!site.theirs) return std::nullopt;
-  const auto& theirs = site.theirs->wans;
-  const auto other = std::ranges::find(theirs, site.config->wans[index].port, &PeerSettings::Wan::port);
-  return other != theirs.end() && other->unheard ? std::optional(Code::kOneWay) : std::nullopt;
+  const auto* const other = site.theirs->with_port(site.config->wans[index].port);
+  return other != nullptr && other->unheard ? std::optional(Code::kOneWay) : std::nullopt;
 }
 
 Code first_fault_at_server(const SiteFacts& site, const WanFacts& wan, const model::WanStatus& status) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bondd/model/answer.h"
 #include "bondd/model/config.h"
 #include "bondd/model/wan_status.h"
 #include "bondd/problems/peer_settings.h"
@@ -14,7 +15,7 @@
 
 namespace bondd::problems {
 
-enum class Answer : std::uint8_t { kUnknown, kNo, kYes };
+using model::Answer;
 
 // What is known of one WAN's way. Unknown is no fault: then the next hop is looked at.
 struct WanFacts {

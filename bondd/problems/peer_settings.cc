@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace bondd::problems {
 namespace {
@@ -44,9 +45,8 @@ void take_wan(std::string_view line, PeerSettings& out) {
 }
 
 // `out` has its WANs first, see render().
-PeerSettings::Wan* with_port(PeerSettings& out, std::uint16_t port) {
-  const auto found = std::ranges::find(out.wans, port, &PeerSettings::Wan::port);
-  return found == out.wans.end() ? nullptr : &*found;
+PeerSettings::Wan* with_port(PeerSettings& out, std::optional<std::uint16_t> port) {
+  return port ? const_cast<PeerSettings::Wan*>(std::as_const(out).with_port(*port)) : nullptr;
 }
 
 void take_network(std::string_view line, std::vector<IpPrefix>& out) {
@@ -68,10 +68,10 @@ void take_line(std::string_view line, PeerSettings& out) {
   } else if (key == "tunnels") {
     const auto port = number<std::uint16_t>(take_word(line));
     const auto count = number<unsigned>(take_word(line));
-    if (auto* const wan = port ? with_port(out, *port) : nullptr) wan->tunnels = count.value_or(0);
+    if (auto* const wan = with_port(out, port)) wan->tunnels = count.value_or(0);
   } else if (key == "unheard") {
     const auto port = number<std::uint16_t>(take_word(line));
-    if (auto* const wan = port ? with_port(out, *port) : nullptr) wan->unheard = true;
+    if (auto* const wan = with_port(out, port)) wan->unheard = true;
   } else if (key == "ends") {
     out.address = take_word(line);
     out.peer = take_word(line);
@@ -88,6 +88,11 @@ void take_line(std::string_view line, PeerSettings& out) {
 }
 
 }  // namespace
+
+const PeerSettings::Wan* PeerSettings::with_port(std::uint16_t port) const {
+  const auto found = std::ranges::find(wans, port, &Wan::port);
+  return found == wans.end() ? nullptr : &*found;
+}
 
 std::string render(const PeerSettings& settings) {
   std::string text(kFirstLine);

@@ -31,6 +31,8 @@ struct PeerSettings {
     bool operator==(const Wan&) const = default;
   };
   std::vector<Wan> wans;
+  // The WAN with that UDP port; null if there is none.
+  [[nodiscard]] const Wan* with_port(std::uint16_t port) const;
   std::vector<IpPrefix> networks;       // of an office: the networks of its computers
   std::vector<IpPrefix> through_bond;   // what that end sends into the bond
   std::vector<std::string> masquerade;  // of a server: devices of [nat]

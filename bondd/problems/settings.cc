@@ -19,15 +19,10 @@ Found about(Code code, Words words) {
   return {code, std::move(words)};
 }
 
-const PeerSettings::Wan* with_port(const PeerSettings& settings, std::uint16_t port) {
-  const auto found = std::ranges::find(settings.wans, port, &PeerSettings::Wan::port);
-  return found == settings.wans.end() ? nullptr : &*found;
-}
-
 void compare_wans(const PeerSettings& ours, const PeerSettings& theirs, std::vector<Found>& out) {
   if (theirs.wans.empty()) return;  // nothing was told
   for (const auto& wan : ours.wans) {
-    const auto* const other = with_port(theirs, wan.port);
+    const auto* const other = theirs.with_port(wan.port);
     if (other == nullptr) {
       out.push_back(about(Code::kWanMissingThere, {.wan = wan.name, .port = wan.port}));
       continue;
@@ -44,7 +39,7 @@ void compare_wans(const PeerSettings& ours, const PeerSettings& theirs, std::vec
     }
   }
   for (const auto& wan : theirs.wans) {
-    if (with_port(ours, wan.port) == nullptr)
+    if (ours.with_port(wan.port) == nullptr)
       out.push_back(about(Code::kWanMissingHere, {.theirs = wan.name, .port = wan.port}));
   }
 }

@@ -51,8 +51,8 @@ TEST(WayProbe, AnEchoFromTheServerMeansThatAllIsReached) {
     if (request.hop_limit == 1) return from(Kind::kTimeExceeded, "192.168.2.1");
     return from(Kind::kEchoReply, "203.0.113.10");
   });
-  EXPECT_EQ(way.server, Reached::kYes);
-  EXPECT_EQ(way.beyond_gateway, Reached::kYes);
+  EXPECT_EQ(way.server, model::Answer::kYes);
+  EXPECT_EQ(way.beyond_gateway, model::Answer::kYes);
 }
 
 TEST(WayProbe, OnlyTheGatewayAnswersOnADeadLine) {
@@ -62,8 +62,8 @@ TEST(WayProbe, OnlyTheGatewayAnswersOnADeadLine) {
     if (request.hop_limit == 1) return from(Kind::kTimeExceeded, "192.168.2.1");
     return from(Kind::kUnreachable, "192.168.2.1");
   });
-  EXPECT_EQ(way.beyond_gateway, Reached::kNo);
-  EXPECT_EQ(way.server, Reached::kNo);
+  EXPECT_EQ(way.beyond_gateway, model::Answer::kNo);
+  EXPECT_EQ(way.server, model::Answer::kNo);
 }
 
 TEST(WayProbe, NamesTheFarthestRouterThatAnswers) {
@@ -74,8 +74,8 @@ TEST(WayProbe, NamesTheFarthestRouterThatAnswers) {
     if (request.hop_limit == 3) return from(Kind::kTimeExceeded, "198.51.100.9");
     return std::nullopt;
   });
-  EXPECT_EQ(way.beyond_gateway, Reached::kYes);
-  EXPECT_EQ(way.server, Reached::kNo);
+  EXPECT_EQ(way.beyond_gateway, model::Answer::kYes);
+  EXPECT_EQ(way.server, model::Answer::kNo);
   EXPECT_EQ(way.last_hop, "198.51.100.9");
 }
 
@@ -86,12 +86,12 @@ TEST(WayProbe, ARefusedUdpPortIsTheServersOwnWordOnly) {
   refused.to = ip("203.0.113.10");
   refused.udp_port = 5081;
   probe.handle_answer(kStart, refused);
-  EXPECT_EQ(probe.way(kStart, "lte").port_refused, Reached::kUnknown) << "said by a router";
+  EXPECT_EQ(probe.way(kStart, "lte").port_refused, model::Answer::kUnknown) << "said by a router";
   refused.from = refused.to;
   probe.handle_answer(kStart, refused);
-  EXPECT_EQ(probe.way(kStart, "lte").port_refused, Reached::kYes);
-  EXPECT_EQ(probe.way(kStart, "dsl").port_refused, Reached::kUnknown);
-  EXPECT_EQ(probe.way(kStart + 1min, "lte").port_refused, Reached::kUnknown) << "long ago";
+  EXPECT_EQ(probe.way(kStart, "lte").port_refused, model::Answer::kYes);
+  EXPECT_EQ(probe.way(kStart, "dsl").port_refused, model::Answer::kUnknown);
+  EXPECT_EQ(probe.way(kStart + 1min, "lte").port_refused, model::Answer::kUnknown) << "long ago";
 }
 
 // The server was started after the office: what was refused then is no reason any more.
@@ -106,11 +106,12 @@ TEST(WayProbe, ARefusalThatTheLatestRoundDidNotMeetIsOver) {
   refused.udp_port = 5081;
   probe.handle_answer(kStart + 20ms, refused);
   probe.poll_requests(kStart + kPatience);
-  EXPECT_EQ(probe.way(kStart + kPatience, "lte").port_refused, Reached::kYes);
+  EXPECT_EQ(probe.way(kStart + kPatience, "lte").port_refused, model::Answer::kYes);
   EXPECT_THAT(probe.poll_requests(kStart + kPause), SizeIs(7));
-  EXPECT_EQ(probe.way(kStart + kPause, "lte").port_refused, Reached::kYes) << "while the next round runs";
+  EXPECT_EQ(probe.way(kStart + kPause, "lte").port_refused, model::Answer::kYes)
+      << "while the next round runs";
   probe.poll_requests(kStart + kPause + kPatience);
-  EXPECT_EQ(probe.way(kStart + kPause + kPatience, "lte").port_refused, Reached::kUnknown);
+  EXPECT_EQ(probe.way(kStart + kPause + kPatience, "lte").port_refused, model::Answer::kUnknown);
 }
 
 TEST(WayProbe, AsksOneWanAtATimeAndNoneTooOften) {
@@ -134,9 +135,9 @@ TEST(WayProbe, TargetsThatStayDoNotEndTheRound) {
   EXPECT_THAT(probe.poll_requests(kStart), SizeIs(7));
   probe.set_targets({target()});
   probe.poll_requests(kStart + kPatience);
-  EXPECT_EQ(probe.way(kStart + kPatience, "lte").server, Reached::kNo);
+  EXPECT_EQ(probe.way(kStart + kPatience, "lte").server, model::Answer::kNo);
   probe.set_targets({target("dsl", 5080), target()});
-  EXPECT_EQ(probe.way(kStart + kPatience, "lte").server, Reached::kNo) << "what was found stays";
+  EXPECT_EQ(probe.way(kStart + kPatience, "lte").server, model::Answer::kNo) << "what was found stays";
 }
 
 TEST(WayProbe, AnswersOfAnEarlierRoundOrToOthersTellNothing) {
@@ -151,7 +152,7 @@ TEST(WayProbe, AnswersOfAnEarlierRoundOrToOthersTellNothing) {
   stray.to = ip("203.0.113.99");
   probe.handle_answer(kStart, stray);
   probe.poll_requests(kStart + kPatience);
-  EXPECT_EQ(probe.way(kStart + kPatience, "lte").server, Reached::kNo);
+  EXPECT_EQ(probe.way(kStart + kPatience, "lte").server, model::Answer::kNo);
 }
 
 // --- bytes ---
