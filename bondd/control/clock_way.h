@@ -24,6 +24,8 @@ class ClockWay {
   // `carries`: some WAN of the bond carries. Returns the number of the WAN, from 1; 0: NTP takes the way of
   // all else. Stays with a WAN as long as no other is known to be better.
   unsigned update(TimePoint now, bool carries, const std::vector<Line>& lines);
+  // As the last update() said.
+  [[nodiscard]] unsigned wan() const { return wan_; }
 
  private:
   std::optional<TimePoint> silent_since_;

@@ -237,8 +237,8 @@ void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {
 }
 
 // A line that hears nothing at one address of the server tries another.
-void Daemon::try_other_addresses() {
-  const auto moves = servers_.handle_states(EventLoop::now(), wans({}));
+void Daemon::try_other_addresses(const std::vector<model::WanStatus>& wans) {
+  const auto moves = servers_.handle_states(EventLoop::now(), wans);
   if (moves.empty()) return;
   for (const ServerChoice::Move& move : moves) {
     log_.info(
@@ -249,16 +249,16 @@ void Daemon::try_other_addresses() {
 }
 
 // Without the right time a bond may never come up, so the time may not wait for the bond.
-void Daemon::lead_clock() {
+void Daemon::lead_clock(bool carries) {
   if (options_.config.role == model::Role::kServer || !brought_up_) return;
   std::vector<ClockWay::Line> lines;
   for (const model::Wan& wan : options_.config.wans) {
     const plan::Exit exit = plan::find_exit(wan, reconciler_->network());
     lines.push_back({exit.known(), diagnosis_->has_internet(wan.name)});
   }
-  const bool carries = site_state(wans({})) != SiteState::kDown;
+  const unsigned before = clock_way_.wan();
   const unsigned wan = clock_way_.update(EventLoop::now(), carries, lines);
-  if (std::exchange(clock_wan_, wan) == wan) return;
+  if (wan == before) return;
   log_.info(wan == 0 ? "this machine's NTP takes the bond again"
                      : fmt::format("the bond is down: this machine's NTP (UDP 123) leaves by {}",
                                    options_.config.wans[wan - 1].name));
@@ -416,11 +416,13 @@ void Daemon::tick() {
   report_wans();
   measure_traffic();
   diagnose();
-  try_other_addresses();
-  lead_clock();
+  const auto now = wans({});
+  const bool carries = site_state(now) != SiteState::kDown;
+  try_other_addresses(now);
+  lead_clock(carries);
   // A server that went elsewhere is found again by its name, once no WAN reaches it.
   const bool numeric = parse_ip(options_.config.server.address).has_value();
-  const bool none = options_.config.role == model::Role::kClient && site_state(wans({})) == SiteState::kDown;
+  const bool none = options_.config.role == model::Role::kClient && !carries;
   if (!numeric && none && !resolve_timer_ && ready_) {
     resolve_timer_ = loop_.after(kResolveRetry, [this] {
       resolve_timer_ = {};
@@ -541,13 +543,14 @@ void Daemon::measure_traffic() {
 }
 
 void Daemon::report_wans() {
-  const SiteState state = site_state(wans({}));
+  const auto now = wans({});
+  const SiteState state = site_state(now);
   if (std::exchange(site_state_, state) != state) site_since_ = std::time(nullptr);
   std::erase_if(wan_states_, [&](const auto& known) {
     return std::none_of(options_.config.wans.begin(), options_.config.wans.end(),
                         [&](const model::Wan& wan) { return wan.name == known.first; });
   });
-  for (const model::WanStatus& wan : wans({})) {
+  for (const model::WanStatus& wan : now) {
     const auto [known, first] = wan_states_.try_emplace(wan.name);
     if (!first && known->second.state == wan.state) continue;
     const std::string from = first ? "" : fmt::format("{} -> ", to_string(known->second.state));

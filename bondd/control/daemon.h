@@ -84,8 +84,8 @@ class Daemon {
   [[nodiscard]] Resolver::Lookup lookup_past_the_bond() const;
   void on_resolved(Result<std::vector<IpAddress>> addresses);
   void use_servers();
-  void try_other_addresses();
-  void lead_clock();
+  void try_other_addresses(const std::vector<model::WanStatus>& wans);
+  void lead_clock(bool carries);
   void on_backend_changed();
 
   void look_for_blocked_ways();
@@ -149,7 +149,6 @@ class Daemon {
   std::vector<IpAddress> server_addresses_;
   ServerChoice servers_;
   ClockWay clock_way_;
-  unsigned clock_wan_ = 0;  // by which NTP leaves, as planned; 0: as all else
 
   // The next pass of each depth; a full one does for both.
   struct Due {
