@@ -165,7 +165,7 @@ std::vector<MarkUse> mark_uses(const NftRuleset& ruleset, const std::set<std::st
     if (family != "inet" && family != "ip") continue;  // the bond's packets are IPv4
     if (family == "ip" && shown.contains(table.name)) continue;
     for (const NftChain& chain : table.chains) {
-      if (chain.name.starts_with("BONDD-")) continue;
+      if (is_ours(chain.name)) continue;
       for (const NftRule& rule : chain.rules) {
         MarkUse use = NftReader().read(rule);
         if (use.bits == 0) continue;
@@ -182,7 +182,7 @@ std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables) {
   std::vector<MarkUse> out;
   for (const SavedTable& table : tables) {
     for (const SavedRule& rule : table.rules) {
-      if (rule.chain.starts_with("BONDD-")) continue;
+      if (is_ours(rule.chain)) continue;
       MarkUse use = use_of(rule.words);
       if (use.bits == 0) continue;
       use.rule = fmt::format("iptables -t {} -A {} {}", table.name, rule.chain, fmt::join(rule.words, " "));

@@ -14,7 +14,6 @@ namespace bondd::rules {
 namespace {
 
 constexpr std::array<std::string_view, 5> kTables{"filter", "mangle", "nat", "raw", "security"};
-constexpr std::string_view kOwnPrefix = "BONDD-";
 
 // Where iptables-nft has its built-in chains: xtables_ipv4 in iptables/nft.c.
 struct Builtin {
@@ -34,10 +33,6 @@ constexpr std::array kBuiltins{Builtin{"filter", "INPUT", "filter", NF_INET_LOCA
                                Builtin{"nat", "INPUT", "nat", NF_INET_LOCAL_IN, 100},
                                Builtin{"nat", "OUTPUT", "nat", NF_INET_LOCAL_OUT, -100},
                                Builtin{"nat", "POSTROUTING", "nat", NF_INET_POST_ROUTING, 100}};
-
-bool is_ours(std::string_view chain) {
-  return chain.starts_with(kOwnPrefix);
-}
 
 bool is_doomed(const Table& doomed, std::string_view chain) {
   return std::any_of(doomed.chains.begin(), doomed.chains.end(),

@@ -54,10 +54,6 @@ int on_attribute(const nlattr* attribute, void* data) {
   return MNL_CB_OK;
 }
 
-}  // namespace
-
-namespace {
-
 Result<> ask(int message, std::uint8_t family, std::uint16_t flags, OnMessage each,
              const NftAttributes& of = {}) {
   auto socket = open_socket();

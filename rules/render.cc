@@ -16,7 +16,6 @@ namespace bondd::rules {
 namespace {
 
 constexpr std::size_t kChainNameMax = 28;
-constexpr std::string_view kOwnPrefix = "BONDD-";
 constexpr std::array<std::string_view, 5> kTables{"filter", "mangle", "nat", "raw", "security"};
 constexpr std::array<std::string_view, 5> kBuiltins{"FORWARD", "INPUT", "OUTPUT", "POSTROUTING",
                                                     "PREROUTING"};
@@ -31,8 +30,7 @@ bool is_chain_name(std::string_view name) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
            std::string_view("-_.~").find(c) != std::string_view::npos;
   };
-  return name.starts_with(kOwnPrefix) && name.size() <= kChainNameMax &&
-         std::all_of(name.begin(), name.end(), allowed);
+  return is_ours(name) && name.size() <= kChainNameMax && std::all_of(name.begin(), name.end(), allowed);
 }
 
 Result<> check_chain_name(const std::string& name) {

@@ -176,6 +176,10 @@ const SavedTable* find_table(const std::vector<SavedTable>& tables, std::string_
   return found == tables.end() ? nullptr : &*found;
 }
 
+bool is_ours(std::string_view chain) {
+  return chain.starts_with("BONDD-");
+}
+
 std::string_view jump_target(const Words& words) {
   for (std::size_t i = 0; i + 1 < words.size(); ++i) {
     if (words[i] == "-j" || words[i] == "-g") return words[i + 1];

@@ -47,6 +47,9 @@ Result<std::vector<SavedTable>> parse_tables(std::string_view text);
 Result<std::vector<SavedRule>> parse_rules(std::string_view text);
 const SavedTable* find_table(const std::vector<SavedTable>& tables, std::string_view name);
 
+// Whether a chain is some site's: BONDD-….
+bool is_ours(std::string_view chain);
+
 // The chain that a rule jumps or goes to, empty if none.
 std::string_view jump_target(const Words& words);
 

@@ -73,10 +73,6 @@ Result<std::string> run(const std::string& program, const std::vector<std::strin
   return failure(text, EIO);
 }
 
-bool is_ours(std::string_view chain) {
-  return chain.starts_with("BONDD-");
-}
-
 // True if anybody but bondd has rules, chains or a policy there.
 bool holds_foreign_rules(const std::vector<SavedTable>& tables) {
   const auto foreign_chain = [](const SavedChain& chain) {
