@@ -4,6 +4,9 @@
 #include <filesystem>
 #include <set>
 
+#include "bondd/config/config.h"
+#include "bondd/control/run_dir.h"
+
 namespace bondd {
 namespace {
 
@@ -98,14 +101,9 @@ std::vector<Candidate> complete(const CLI::App& app, const std::vector<std::stri
 }
 
 std::vector<std::string> sites_to_complete(const std::string& directory, const std::string& run_root) {
-  std::set<std::string> sites;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
-    if (entry.path().extension() == ".toml") sites.insert(entry.path().stem().string());
-  }
-  for (const auto& entry : fs::directory_iterator(run_root, ignored)) {
-    if (entry.is_directory(ignored)) sites.insert(entry.path().filename().string());
-  }
+  const auto with_file = config::SystemContext().sites_beside(fs::path(directory) / "NAME.toml");
+  std::set<std::string> sites(with_file.begin(), with_file.end());
+  for (std::string& up : control::known_sites(run_root)) sites.insert(std::move(up));
   return {sites.begin(), sites.end()};
 }
 

@@ -1,5 +1,4 @@
 // `bondd init`: this end's files out of what the machine has, and a token for the other end.
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -164,8 +163,8 @@ Result<> confirm(const InitOptions& options) {
 void say_token(const Made& made) {
   say(fmt::format(
       "\nThe next line is the token for the other machine. It is a secret like a password. It works once,\n"
-      "until {:%Y-%m-%d %H:%M} UTC.\n",
-      fmt::gmtime(static_cast<std::time_t>(made.token.expires))));
+      "until {}.\n",
+      setup::utc(made.token.expires)));
 }
 
 void say_next(const InitOptions& options, const std::string& name, const Made& made) {

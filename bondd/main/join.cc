@@ -1,5 +1,4 @@
 // `bondd join`: the other end's files out of the token of `bondd init` and what this machine has.
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -118,8 +117,8 @@ Result<std::vector<setup::NewFile>> write_here(const JoinOptions& options, const
 // The token is taken first, so that who comes second is told just that, whatever the first has changed here.
 Result<std::vector<setup::NewFile>> redeem(const JoinOptions& options, const setup::Token& token,
                                            const std::string& name) {
-  const std::string use = fmt::format("{}, {:%Y-%m-%d %H:%M} UTC", (options.out / (name + ".toml")).string(),
-                                      fmt::gmtime(std::time(nullptr)));
+  const std::string use =
+      fmt::format("{}, {}", (options.out / (name + ".toml")).string(), setup::utc(std::time(nullptr)));
   if (auto taken = setup::take_token(options.state, token.id, use); !taken)
     return tl::make_unexpected(taken.error());
   auto files = write_here(options, token, name);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,7 +12,7 @@
 #include <iostream>
 #include <optional>
 
-#include "bondd/main/site_file.h"
+#include "bondd/main/terminal.h"
 
 namespace bondd {
 namespace {
@@ -27,26 +26,21 @@ void on_signal(int /*signal*/) {}  // read(2) ends with EINTR
 class NoEcho {
  public:
   NoEcho() {
-    termios now{};
-    if (tcgetattr(STDIN_FILENO, &now) != 0) return;
-    before_ = now;
-    now.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-    struct sigaction action {};
-    action.sa_handler = on_signal;
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &now);
+    if (!can_ask()) return;
+    on_leaving(on_signal);
+    mode_.emplace(ECHO, TCSADRAIN);
   }
   ~NoEcho() {
-    if (!before_) return;
-    tcsetattr(STDIN_FILENO, TCSANOW, &*before_);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
+    if (!mode_) return;
+    mode_.reset();
+    on_leaving(SIG_DFL);
     fmt::print(stderr, "\n");
   }
   NoEcho(const NoEcho&) = delete;
   NoEcho& operator=(const NoEcho&) = delete;
 
  private:
-  std::optional<termios> before_;
+  std::optional<InputMode> mode_;
 };
 
 // The further lines of a pasted text come at once. A pipe says itself when it ends.

@@ -4,22 +4,13 @@
 
 #include <cstdio>
 
-#include "netlink/rtnl.h"
-
 namespace bondd {
 
-namespace {
-
-// Reading the network needs no rights.
-config::SystemContext machine() {
-  return config::SystemContext([]() -> Result<netlink::Snapshot> {
-    auto rtnl = netlink::make_rtnl();
-    if (!rtnl) return tl::make_unexpected(rtnl.error());
-    return (*rtnl)->snapshot();
-  });
+Result<netlink::Snapshot> look_at_machine() {
+  auto rtnl = netlink::make_rtnl();
+  if (!rtnl) return tl::make_unexpected(rtnl.error());
+  return (*rtnl)->snapshot();
 }
-
-}  // namespace
 
 void say(std::string_view line) {
   fmt::print(stderr, "{}\n", line);
@@ -44,7 +35,7 @@ std::optional<SiteFile> find_site_file(const std::string& argument) {
 }
 
 std::optional<CheckedFile> load_site_file(const std::filesystem::path& path, config::Purpose purpose) {
-  config::Loaded loaded = config::load(path, machine(), purpose);
+  config::Loaded loaded = config::load(path, config::SystemContext(look_at_machine), purpose);
   CheckedFile checked;
   for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
     say(config::to_string(diagnostic));
@@ -61,7 +52,7 @@ std::optional<CheckedFile> load_site_file(const std::filesystem::path& path, con
 }
 
 Result<model::Config> reload_site_file(const std::filesystem::path& path) {
-  config::Loaded loaded = config::load(path, machine());
+  config::Loaded loaded = config::load(path, config::SystemContext(look_at_machine));
   if (loaded.config) return std::move(*loaded.config);
   std::string all;
   for (const config::Diagnostic& diagnostic : loaded.diagnostics) {

@@ -9,12 +9,16 @@
 #include "bondd/base/error.h"
 #include "bondd/config/config.h"
 #include "bondd/model/config.h"
+#include "netlink/rtnl.h"
 
 namespace bondd {
 
 // One line on standard error.
 void say(std::string_view line);
 void say_error(const Error& error);  // "bondd: …"
+
+// The network of this machine; needs no rights.
+Result<netlink::Snapshot> look_at_machine();
 
 struct SiteFile {
   std::filesystem::path path;

@@ -53,6 +53,13 @@ SiteStatus down_site(const std::string& site, const std::optional<std::filesyste
   return status;
 }
 
+// The error is the control socket's when no bondd answers there.
+Result<SiteStatus> ask_running(const control::RunDirView& view) {
+  auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
+  if (!reply) return tl::make_unexpected(reply.error());
+  return ipc::parse_status(reply->status);
+}
+
 Result<SiteStatus> ask_site(const control::RunDirView& view,
                             const std::optional<std::filesystem::path>& file) {
   auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
@@ -167,8 +174,7 @@ int check_site(const StatusOptions& options) {
   if (sites->empty()) return say("no site is up"), kFailed;
   for (const SiteFile& site : *sites) {
     const control::RunDirView view(options.run_root, site.site);
-    const auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
-    const auto status = reply ? ipc::parse_status(reply->status) : tl::make_unexpected(reply.error());
+    const auto status = ask_running(view);
     if (!status) {
       say(fmt::format("{}: bondd does not answer: {}", site.site, status.error().message));
       return kFailed;
@@ -224,8 +230,7 @@ int wait_command(const WaitOptions& options) {
   const auto deadline = std::chrono::steady_clock::now() + options.timeout;
   std::string last;
   for (;;) {
-    const auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
-    const auto status = reply ? ipc::parse_status(reply->status) : tl::make_unexpected(reply.error());
+    const auto status = ask_running(view);
     if (status && status->state != SiteState::kDown) return kDone;
     if (std::chrono::steady_clock::now() >= deadline) {
       say(fmt::format("bondd: {} carries no traffic after {}", file->site, format_duration(options.timeout)));

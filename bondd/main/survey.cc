@@ -134,12 +134,6 @@ class MachineWithNewFiles final : public config::CheckContext {
 
 }  // namespace
 
-Result<netlink::Snapshot> look_at_machine() {
-  auto rtnl = netlink::make_rtnl();
-  if (!rtnl) return tl::make_unexpected(rtnl.error());
-  return (*rtnl)->snapshot();
-}
-
 Result<std::vector<FoundExit>> find_lines(const netlink::Snapshot& machine,
                                           const std::vector<std::string>& wans, const std::string& server) {
   std::vector<FoundExit> exits;

@@ -13,8 +13,6 @@
 
 namespace bondd {
 
-Result<netlink::Snapshot> look_at_machine();
-
 // The lines of this office: those that `wans` names (--wan), or all that are found. Each Ethernet line is
 // tested towards `server`. Says what it found. Fails when there is none.
 Result<std::vector<setup::FoundExit>> find_lines(const netlink::Snapshot& machine,

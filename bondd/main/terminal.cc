@@ -37,23 +37,33 @@ bool shall_colour() {
   return has_screen() && !is_set("NO_COLOR");
 }
 
-Screen::Screen() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+InputMode::InputMode(tcflag_t without, int when) {
   termios now{};
-  if (tcgetattr(STDIN_FILENO, &now) == 0) {
-    before_ = now;
-    now.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);  // a key counts at once
-    tcsetattr(STDIN_FILENO, TCSANOW, &now);
-  }
+  if (tcgetattr(STDIN_FILENO, &now) != 0) return;
+  before_ = now;
+  now.c_lflag &= ~without;
+  tcsetattr(STDIN_FILENO, when, &now);
+}
+
+InputMode::~InputMode() {
+  if (before_) tcsetattr(STDIN_FILENO, TCSANOW, &*before_);
+}
+
+void on_leaving(void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+}
+
+Screen::Screen() {
+  on_leaving(on_signal);
+  keys_.emplace(ICANON | ECHO, TCSANOW);
   fmt::print("\033[?1049h\033[?25l");
 }
 
 Screen::~Screen() {
   fmt::print("\033[?25h\033[?1049l");
   std::fflush(stdout);
-  if (before_) tcsetattr(STDIN_FILENO, TCSANOW, &*before_);
 }
 
 void Screen::show(std::string_view text) {
@@ -62,7 +72,7 @@ void Screen::show(std::string_view text) {
 }
 
 bool Screen::wait(Duration duration) {
-  pollfd keys{before_ ? STDIN_FILENO : -1, POLLIN, 0};
+  pollfd keys{keys_->is_set() ? STDIN_FILENO : -1, POLLIN, 0};
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
   if (leave == 0 && poll(&keys, 1, static_cast<int>(ms)) > 0) {
     char key = 0;

@@ -184,11 +184,11 @@ std::optional<Token> from_json(const json& from) {
   return token;
 }
 
+}  // namespace
+
 std::string utc(std::int64_t seconds) {
   return fmt::format("{:%Y-%m-%d %H:%M} UTC", fmt::gmtime(static_cast<std::time_t>(seconds)));
 }
-
-}  // namespace
 
 std::string encode(const Token& token) {
   Bytes bytes = json::to_cbor(to_json(token));

@@ -15,6 +15,9 @@
 
 namespace bondd::setup {
 
+// Seconds since 1970 as a person reads them: "2026-11-30 07:45 UTC".
+std::string utc(std::int64_t seconds);
+
 constexpr std::string_view kTokenPrefix = "bondd1-";
 
 struct Token {
