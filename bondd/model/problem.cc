@@ -3,6 +3,8 @@
 #include <array>
 #include <ctime>
 
+#include "bondd/base/names.h"
+
 namespace bondd::model {
 namespace {
 
@@ -15,10 +17,7 @@ std::string_view to_string(Severity severity) {
 }
 
 std::optional<Severity> parse_severity(std::string_view text) {
-  for (std::size_t i = 0; i < kNames.size(); ++i) {
-    if (kNames[i] == text) return static_cast<Severity>(i);
-  }
-  return std::nullopt;
+  return value_named<Severity>(kNames, text);
 }
 
 std::string time_text(std::int64_t seconds) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "bondd/base/names.h"
+
 namespace bondd::model {
 namespace {
 
@@ -15,10 +17,7 @@ std::string_view to_string(SiteState state) {
 }
 
 std::optional<SiteState> parse_site_state(std::string_view text) {
-  for (std::size_t i = 0; i < kNames.size(); ++i) {
-    if (kNames[i] == text) return static_cast<SiteState>(i);
-  }
-  return std::nullopt;
+  return value_named<SiteState>(kNames, text);
 }
 
 SiteState site_state(const std::vector<WanStatus>& wans) {

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "bondd/base/names.h"
+
 namespace bondd::model {
 namespace {
 
@@ -15,10 +17,7 @@ std::string_view to_string(WanState state) {
 }
 
 std::optional<WanState> parse_wan_state(std::string_view text) {
-  for (std::size_t i = 0; i < kNames.size(); ++i) {
-    if (kNames[i] == text) return static_cast<WanState>(i);
-  }
-  return std::nullopt;
+  return value_named<WanState>(kNames, text);
 }
 
 }  // namespace bondd::model
