@@ -59,7 +59,7 @@ Link::Outcome Link::on_disconnect(TimePoint now, bool newest, std::span<const st
     ask_for_session(now);
     return Outcome::kForeign;
   }
-  if (newest && in_session()) end_session(now, "the peer disconnected", 200ms);
+  if (newest && in_session()) end_session(now, "the peer disconnected", kRetryAfterGoodbye);
   return Outcome::kHandled;
 }
 

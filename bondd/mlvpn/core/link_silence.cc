@@ -25,13 +25,14 @@ Duration Link::quiet_server() const {
 }
 
 Duration Link::probe_interval() const {
-  if (!estimator_.has_rtt()) return 50ms;
-  return std::clamp<Duration>(estimator_.srtt() / 3, 15ms, 100ms);
+  if (!estimator_.has_rtt()) return kAskUnmeasured;
+  return std::clamp<Duration>(estimator_.srtt() / 3, kAskSoonest, kAskLatest);
 }
 
 Duration Link::silence_limit() const {
-  if (!estimator_.has_rtt()) return 500ms;
-  return std::clamp<Duration>(estimator_.srtt() * 3 / 2 + 4 * estimator_.rttvar(), 80ms, 1500ms);
+  if (!estimator_.has_rtt()) return kSilentUnmeasured;
+  return std::clamp<Duration>(estimator_.srtt() * 3 / 2 + 4 * estimator_.rttvar(), kSilentSoonest,
+                              kSilentLatest);
 }
 
 // Finds out within a few round trips that a line is dead, as long as another one
@@ -66,7 +67,7 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
   const Duration gap = estimator_.heard_gap();
   const bool was_busy = gap < kBusyGap;
   if (now - false_alarm_at_ > kAlarmMemory) false_alarms_ = 0;
-  const Duration least = 120ms * (1 << std::min(false_alarms_, 5U));
+  const Duration least = kSilentOriginal * (1 << std::min(false_alarms_, kMostDoublings));
   const Duration limit =
       was_busy ? std::min(std::max<Duration>({silence_limit(), gap * 6, least}), kKeepaliveMissing)
                : kKeepaliveMissing;
@@ -143,7 +144,7 @@ void Link::try_home(TimePoint now, const Surroundings& others) {
   if (!refuge_->trying) {
     refuge_->trying = true;
     refuge_->tried = now;
-    refuge_->next = now + std::clamp<Duration>(2 * estimator_.srtt() + kRefugeGap, 2 * kRefugeGap, 1500ms);
+    refuge_->next = now + std::clamp<Duration>(2 * estimator_.srtt() + kRefugeGap, kHomeSoonest, kHomeLatest);
     next_keepalive_ = refuge_->next;  // by the carrier's line; it would move the server again
     send_auth(now);
     return;

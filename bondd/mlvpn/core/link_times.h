@@ -43,6 +43,19 @@ inline constexpr Duration kAskAfter = 250ms, kAskMemory = 10min;
 inline constexpr unsigned kRefugeRepeats = 2;
 inline constexpr Duration kRefugeGap = 80ms;
 inline constexpr Duration kTryHome = 500ms, kTryHomeMost = 4s;
+// After the peer's DISCONNECT; it may be starting again.
+inline constexpr Duration kRetryAfterGoodbye = 200ms;
+// How long DATA may be without an answer before the line is asked, and between two questions: a part of the
+// round trip within these bounds; while none was measured, the first.
+inline constexpr Duration kAskUnmeasured = 50ms, kAskSoonest = 15ms, kAskLatest = 100ms;
+// When questions without an answer mean silence: some round trips within these bounds; while none was
+// measured, the first.
+inline constexpr Duration kSilentUnmeasured = 500ms, kSilentSoonest = 80ms, kSilentLatest = 1500ms;
+// The same for an original peer that sends DATA: twice as long after each false alarm, up to this often.
+inline constexpr Duration kSilentOriginal = 120ms;
+inline constexpr unsigned kMostDoublings = 5;
+// How long an AUTH by a silent link's own line is waited for: two round trips within these bounds.
+inline constexpr Duration kHomeSoonest = 2 * kRefugeGap, kHomeLatest = 1500ms;
 inline constexpr auto kNever = TimePoint::max();
 
 inline std::string seconds(Duration d) {
