@@ -7,7 +7,6 @@ Needs root, ping, iperf3, tc and ethtool. With --upstream the engine also talks 
 the original mlvpn program, which is not part of this project, in both roles.
 """
 
-import argparse
 import os
 import pathlib
 import re
@@ -17,6 +16,7 @@ import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from checks import main_of_cases  # noqa: E402
 from tunnels import EngineEnd, Net, UpstreamEnd, engine_pair, iperf, run  # noqa: E402
 
 BUILD = None
@@ -367,18 +367,10 @@ class Upstream(NetCase):
                 theirs.kill()
 
 
-def main():
+def take(args):
     global BUILD, UPSTREAM
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--build", type=pathlib.Path, required=True)
-    parser.add_argument("--upstream", type=pathlib.Path)
-    args, rest = parser.parse_known_args()
     BUILD, UPSTREAM = args.build.resolve(), args.upstream
-    if os.geteuid() != 0:
-        print("skipped: namespaces need root")
-        return 77
-    return 0 if unittest.main(argv=[sys.argv[0], *rest], verbosity=2, exit=False).result.wasSuccessful() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of_cases(take, ["build"], ["upstream"]))

@@ -7,17 +7,15 @@ Each way that bondd promises: LAN to bond, bond to LAN, bond to Internet, Intern
 
 Needs root and nft; exit status 77 without.
 """
-import argparse
 import json
-import os
 import pathlib
 import re
-import shutil
 import sys
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from checks import main_of_cases  # noqa: E402
 from office_net import PC, SERVER, WEB, OfficeNet  # noqa: E402
 from firewalls_of_others import firewalld, ufw  # noqa: E402
 
@@ -170,17 +168,10 @@ class Ufw(Case):
             self.assertEqual(self.warnings(site), [])
 
 
-def main():
+def take(args):
     global BONDD
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--bondd", type=pathlib.Path, required=True)
-    args, rest = parser.parse_known_args()
     BONDD = str(args.bondd.resolve())
-    if os.geteuid() != 0 or not shutil.which("nft"):
-        print("skipped: needs root and nft")
-        return 77
-    return 0 if unittest.main(argv=[sys.argv[0], *rest], verbosity=2, exit=False).result.wasSuccessful() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of_cases(take, ["bondd"], programs=["nft"]))

@@ -20,19 +20,12 @@ import time
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 import office_net  # noqa: E402
+from checks import FAILED, check  # noqa: E402
 from office_net import LINES, OFFICE, PC, PEER, SERVER, WEB, OfficeNet  # noqa: E402
 
 BONDD = sys.argv[1]
-FAILED = []
 DOWNLOAD = 4_000_000  # bytes
 DEVICES = ["--wan", "dsl1=192.168.11.1", "--wan", "dsl2=192.168.12.1"]
-
-
-def check(what, good, why=""):
-    print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
-    if not good:
-        print("     " + str(why).replace("\n", "\n     "), flush=True)
-        FAILED.append(what)
 
 
 class Office(OfficeNet):

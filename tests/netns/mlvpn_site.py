@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from checks import FAILED, check  # noqa: E402
+
 BONDD = sys.argv[1]
 NAMES = {"office": f"bonddt{os.getpid()}o", "vps": f"bonddt{os.getpid()}v"}
 PEER = "172.16.16.1"
 SERVER, MOVED, NOBODY, NAME_SERVER = "203.0.113.10", "203.0.113.20", "203.0.113.99", "198.51.100.53"
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="bondd-netns-"))
-FAILED = []
 
 COMMON = """role = "{role}"
 backend = "mlvpn"
@@ -53,13 +55,6 @@ def sh(text, ns=None, check=True):
     if check and done.returncode != 0:
         raise RuntimeError(f"{text}: exit {done.returncode}: {done.stderr}")
     return done.stdout
-
-
-def check(what, good, why=""):
-    print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
-    if not good:
-        print("     " + str(why).replace("\n", "\n     "), flush=True)
-        FAILED.append(what)
 
 
 def write(wans, password="a password of the test", extra=None, servers=None):

@@ -17,10 +17,12 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from checks import FAILED, check  # noqa: E402
+
 BONDD = sys.argv[1]
 NAMES = {site: f"bonddw{os.getpid()}{site[0]}{site[-1]}" for site in ("office", "vps", "r1", "r2")}
 FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="bondd-faults-"))
-FAILED = []
 PORTS = {"dsl": 21194, "lte": 21196}
 
 FILE = """role = "{role}"
@@ -48,13 +50,6 @@ def sh(text, ns, may_fail=False):
     if done.returncode != 0 and not may_fail:
         raise RuntimeError(f"{text}: exit {done.returncode}: {done.stderr}")
     return done.stdout
-
-
-def check(what, good, why=""):
-    print(f"{'ok  ' if good else 'FAIL'} {what}", flush=True)
-    if not good:
-        print("     " + str(why).replace("\n", "\n     "), flush=True)
-        FAILED.append(what)
 
 
 def write(gateways=None, ports=None, more="", nat='[nat]\nmasquerade = ["eth0"]\n', lan="192.168.77.0/24", password="a password of the test",

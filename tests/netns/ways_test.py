@@ -5,9 +5,7 @@
 
 Needs root; exit status 77 without.
 """
-import argparse
 import json
-import os
 import pathlib
 import re
 import socket
@@ -15,6 +13,7 @@ import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from checks import main_of_cases  # noqa: E402
 from office_net import GATEWAYS, LINES, PC, PEER, SERVER, WEB, OfficeNet  # noqa: E402
 
 BONDD = None
@@ -336,17 +335,10 @@ class Foreign(Case):
         self.assertNotIn("BONDD", net.sh("office", "iptables-save"))
 
 
-def main():
+def take(args):
     global BONDD
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--bondd", type=pathlib.Path, required=True)
-    args, rest = parser.parse_known_args()
     BONDD = str(args.bondd.resolve())
-    if os.geteuid() != 0:
-        print("skipped: namespaces need root")
-        return 77
-    return 0 if unittest.main(argv=[sys.argv[0], *rest], verbosity=2, exit=False).result.wasSuccessful() else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of_cases(take, ["bondd"]))
