@@ -73,7 +73,7 @@ class CheckContext {
   // mistake of the file: checking works without the right to read keys.
   [[nodiscard]] virtual Result<std::string> read(const std::filesystem::path& file,
                                                  std::size_t limit) const = 0;
-  // Devices, addresses and routes, or none if they are not known (then nothing is said about them).
+  // Devices, addresses and routes. None if they cannot be read: rules that need them are not checked then.
   [[nodiscard]] virtual std::optional<netlink::Snapshot> network() const = 0;
   // Each once, in order; without those that only this machine itself reaches (127.0.0.1). Empty also when
   // they are not known.

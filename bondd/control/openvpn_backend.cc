@@ -384,7 +384,7 @@ class OpenVpnBackend : public Backend {
     }
   }
 
-  // After a long silence: the server may have lost the session, a box its NAT entry.
+  // After a long silence: the server may have lost the session, a gateway its NAT entry.
   void restart_openvpn_of(const std::string& tap) {
     for (const supervise::Child& child : supervisor_->children()) {
       if (child.process.tunnel != tap || child.state != supervise::ChildState::kRunning) continue;

@@ -22,7 +22,7 @@ constexpr auto kSilencePatience = std::chrono::seconds(10);  // a TLS handshake,
 class ServerChoice {
  public:
   // In order of preference. A WAN keeps its address if it is still among them. A WAN has those
-  // of its `bind`'s family to choose from, else the IPv4 ones if there are any: boxes are led to by IPv4.
+  // of its `bind`'s family to choose from, else the IPv4 ones if there are any: gateways are reached by IPv4.
   void set(TimePoint now, const std::vector<model::Wan>& wans, const std::vector<IpAddress>& addresses);
 
   struct Move {

@@ -60,7 +60,8 @@ bool same_way(const Route& a, const Route& b) {
   return a.device == b.device && a.gateway == b.gateway && a.table == b.table;
 }
 
-// 0.0.0.0/1 and 128.0.0.0/1 the same way are a default route that goes before the real one.
+// Two routes by one gateway, 0.0.0.0/1 and 128.0.0.0/1, are a default route that has precedence over
+// 0.0.0.0/0.
 bool has_other_half(const Snapshot& network, const Route& half) {
   return std::any_of(network.routes.begin(), network.routes.end(), [&](const Route& other) {
     return is_half(other.destination) && other.destination != half.destination && same_way(half, other);

@@ -128,7 +128,7 @@ class Builder {
     return MarkWords{config_.mark_mask}.with(model::policy_mark(config_.mark_mask, facts_.slot, n));
   }
 
-  // nat POSTROUTING: steered traffic takes the address towards its box, the bond's that of the VPS.
+  // nat POSTROUTING: steered traffic takes the address towards its gateway, the bond's that of the VPS.
   void add_source_nat() {
     std::vector<Words> rules;
     for (const auto& [n, device] : translated_wans()) {

@@ -12,7 +12,7 @@ namespace bondd::plan {
 
 // The MTU of the bond: the largest whose packets outside fit every line, or the
 // file's. A line is taken to carry 1492 bytes (PPPoE, RFC 2516) unless the file says
-// otherwise or its device carries less: nothing on this machine shows what is behind the box.
+// otherwise or its device carries less: nothing on this machine shows what is behind the gateway.
 std::uint32_t bond_mtu(const model::Config& config, const model::Facts& facts);
 
 // One process per tunnel. Fails, in words for the admin, when this openvpn cannot do what

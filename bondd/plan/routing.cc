@@ -69,7 +69,7 @@ class Builder {
     rule.mask = config_.mark_mask;
   }
 
-  // The table of WAN n: its network, its box, and a last route that refuses: what is marked
+  // The table of WAN n: its network, its gateway, and a last route that refuses: what is marked
   // for this WAN never falls through to another way out.
   void add_wan(unsigned n) {
     const std::uint32_t table = model::wan_table(facts_.slot, n);
@@ -81,12 +81,12 @@ class Builder {
       connected.source = exit.source;
     }
     if (exit.known()) {
-      Route& box = add_route(table, kDefault);
-      box.device = exit.device;
-      box.gateway = exit.gateway;
-      box.source = exit.source;
-      box.onlink = exit.onlink;
-      if (!exit.gateway) box.scope = kScopeLink;
+      Route& onward = add_route(table, kDefault);
+      onward.device = exit.device;
+      onward.gateway = exit.gateway;
+      onward.source = exit.source;
+      onward.onlink = exit.onlink;
+      if (!exit.gateway) onward.scope = kScopeLink;
     }
     Route& refuse = add_route(table, kDefault);
     refuse.type = netlink::RouteType::kUnreachable;

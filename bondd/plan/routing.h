@@ -1,4 +1,4 @@
-// Routes and rules: each tunnel by its own box, steered traffic by the chosen box,
+// Routes and rules: each tunnel by its own gateway, steered traffic by the chosen one,
 // the rest into the bond, answers back the way the question came.
 #pragma once
 

@@ -36,7 +36,7 @@ void WayProbe::note(Wan& wan, const IcmpAnswer& answer) {
     wan.server = wan.beyond = true;
     return;
   }
-  if (wan.target.gateway && answer.from == *wan.target.gateway) return;  // no more than the gateway itself
+  if (wan.target.gateway && answer.from == *wan.target.gateway) return;  // shows nothing beyond it
   // A router beyond the gateway has the packet, also when it says that it knows no way on.
   const unsigned limit = kHopLimits.at(place);
   if (limit == 1) return;
