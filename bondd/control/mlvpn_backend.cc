@@ -253,20 +253,20 @@ class MlvpnBackend : public Backend {
     [[maybe_unused]] const auto sent = engine_->request(ipc::EngineSetNotice{told_});
   }
 
+  // For a reason of ours, so the next one may start at once.
   void stop_engine() {
     if (!engine_) return;
     kill(engine_->pid(), SIGKILL);
-    reap();
+    collect();
+    start_timer_.cancel();
+    next_start_ = EventLoop::now();
   }
 
-  // Said in words, started again unless we asked for it.
-  void reap() {
-    if (!engine_) return;
+  // Forgets an ended engine and all that it said. Returns how it ended, as waitpid(2) tells it.
+  int collect() {
     int how = 0;
     while (waitpid(engine_->pid(), &how, 0) < 0 && errno == EINTR) {
     }
-    read_reports();
-    read_output();
     output_watch_.cancel();
     pid_watch_.cancel();
     channel_watch_.cancel();
@@ -274,7 +274,29 @@ class MlvpnBackend : public Backend {
     resume_timer_.cancel();
     engine_.reset();
     figures_.clear();
+    wrong_secrets_.clear();
+    return how;
+  }
+
+  // Whether the interface that the engine holds is there no more. The next pass makes it anew.
+  [[nodiscard]] bool device_is_gone() const {
+    return if_nametoindex(config_.bond.interface.c_str()) != tun_index_;
+  }
+
+  // It ended by itself: said in words, started again unless the site ends. One that lost its device is not at
+  // fault, so it does not wait.
+  void reap() {
+    read_reports();
+    read_output();
+    if (!engine_) return;
+    const int how = collect();
     if (shutting_down_) return;
+    if (device_is_gone()) {
+      next_start_ = EventLoop::now();
+      context_.log->warning(fmt::format("{} was taken away by somebody, the engine starts again on a new one",
+                                        config_.bond.interface));
+      return context_.changed();
+    }
     const bool stable = EventLoop::now() - started_ > kStable;
     backoff_ =
         stable ? Duration(kFirstBackoff) : std::clamp<Duration>(backoff_ * 2, kFirstBackoff, kLastBackoff);
@@ -285,13 +307,16 @@ class MlvpnBackend : public Backend {
     context_.log->warning(fmt::format("the engine {}{}, starting again in {}", cause,
                                       last_line_.empty() ? "" : fmt::format(" ({})", last_line_),
                                       format_duration(backoff_)));
-    start_timer_ = context_.loop->at(next_start_, [this] {
-      if (auto started = start_engine(); !started) {
-        context_.log->warning(fmt::format("the engine does not start: {}", started.error().message));
-        next_start_ = EventLoop::now() + kLastBackoff;
-      }
-    });
+    start_timer_ = context_.loop->at(next_start_, [this] { start_again(); });
     context_.changed();
+  }
+
+  void start_again() {
+    if (engine_) return;  // a pass was faster
+    if (auto started = start_engine(); !started) {
+      context_.log->warning(fmt::format("the engine does not start: {}", started.error().message));
+      next_start_ = EventLoop::now() + kLastBackoff;
+    }
   }
 
   // --- a running engine and a changed file ---
@@ -300,7 +325,6 @@ class MlvpnBackend : public Backend {
     if (wanted_start() != has_start_) {
       context_.log->info("the engine starts again with its new settings");
       stop_engine();
-      start_timer_.cancel();
       return start_engine();
     }
     if (!password_read_) {

@@ -176,8 +176,10 @@ def repairs():
     sh("ip rule del pref 5290; ip rule del pref 5202; ip route flush table all proto 98", ns="office")
     sh("iptables -w -F BONDD-FWD-office; iptables -w -D INPUT -j BONDD-IN-office", ns="office")
     wait_for("rules, routes and chains are put back", lambda: all_rules() == whole, 20)
-    sh("ip link del bond0", ns="office")
-    wait_for("a deleted bond0 is made anew and carries", lambda: "up" in states().values() and carries(), 20)
+    for time_of in range(1, 7):  # each is mended as fast as the first: nobody waits for an engine that did not fail
+        sh("ip link del bond0", ns="office")
+        wait_for(f"a deleted bond0 is made anew and carries ({time_of})",
+                 lambda: set(states().values()) == {"up"} and carries(), 5)
     wait_for("with all that led through it", lambda: all_rules() == whole, 20)
     sh("ip addr del 10.99.2.2/24 dev dsl2; ip addr add 10.99.2.7/24 dev dsl2", ns="office")
     wait_for("a WAN with a new address leaves by it", lambda: "src 10.99.2.7" in all_rules(), 10)
