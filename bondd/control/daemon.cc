@@ -159,11 +159,11 @@ ipc::Reply Daemon::on_request(const ipc::Request& request) {
 ipc::Reply Daemon::reload(const std::string& file) {
   if (stopping_) return {false, {fmt::format("{} is being stopped", options_.config.site)}, {}};
   auto config = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
-  if (!config) {
-    log_.warning(
-        fmt::format("the changed file has errors, nothing was changed:\n{}", config.error().message));
-    return {false, {config.error().message, fmt::format("{} goes on as it was", options_.config.site)}, {}};
-  }
+  const auto refuse = [this](const Error& error) -> ipc::Reply {
+    log_.warning(fmt::format("the changed file is not used, nothing was changed:\n{}", error.message));
+    return {false, {error.message, fmt::format("{} goes on as it was", options_.config.site)}, {}};
+  };
+  if (!config) return refuse(config.error());
   if (config->site != options_.config.site) {
     return {false,
             {fmt::format("{} is the file of {}, not of {}", config->file.native(), config->site,
@@ -176,6 +176,7 @@ ipc::Reply Daemon::reload(const std::string& file) {
                          config->site)},
             {}};
   }
+  if (auto planned = reconciler_->can_plan(*config); !planned) return refuse(planned.error());
   const bool moved = config->server != options_.config.server;
   options_.config = std::move(*config);
   reconciler_->set_config(options_.config);

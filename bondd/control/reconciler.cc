@@ -20,6 +20,13 @@ Result<Pass> Reconciler::reconcile(Depth depth) {
   return pass;
 }
 
+Result<> Reconciler::can_plan(const model::Config& config) {
+  Inputs inputs = inputs_;
+  inputs.config = config;
+  const auto prepared = prepare(observer_, Depth::kNetwork, slot_, programs_, inputs);
+  return prepared ? Result<>{} : tl::make_unexpected(prepared.error());
+}
+
 // After a step on the firewall it is as planned, or, after any failure, unknown.
 void Reconciler::remember_firewall(const Pass& pass, const model::DesiredState& desired) {
   const bool touched = std::any_of(pass.steps.begin(), pass.steps.end(), [](const model::Step& step) {

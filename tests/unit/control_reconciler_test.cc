@@ -88,6 +88,23 @@ TEST_F(ReconcilerTest, DownLeavesTheMachineAsItWas) {
   EXPECT_TRUE(again->steps.empty());
 }
 
+// A reload asks first: the site goes on as it was.
+TEST_F(ReconcilerTest, AFileThatCannotBePlannedIsRefusedAndChangesNothing) {
+  constexpr unsigned kSecondSite = 1;
+  Reconciler reconciler(fake_.machine(*run_dir_), FakeHost::programs(), kSecondSite);
+  reconciler.set_config(office());
+  settle(reconciler);
+  const Look before = look(fake_);
+  model::Config config = office();
+  EXPECT_TRUE(reconciler.can_plan(config).has_value());
+  config.mark_mask = 0x1f000000;  // bits for one site
+  const auto refused = reconciler.can_plan(config);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message, ::testing::HasSubstr("have room for 1 sites"));
+  EXPECT_EQ(settle(reconciler), 1);
+  EXPECT_EQ(look(fake_), before);
+}
+
 // A container's /proc/sys.
 TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
   auto& values = fake_.sysctls.values;
