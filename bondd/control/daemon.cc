@@ -252,7 +252,7 @@ void Daemon::try_other_addresses(const std::vector<model::WanStatus>& wans) {
 // Without the right time a bond may never come up, so the time may not wait for the bond.
 void Daemon::lead_clock(bool carries) {
   if (options_.config.role == model::Role::kServer || !brought_up_) return;
-  std::vector<ClockWay::Line> lines;
+  std::vector<PastBond::Line> lines;
   for (const model::Wan& wan : options_.config.wans) {
     const plan::Exit exit = plan::find_exit(wan, reconciler_->network());
     lines.push_back({exit.known(), diagnosis_->has_internet(wan.name)});

@@ -18,11 +18,11 @@
 
 #include "bondd/base/error.h"
 #include "bondd/control/backend.h"
-#include "bondd/control/clock_way.h"
 #include "bondd/control/control_server.h"
 #include "bondd/control/diagnosis.h"
 #include "bondd/control/event_loop.h"
 #include "bondd/control/log.h"
+#include "bondd/control/past_bond.h"
 #include "bondd/control/peer_ping.h"
 #include "bondd/control/reconciler.h"
 #include "bondd/control/resolver.h"
@@ -148,7 +148,7 @@ class Daemon {
   std::map<std::string, int> repairs_;  // by step, how often it was needed again
   std::vector<IpAddress> server_addresses_;
   ServerChoice servers_;
-  ClockWay clock_way_;
+  PastBond clock_way_;
 
   // The next pass of each depth; a full one does for both.
   struct Due {

@@ -1,4 +1,4 @@
-#include "bondd/control/clock_way.h"
+#include "bondd/control/past_bond.h"
 
 #include <algorithm>
 
@@ -6,13 +6,13 @@ namespace bondd::control {
 namespace {
 
 // 0: cannot be used.
-int worth(const ClockWay::Line& line) {
+int worth(const PastBond::Line& line) {
   return !line.way_out ? 0 : line.internet ? 2 : 1;
 }
 
 }  // namespace
 
-unsigned ClockWay::update(TimePoint now, bool carries, const std::vector<Line>& lines) {
+unsigned PastBond::update(TimePoint now, bool carries, const std::vector<Line>& lines) {
   if (carries) silent_since_.reset();
   if (!carries && !silent_since_) silent_since_ = now;
   if (!silent_since_ || now - *silent_since_ < kBondSilentFor) return wan_ = 0;

@@ -1,5 +1,5 @@
 // NTP past a bond that carries nothing.
-#include "bondd/control/clock_way.h"
+#include "bondd/control/past_bond.h"
 
 #include <gtest/gtest.h>
 
@@ -9,10 +9,10 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr TimePoint kStart{1h};
-constexpr ClockWay::Line kNothing{false, false}, kWayOut{true, false}, kInternet{true, true};
+constexpr PastBond::Line kNothing{false, false}, kWayOut{true, false}, kInternet{true, true};
 
-TEST(ClockWay, LeavesByAWanOnlyWhileTheBondCarriesNothing) {
-  ClockWay way;
+TEST(PastBond, LeavesByAWanOnlyWhileTheBondCarriesNothing) {
+  PastBond way;
   EXPECT_EQ(way.update(kStart, true, {kInternet, kInternet}), 0U);
   EXPECT_EQ(way.update(kStart + 1s, false, {kInternet, kInternet}), 0U) << "a short outage moves nothing";
   EXPECT_EQ(way.update(kStart + 1s + kBondSilentFor, false, {kInternet, kInternet}), 1U);
@@ -20,8 +20,8 @@ TEST(ClockWay, LeavesByAWanOnlyWhileTheBondCarriesNothing) {
   EXPECT_EQ(way.update(kStart + 11s, false, {kInternet, kInternet}), 0U) << "and the patience begins anew";
 }
 
-TEST(ClockWay, TakesTheWanThatLeadsToTheInternet) {
-  ClockWay way;
+TEST(PastBond, TakesTheWanThatLeadsToTheInternet) {
+  PastBond way;
   way.update(kStart, false, {});
   const TimePoint later = kStart + 1min;
   EXPECT_EQ(way.update(later, false, {}), 0U);

@@ -14,7 +14,7 @@ namespace bondd::control {
 // An ordinary start, or a short outage, moves nothing.
 constexpr auto kBondSilentFor = std::chrono::seconds(5);
 
-class ClockWay {
+class PastBond {
  public:
   // A WAN, in the file's order.
   struct Line {
