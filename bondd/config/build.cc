@@ -91,6 +91,14 @@ model::Mlvpn build_mlvpn(const Section& section, const fs::path& file) {
   return mlvpn;
 }
 
+model::Failover build_failover(const Section& section) {
+  model::Failover failover;
+  put<bool>(section, "direct", failover.direct);
+  put<Duration>(section, "after", failover.after);
+  if (section.get<std::string>("running") == "reset") failover.running = model::Running::kReset;
+  return failover;
+}
+
 model::Policy build_policy(const Section& section) {
   model::Policy policy;
   put<std::string>(section, "name", policy.name);
@@ -134,6 +142,7 @@ model::Config build(const Sections& sections, const fs::path& file, std::string_
   config.mark_mask = small_number(sections.marks, "mask").value_or(model::kDefaultMarkMask);
   config.openvpn = build_openvpn(sections.openvpn, file, site);
   config.mlvpn = build_mlvpn(sections.mlvpn, file);
+  config.failover = build_failover(sections.failover);
   for (const Section& policy : sections.policies) config.policies.push_back(build_policy(policy));
   put<std::vector<std::string>>(sections.nat, "masquerade", config.masquerade);
   for (const Section& forward : sections.forwards) config.forwards.push_back(build_forward(forward));

@@ -250,6 +250,7 @@ Sections find_sections(const Node& document) {
                     one(document, "server"),
                     one(document, "bond"),
                     one(document, "routes"),
+                    one(document, "failover"),
                     one(document, "marks"),
                     one(document, "openvpn"),
                     one(document, "mlvpn"),

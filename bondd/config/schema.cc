@@ -18,6 +18,8 @@ constexpr std::array kTables{
     Table{"wan", true, Side::kBoth, Side::kBoth,
           "One Internet line, in both files under the same name and port; 1 to 15 of them."},
     Table{"routes", false, Side::kBoth, Side::kBoth, "What goes into the bond."},
+    Table{"failover", false, Side::kClient, Side::kNone,
+          "What the office does while no WAN reaches the server."},
     Table{"marks", false, Side::kBoth, Side::kNone,
           "What keeps bondd and other programs on this machine apart."},
     Table{"openvpn", false, Side::kBoth, Side::kNone, "Looked at with backend = \"openvpn-bond\"."},
@@ -89,6 +91,14 @@ constexpr std::array kKeys{
     Key{"routes", "through_bond", Type::kNetworks, Side::kBoth, Side::kBoth, "[\"0.0.0.0/0\"]",
         "Networks that are reached through the bond: on the client mostly everything, on the server the office's LAN.",
         {}, 0, 0, "[\"192.168.1.0/24\"]"},
+
+    Key{"failover", "direct", Type::kBool, Side::kClient, Side::kNone, "true",
+        "true: new connections leave by one WAN, past the bond and outside its encryption, with that WAN's address. false: what goes into the bond waits for it and leaves by no gateway. Default: false."},
+    Key{"failover", "after", Type::kDuration, Side::kClient, Side::kNone, "\"10s\"",
+        "With direct: how long the bond has to carry nothing before. Default: 10s.", {}, 2'000, 3'600'000},
+    Key{"failover", "running", Type::kChoice, Side::kClient, Side::kNone, "\"finish\"",
+        "With direct: what becomes of connections when the way changes. finish: they stay on the way on which they began; reset: TCP connections are ended, so that programs begin anew at once. Default: finish.",
+        "finish|reset"},
 
     Key{"marks", "mask", Type::kMask, Side::kBoth, Side::kNone, "0x7f000000",
         "The bits of packets' and connections' marks (fwmark) that are bondd's: 5 in a row for one office on this machine; each further bit doubles their number, up to 8. Default: 0x7f000000.",

@@ -249,21 +249,34 @@ void Daemon::try_other_addresses(const std::vector<model::WanStatus>& wans) {
   run_pass(Depth::kNetwork, Cause::kOwn);
 }
 
-// Without the right time a bond may never come up, so the time may not wait for the bond.
-void Daemon::lead_clock(bool carries) {
-  if (options_.config.role == model::Role::kServer || !brought_up_) return;
+// While the bond carries nothing, this machine's NTP leaves by a gateway, and with [failover] direct all new
+// connections.
+void Daemon::lead_past_bond(bool carries) {
+  const model::Config& config = options_.config;
+  if (config.role == model::Role::kServer || !brought_up_) return;
   std::vector<PastBond::Line> lines;
-  for (const model::Wan& wan : options_.config.wans) {
+  for (const model::Wan& wan : config.wans) {
     const plan::Exit exit = plan::find_exit(wan, reconciler_->network());
     lines.push_back({exit.known(), diagnosis_->has_internet(wan.name)});
   }
-  const unsigned before = clock_way_.wan();
-  const unsigned wan = clock_way_.update(EventLoop::now(), carries, lines);
-  if (wan == before) return;
-  log_.info(wan == 0 ? "this machine's NTP takes the bond again"
-                     : fmt::format("the bond is down: this machine's NTP (UDP 123) leaves by {}",
-                                   options_.config.wans[wan - 1].name));
-  reconciler_->set_clock_wan(wan);
+  const TimePoint now = EventLoop::now();
+  const unsigned clock_before = clock_way_.wan();
+  const unsigned clock = clock_way_.update(now, carries, lines);
+  const unsigned direct_before = std::exchange(direct_wan_, 0);
+  direct_way_.set_silent_for(config.failover.after);
+  const unsigned direct = direct_way_.update(now, carries, lines);
+  if (config.failover.direct) direct_wan_ = direct;
+  if (clock == clock_before && direct_wan_ == direct_before) return;
+  if (clock != clock_before)
+    log_.info(clock == 0 ? "this machine's NTP takes the bond again"
+                         : fmt::format("the bond is down: this machine's NTP (UDP 123) leaves by {}",
+                                       config.wans[clock - 1].name));
+  if (direct_wan_ != direct_before)
+    log_.warning(direct_wan_ == 0
+                     ? "new connections take the bond again"
+                     : fmt::format("the bond is down: new connections leave by {}, past the bond",
+                                   config.wans[direct_wan_ - 1].name));
+  reconciler_->set_past_bond(direct_wan_, clock);
   run_pass(Depth::kAll, Cause::kOwn);
 }
 
@@ -420,7 +433,7 @@ void Daemon::tick() {
   const auto now = wans({});
   const bool carries = site_state(now) != SiteState::kDown;
   try_other_addresses(now);
-  lead_clock(carries);
+  lead_past_bond(carries);
   // A server that went elsewhere is found again by its name, once no WAN reaches it.
   const bool numeric = parse_ip(options_.config.server.address).has_value();
   const bool none = options_.config.role == model::Role::kClient && !carries;
@@ -477,11 +490,15 @@ SiteNow Daemon::site_now() const {
               {},
               {},
               {},
+              {},
               {}};
   now.wrong_secrets = backend_->wrong_secrets();
   now.engine_error = backend_->error();
   now.resolve_error = resolve_error_;
   now.pass_error = last_error_;
+  // A reload may have taken the WAN away.
+  if (direct_wan_ != 0 && direct_wan_ <= options_.config.wans.size())
+    now.direct_wan = options_.config.wans[direct_wan_ - 1].name;
   if (const auto told = backend_->peer_told()) now.theirs = problems::parse_peer_settings(*told);
   return now;
 }

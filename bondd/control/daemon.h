@@ -85,7 +85,7 @@ class Daemon {
   void on_resolved(Result<std::vector<IpAddress>> addresses);
   void use_servers();
   void try_other_addresses(const std::vector<model::WanStatus>& wans);
-  void lead_clock(bool carries);
+  void lead_past_bond(bool carries);
   void on_backend_changed();
 
   void look_for_blocked_ways();
@@ -148,7 +148,9 @@ class Daemon {
   std::map<std::string, int> repairs_;  // by step, how often it was needed again
   std::vector<IpAddress> server_addresses_;
   ServerChoice servers_;
-  PastBond clock_way_;
+  PastBond clock_way_{kClockPatience, Duration(0)};
+  PastBond direct_way_{model::Failover{}.after, kBondIsBack};
+  unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
 
   // The next pass of each depth; a full one does for both.
   struct Due {

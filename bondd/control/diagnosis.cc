@@ -153,6 +153,7 @@ void Diagnosis::look(const SiteNow& site) {
   facts.resolve_error = site.resolve_error;
   facts.engine_error = site.engine_error;
   facts.pass_error = site.pass_error;
+  facts.direct_wan = site.direct_wan;
   facts.ours = settings(site);
   facts.theirs = site.theirs;
   tracker_.update(EventLoop::now(), std::time(nullptr), problems::find(facts));

@@ -43,8 +43,12 @@ class Reconciler {
   void set_server_of(std::map<std::string, IpAddress> by_wan) { inputs_.server_of = std::move(by_wan); }
   // Taps that do not carry now.
   void set_dead(std::set<std::string> dead) { inputs_.dead = std::move(dead); }
-  // The number of the WAN by which this machine's NTP leaves; 0: as all else.
-  void set_clock_wan(unsigned wan) { inputs_.clock_wan = wan; }
+  // The numbers of the WANs by which new connections and this machine's NTP leave past the bond; 0: by the
+  // bond.
+  void set_past_bond(unsigned direct_wan, unsigned clock_wan) {
+    inputs_.direct_wan = direct_wan;
+    inputs_.clock_wan = clock_wan;
+  }
 
   // Fails when the machine cannot be read or the file cannot be planned; nothing is
   // changed then. Steps that failed are in the Pass.

@@ -99,6 +99,20 @@ struct Policy {
   auto operator<=>(const Policy&) const = default;
 };
 
+// What becomes of the office's connections when the other way is taken.
+enum class Running : std::uint8_t {
+  kFinish,  // they stay on the way on which they began, and wait there
+  kReset,   // TCP is told to begin anew
+};
+
+// What the office does while no WAN reaches the server.
+struct Failover {
+  Duration after = std::chrono::seconds(10);  // that the bond has carried nothing
+  bool direct = false;                        // new connections leave by a WAN, past the bond
+  Running running = Running::kFinish;
+  auto operator<=>(const Failover&) const = default;
+};
+
 // A service in the office, reachable at the VPS's address.
 struct Forward {
   Protocol proto = Protocol::kTcp;
@@ -119,6 +133,7 @@ struct Config {
   std::vector<IpPrefix> through_bond;
   OpenVpn openvpn;
   Mlvpn mlvpn;
+  Failover failover;
   std::vector<Policy> policies;
   std::vector<std::string> masquerade;  // devices
   std::vector<Forward> forwards;

@@ -49,14 +49,22 @@ class Builder {
     return numbers;
   }
 
-  // Devices of the WANs that a policy steers to, in the file's order.
+  // WANs by which something leaves past the bond: a policy's, and, when it may leave directly, all: what
+  // began there goes on when the bond is back.
+  [[nodiscard]] std::set<unsigned> past_bond_numbers() const {
+    std::set<unsigned> numbers = steered_numbers();
+    for (unsigned n = 1; config_.failover.direct && n <= config_.wans.size(); ++n) numbers.insert(n);
+    return numbers;
+  }
+
+  // Their devices, in the file's order.
   [[nodiscard]] std::vector<std::pair<unsigned, std::string>> steered_wans() const {
-    return with_devices(steered_numbers());
+    return with_devices(past_bond_numbers());
   }
 
   // The same, and the one by which this machine asks the time.
   [[nodiscard]] std::vector<std::pair<unsigned, std::string>> translated_wans() const {
-    std::set<unsigned> numbers = steered_numbers();
+    std::set<unsigned> numbers = past_bond_numbers();
     if (facts_.clock_wan != 0 && facts_.clock_wan <= config_.wans.size()) numbers.insert(facts_.clock_wan);
     return with_devices(numbers);
   }
@@ -104,6 +112,7 @@ class Builder {
     const std::string& bond = config_.bond.interface;
     std::vector<Words> rules;
     if (config_.role == Role::kClient) {
+      add_resets(rules);
       rules.push_back(Words{"-i", bond} + kAccept);
       rules.push_back(Words{"-o", bond} + kAccept);
       for (const auto& [n, device] : steered_wans()) {
@@ -122,6 +131,24 @@ class Builder {
       }
     }
     add_chain(filter_, config_, "FWD", "FORWARD", std::move(rules));
+  }
+
+  // [failover] running = "reset": TCP of the LAN that began on the way that is not taken now. Only what is
+  // not new: the first packet of a connection takes the way of now.
+  void add_resets(std::vector<Words>& rules) const {
+    if (!config_.failover.direct || config_.failover.running != model::Running::kReset) return;
+    const Words reset{"-m",       "conntrack", "--ctstate", "ESTABLISHED",   "--ctdir",
+                      "ORIGINAL", "-j",        "REJECT",    "--reject-with", "tcp-reset"};
+    const Words tcp{"-p", "tcp"};
+    if (facts_.direct_wan != 0) {
+      rules.push_back(Words{"-o", config_.bond.interface} + tcp + reset);
+      return;
+    }
+    const MarkWords marks{config_.mark_mask};
+    for (const auto& [n, device] : steered_wans()) {
+      const std::uint32_t mark = model::policy_mark(config_.mark_mask, facts_.slot, n);
+      rules.push_back(Words{"-o", device} + tcp + marks.with_connection(mark) + reset);
+    }
   }
 
   [[nodiscard]] Words policy_mark(unsigned n) const {

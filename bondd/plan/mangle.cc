@@ -116,9 +116,11 @@ class Builder {
     const std::vector<Words> policies = policy_rules();
 
     std::vector<Words> out{marks_.with_any() + back, marks_.with_any_connection() + marks_.restore()};
-    if (!policies.empty() || facts_.clock_wan != 0) out.push_back(marks_.with_any() + back);
+    const bool more = !policies.empty() || facts_.clock_wan != 0 || facts_.direct_wan != 0;
+    if (more) out.push_back(marks_.with_any() + back);
     if (facts_.clock_wan != 0) out.push_back(clock_rule());
     out.insert(out.end(), policies.begin(), policies.end());
+    add_direct(Words{"-o", bond}, out);
     add_chain(mangle_, config_, "OUT", "OUTPUT", std::move(out));
 
     std::vector<Words> pre{
@@ -127,12 +129,32 @@ class Builder {
         Words{"-i", bond} + back,
         Words{"-m", "conntrack", "--ctdir", "REPLY"} + marks_.with_any_connection() + marks_.restore(),
     };
-    if (!policies.empty()) {
+    // A connection that began past the bond goes on there.
+    if (config_.failover.direct) {
+      pre.push_back(Words{"-m", "conntrack", "--ctdir", "ORIGINAL"} + marks_.with_any_connection() +
+                    marks_.restore());
+    }
+    if (!policies.empty() || facts_.direct_wan != 0) {
       pre.push_back(marks_.with_any_connection() + back);
       pre.push_back(marks_.with_any() + back);
     }
     pre.insert(pre.end(), policies.begin(), policies.end());
+    add_direct({}, pre);
     add_chain(mangle_, config_, "PRE", "PREROUTING", std::move(pre));
+  }
+
+  // What is new, has no way of its own and would go into a bond that carries nothing leaves by a WAN. The
+  // connection is marked, so that it stays there. Of what the bond's two ends say to each other nothing may.
+  void add_direct(const Words& from, std::vector<Words>& rules) const {
+    if (facts_.direct_wan == 0) return;
+    rules.push_back(destination(config_.bond.address.network()) + from + Words{"-j", "RETURN"});
+    if (!config_.policies.empty()) rules.push_back(marks_.with_any() + Words{"-j", "RETURN"});
+    for (const IpPrefix& network : config_.through_bond) {
+      if (!network.address.is_v4()) continue;
+      rules.push_back(destination(network) + from + Words{"-m", "conntrack", "--ctstate", "NEW"} +
+                      marks_.set_connection(model::policy_mark(marks_.mask, facts_.slot, facts_.direct_wan)));
+    }
+    rules.push_back(from + marks_.with_any_connection() + marks_.restore());
   }
 
   // NTP of this machine that would go into a bond that carries nothing. A policy for it comes after this.

@@ -74,6 +74,10 @@ Words MarkWords::with_any() const {
   return {"-m", "mark", "!", "--mark", masked(0)};
 }
 
+Words MarkWords::with_connection(std::uint32_t mark) const {
+  return {"-m", "connmark", "--mark", masked(mark)};
+}
+
 Words MarkWords::with_any_connection() const {
   return {"-m", "connmark", "!", "--mark", masked(0)};
 }

@@ -42,7 +42,8 @@ struct MarkWords {
   [[nodiscard]] Words restore() const;                           // the connection's to the packet
   // A packet whose way has been chosen: a tunnel's own, or an answer.
   [[nodiscard]] Words with_any() const;
-  // Of a connection that came in by a WAN or the bond.
+  [[nodiscard]] Words with_connection(std::uint32_t mark) const;
+  // Of a connection that came in by a WAN or the bond, or that began past the bond.
   [[nodiscard]] Words with_any_connection() const;
 };
 

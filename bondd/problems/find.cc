@@ -96,6 +96,7 @@ void add_site_faults(const SiteFacts& facts, std::vector<Found>& out) {
   add(Code::kEngineDown, facts.engine_error);
   add(Code::kNameUnresolved, facts.resolve_error);
   add(Code::kRepairFailed, facts.pass_error);
+  add(Code::kPastBond, facts.direct_wan);
 }
 
 // A problem of the site with an earlier hop explains those of its WANs.

@@ -36,6 +36,7 @@ struct SiteFacts {
   std::vector<model::WanStatus> states;  // as the backend has them, in the file's order
   std::vector<WanFacts> wans;            // in the same order
   std::string resolve_error, engine_error, pass_error;
+  std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
   std::optional<PeerSettings> ours, theirs;
 };
 

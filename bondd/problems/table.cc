@@ -61,6 +61,10 @@ constexpr std::array<Row, kCodes> kTable = {{
      "check the firewalls of both ends, the modem-router, and that both ends have the same key or password"},
     {Code::kRepairFailed, "repair-failed", Severity::kError, Hop::kNone, kAtOnce, "{detail}",
      "bondd tries again; `bondd plan {site}` shows what is missing"},
+    {Code::kPastBond, "past-bond", Severity::kWarning, Hop::kNone, kAtOnce,
+     "new connections leave by {detail}, past the bond and outside its encryption",
+     "they take the bond again when it carries; to hold them instead, write direct = false in [failover] of "
+     "{file}"},
     {Code::kRolesEqual, "roles-equal", Severity::kError, Hop::kNone, kAtOnce,
      "both files say role = \"{ours}\"", "one end is \"client\" (the office), the other \"server\""},
     {Code::kSettingDiffers, "setting-differs", Severity::kWarning, Hop::kNone, kAtOnce,

@@ -30,6 +30,7 @@ enum class Code : std::uint8_t {
   kNoReply,
   kOneWay,
   kRepairFailed,
+  kPastBond,
   kRolesEqual,
   kSettingDiffers,
   kPeerDiffers,
@@ -41,7 +42,7 @@ enum class Code : std::uint8_t {
   kNatDevice,
   kLanMissing,
 };
-inline constexpr int kCodes = 26;
+inline constexpr int kCodes = 27;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
 enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };

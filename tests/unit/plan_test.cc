@@ -177,6 +177,31 @@ TEST(Plan, WhileTheBondCarriesNothingNtpOfThisMachineLeavesByAWan) {
               HasSubstr("BONDD-SNAT-office -o eth0 -m mark --mark 0x12000000/0x7f000000 -j MASQUERADE\n"));
 }
 
+TEST(Plan, WhileTheServerIsAwayNewConnectionsLeaveByAWanIfTheFileSaysSo) {
+  model::Config config = office();
+  model::Facts facts = office_facts();
+  const auto text = [&] { return whole_plan(config, facts); };
+  const std::string held = text();
+  facts.direct_wan = 2;
+  const std::string mark = fmt::format("--set-xmark {:#x}/", model::policy_mark(config.mark_mask, 0, 2));
+  config.failover.direct = true;
+  const std::string direct = text();
+  for (const char* chain : {"BONDD-OUT-office -o bond0 -m conntrack --ctstate NEW -j CONNMARK ",
+                            "BONDD-PRE-office -m conntrack --ctstate NEW -j CONNMARK "}) {
+    EXPECT_THAT(direct, HasSubstr(chain + mark));
+    EXPECT_THAT(held, Not(HasSubstr(chain)));
+  }
+  EXPECT_THAT(direct, HasSubstr("BONDD-OUT-office -d 172.16.16.0/30 -o bond0 -j RETURN"));
+  EXPECT_THAT(direct, Not(HasSubstr("tcp-reset")));
+
+  config.failover.running = model::Running::kReset;
+  EXPECT_THAT(text(), HasSubstr("-o bond0 -p tcp -m conntrack --ctstate ESTABLISHED --ctdir ORIGINAL -j REJECT"));
+  facts.direct_wan = 0;
+  EXPECT_THAT(text(), HasSubstr(fmt::format(
+                          "-p tcp -m connmark --mark {:#x}/{:#x} -m conntrack --ctstate ESTABLISHED",
+                          model::policy_mark(config.mark_mask, 0, 2), config.mark_mask)));
+}
+
 TEST(Plan, WanWithoutAGatewayRefusesInsteadOfLeaking) {
   model::Config config = office();
   config.wans[1].gateway.reset();
