@@ -15,8 +15,8 @@
 #include "bondd/control/sysctls.h"
 #include "bondd/ipc/control_client.h"
 #include "bondd/main/commands.h"
+#include "bondd/main/foreign_look.h"
 #include "bondd/main/site_file.h"
-#include "bondd/plan/foreign.h"
 #include "bondd/plan/plan.h"
 #include "bondd/supervise/supervisor.h"
 #include "netlink/rtnl.h"
@@ -96,20 +96,9 @@ std::string summary(const std::vector<model::Step>& steps) {
   return text;
 }
 
-// What of others on this machine stands in the way, as warnings; how many. What cannot be read says nothing.
+// What of others on this machine stands in the way, as warnings; how many.
 std::size_t say_foreign(const model::Config& config, const std::filesystem::path& run_root) {
-  auto rtnl = netlink::make_rtnl();
-  auto iptables = rules::make_iptables();
-  if (!rtnl || !iptables) return 0;
-  const auto sysctls = control::make_sysctls();
-  const control::RunDirView view(run_root, config.site);
-  control::Observer observer(rtnl->get(), iptables->get(), sysctls.get(), &view, nullptr);
-  observer.tolerate_unreadable_firewall();
-  const unsigned slot = view.slot().value_or(control::lowest_free_slot(run_root).value_or(0));
-  auto seen = observer.observe(control::Depth::kAll, slot, {}, &config);
-  if (!seen) return 0;
-  if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
-  const auto notes = plan::foreign_notes(config, seen->facts);
+  const auto notes = look_for_foreign(config, run_root);
   for (const plan::Note& note : notes)
     say(fmt::format("{}: warning: {}", config.file.native(), plan::to_string(note)));
   return notes.size();

@@ -42,6 +42,11 @@ struct WaitOptions : CommonOptions {
   Duration timeout = std::chrono::seconds(30);
 };
 
+struct DoctorOptions : CommonOptions {
+  std::string line;  // a WAN: only what is about it
+  bool json = false;
+};
+
 constexpr const char* kSitesDirectory = "/etc/bondd";
 constexpr const char* kStateDirectory = "/var/lib/bondd";
 
@@ -79,6 +84,7 @@ int exit_status_of(model::SiteState state);
 int reload_command(const CommonOptions& options);
 int check_command(const CommonOptions& options);
 int plan_command(const CommonOptions& options);
+int doctor_command(const DoctorOptions& options);
 int key_command(const CommonOptions& options);
 
 }  // namespace bondd

@@ -31,6 +31,7 @@ struct Arguments {
   UpOptions up;
   StatusOptions status;
   WaitOptions wait;
+  DoctorOptions doctor;
   CommonOptions common;
   std::string timeout, help_for;
   std::vector<std::string> words;  // of a command line to complete
@@ -109,6 +110,18 @@ void add_wait(CLI::App& app, Arguments& arguments) {
     WaitOptions options = with_common(arguments.wait, arguments.common);
     if (!arguments.timeout.empty()) options.timeout = *parse_timeout(arguments.timeout);
     arguments.exit_status = wait_command(options);
+  });
+}
+
+void add_doctor(CLI::App& app, Arguments& arguments) {
+  CLI::App* doctor =
+      app.add_subcommand("doctor", "look for what is wrong with this machine, the file and the site");
+  add_file(*doctor, arguments.doctor.file, false);
+  doctor->add_option("--line", arguments.doctor.line, "only what is about this WAN");
+  doctor->add_flag("--json", arguments.doctor.json, "print JSON, for programs");
+  doctor->footer("Exit status: 0 when nothing is worse than a note, 1 else.");
+  doctor->callback([&arguments] {
+    arguments.exit_status = doctor_command(with_common(arguments.doctor, arguments.common));
   });
 }
 
@@ -226,6 +239,7 @@ int run(int argc, char** argv) {
   add_simple(app, arguments, "down", "stop the site and remove all that it made", down_command);
   add_status(app, arguments);
   add_wait(app, arguments);
+  add_doctor(app, arguments);
   add_simple(app, arguments, "check", "print each error in the file", check_command);
   add_simple(app, arguments, "plan", "print what `up` would change on this machine now", plan_command);
   add_simple(app, arguments, "reload", "apply the changed file to the running site", reload_command);

@@ -57,20 +57,6 @@ void test_lines(std::vector<FoundExit>& exits, const netlink::Snapshot& machine,
   }
 }
 
-std::string state_in_words(FoundExit::State state) {
-  switch (state) {
-    case FoundExit::State::kNotTested:
-      return "not tested";
-    case FoundExit::State::kLeadsOn:
-      return "reaches the Internet";
-    case FoundExit::State::kStopsHere:
-      return "answers, but nothing beyond it does; look at the modem's own page";
-    case FoundExit::State::kSilent:
-      return "does not answer: check its address and its power";
-  }
-  return {};
-}
-
 void say_lines(const std::vector<FoundExit>& exits) {
   say("Lines to the Internet:");
   for (std::size_t i = 0; i < exits.size(); ++i) {
@@ -133,6 +119,24 @@ class MachineWithNewFiles final : public config::CheckContext {
 };
 
 }  // namespace
+
+std::string state_in_words(FoundExit::State state) {
+  switch (state) {
+    case FoundExit::State::kNotTested:
+      return "not tested";
+    case FoundExit::State::kLeadsOn:
+      return "reaches the Internet";
+    case FoundExit::State::kStopsHere:
+      return "answers, but nothing beyond it does; look at the modem's own page";
+    case FoundExit::State::kSilent:
+      return "does not answer: check its address and its power";
+  }
+  return {};
+}
+
+void test_exits(std::vector<FoundExit>& exits, const netlink::Snapshot& machine, const std::string& server) {
+  if (const auto target = test_target(server)) test_lines(exits, machine, *target, false);
+}
 
 Result<std::vector<FoundExit>> find_lines(const netlink::Snapshot& machine,
                                           const std::vector<std::string>& wans, const std::string& server) {

@@ -19,6 +19,13 @@ Result<std::vector<setup::FoundExit>> find_lines(const netlink::Snapshot& machin
                                                  const std::vector<std::string>& wans,
                                                  const std::string& server);
 
+// Tests each Ethernet line of `exits` towards `server`, of which none is added. Says why one is not tested.
+// Blocks for about 2 s a device.
+void test_exits(std::vector<setup::FoundExit>& exits, const netlink::Snapshot& machine,
+                const std::string& server);
+// "reaches the Internet", or what is wrong with it.
+std::string state_in_words(setup::FoundExit::State state);
+
 // The device of the default route. Fails when there is none.
 Result<std::string> internet_device(const netlink::Snapshot& machine);
 

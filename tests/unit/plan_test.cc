@@ -195,7 +195,8 @@ TEST(Plan, WhileTheServerIsAwayNewConnectionsLeaveByAWanIfTheFileSaysSo) {
   EXPECT_THAT(direct, Not(HasSubstr("tcp-reset")));
 
   config.failover.running = model::Running::kReset;
-  EXPECT_THAT(text(), HasSubstr("-o bond0 -p tcp -m conntrack --ctstate ESTABLISHED --ctdir ORIGINAL -j REJECT"));
+  EXPECT_THAT(text(),
+              HasSubstr("-o bond0 -p tcp -m conntrack --ctstate ESTABLISHED --ctdir ORIGINAL -j REJECT"));
   facts.direct_wan = 0;
   EXPECT_THAT(text(), HasSubstr(fmt::format(
                           "-p tcp -m connmark --mark {:#x}/{:#x} -m conntrack --ctstate ESTABLISHED",

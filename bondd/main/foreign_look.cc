@@ -1,0 +1,27 @@
+#include "bondd/main/foreign_look.h"
+
+#include "bondd/control/observer.h"
+#include "bondd/control/run_dir.h"
+#include "bondd/control/sysctls.h"
+#include "bondd/plan/foreign.h"
+#include "netlink/rtnl.h"
+#include "rules/iptables.h"
+
+namespace bondd {
+
+std::vector<plan::Note> look_for_foreign(const model::Config& config, const std::filesystem::path& run_root) {
+  auto rtnl = netlink::make_rtnl();
+  auto iptables = rules::make_iptables();
+  if (!rtnl || !iptables) return {};
+  const auto sysctls = control::make_sysctls();
+  const control::RunDirView view(run_root, config.site);
+  control::Observer observer(rtnl->get(), iptables->get(), sysctls.get(), &view, nullptr);
+  observer.tolerate_unreadable_firewall();
+  const unsigned slot = view.slot().value_or(control::lowest_free_slot(run_root).value_or(0));
+  auto seen = observer.observe(control::Depth::kAll, slot, {}, &config);
+  if (!seen) return {};
+  if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
+  return plan::foreign_notes(config, seen->facts);
+}
+
+}  // namespace bondd
