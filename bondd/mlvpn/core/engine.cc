@@ -187,6 +187,7 @@ void Engine::handle_timeout(TimePoint now) {
     if (link.flow_generation() != e.places[id].seen_generation) e.follow_flow(now, e.places[id]);
   }
   e.probe_witnesses(now);
+  e.hand_on_notice(now);
   e.keys.on_timer(now);
   if (e.keys.offering() && now >= e.next_key_offer) {
     e.next_key_offer = now + kKeyOffer;
@@ -229,6 +230,7 @@ std::optional<TimePoint> Engine::poll_timeout() const {
   consider(e.reorder.deadline());
   consider(e.peer_acks.next_timeout());
   consider(e.keys.deadline());
+  if (e.notice.told) consider(e.notice.next_event);
   if (e.keys.offering()) consider(e.next_key_offer);
   consider(e.brain_deadline());
   if (!e.brain) consider(e.scheduler.next_time(e.last_now));

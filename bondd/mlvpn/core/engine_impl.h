@@ -85,6 +85,7 @@ struct Engine::Impl {
   // engine_notice.cc
   bool transmit_notice(TimePoint now, Transmit& out);
   void note_notice(TimePoint now, const Inbound& in);
+  void hand_on_notice(TimePoint now);
 
   // engine_brain.cc
   void make_brain();
@@ -135,7 +136,11 @@ struct Engine::Impl {
   // What our daemon tells the peer's, and when that and the next of the peer's are due.
   struct Notice {
     std::string text;
-    TimePoint next{}, next_event{};
+    TimePoint next{};
+    Duration pause{};                 // until it is said again; doubles
+    std::optional<std::string> told;  // by the peer's, not handed on yet
+    LinkId told_on = 0;
+    TimePoint next_event{};
   };
   Notice notice;
 

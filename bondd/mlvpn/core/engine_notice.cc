@@ -1,6 +1,7 @@
 // What the two ends' daemons tell each other, carried as it is: a text of one packet, sealed like
 // everything, to a bondd that announced that it takes it. It is repeated, so that a lost one is none.
 #include <algorithm>
+#include <utility>
 
 #include "bondd/mlvpn/core/engine_impl.h"
 
@@ -9,7 +10,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kNoticeEvery = 15s;  // 3 MB a month of an LTE line's volume; a lost one waits that long
+constexpr Duration kNoticeFirst = 1s;   // a new text is said again so soon: the first may be lost
+constexpr Duration kNoticeEvery = 15s;  // later: 3 MB a month of an LTE line's volume
 constexpr Duration kNoticeLeast = 1s;   // between two events: a peer cannot flood the daemon
 
 }  // namespace
@@ -19,6 +21,7 @@ void Engine::set_notice(TimePoint now, std::string text) {
   if (text == impl_->notice.text) return;
   impl_->notice.text = std::move(text);
   impl_->notice.next = now;
+  impl_->notice.pause = kNoticeFirst;
 }
 
 bool Engine::Impl::transmit_notice(TimePoint now, Transmit& out) {
@@ -36,7 +39,8 @@ bool Engine::Impl::transmit_notice(TimePoint now, Transmit& out) {
   const auto sealed = seal_extension(now, link, PacketType::kNotice, bytes);
   if (!sealed) return false;
   sender->sent_control(now, link.id(), last_sealed_seq, sealed->size);
-  notice.next = now + kNoticeEvery;
+  notice.next = now + notice.pause;
+  notice.pause = std::min<Duration>(2 * notice.pause, kNoticeEvery);
   burst[0] = *sealed;
   out = {link.id(), link.carrier(), *link.destination(), std::span(burst).first(1)};
   return true;
@@ -45,13 +49,24 @@ bool Engine::Impl::transmit_notice(TimePoint now, Transmit& out) {
 void Engine::Impl::note_notice(TimePoint now, const Inbound& in) {
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
   const std::size_t size = in.size - front;
-  if (size == 0 || size > kMaxNotice || now < notice.next_event) return;
+  if (size == 0 || size > kMaxNotice) return;
+  notice.told.emplace(reinterpret_cast<const char*>(in.datagram + front), size);
+  notice.told_on = in.link->id();
+  hand_on_notice(now);
+}
+
+// The newest text is what holds, so one that comes too soon after another waits, and is not dropped.
+void Engine::Impl::hand_on_notice(TimePoint now) {
+  if (!notice.told || now < notice.next_event) return;
+  const Link* const link = find(notice.told_on);
+  const std::string text = *std::exchange(notice.told, std::nullopt);
+  if (link == nullptr) return;  // removed meanwhile; the peer says it again
   notice.next_event = now + kNoticeLeast;
   LinkEvent event;
   event.kind = EventKind::kNotice;
-  event.link = in.link->id();
-  event.from = event.state = in.link->state();
-  event.reason.assign(reinterpret_cast<const char*>(in.datagram + front), size);
+  event.link = link->id();
+  event.from = event.state = link->state();
+  event.reason = text;
   context.events.push_back(std::move(event));
 }
 
