@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "bondd/plan/plan.h"
 
@@ -28,14 +30,41 @@ std::string left_alone(const std::string& key, const std::string& now, const std
                      now, before, why);
 }
 
+// "net.ipv4.conf.eth0/100.rp_filter" is of eth0.100.
+std::string device_of_key(std::string_view key) {
+  constexpr std::string_view kConf = ".conf.";
+  const std::size_t begin = key.find(kConf), end = key.rfind('.');
+  if (begin == std::string_view::npos || end < begin + kConf.size()) return {};
+  std::string device(key.substr(begin + kConf.size(), end - begin - kConf.size()));
+  std::replace(device.begin(), device.end(), '/', '.');
+  return device;
+}
+
+// The interface that a step changes or leads through; empty: none.
+struct InterfaceOf {
+  std::string operator()(const model::AddLink& one) const { return one.link.name; }
+  std::string operator()(const model::SetLink& one) const { return one.link.name; }
+  std::string operator()(const model::AddAddress& one) const { return one.address.device; }
+  std::string operator()(const model::AddRoute& one) const { return one.route.device; }
+  std::string operator()(const model::SetDeviceSysctl& one) const { return device_of_key(one.sysctl.key); }
+  std::string operator()(const auto& /*other*/) const { return {}; }
+};
+
 }  // namespace
 
 std::vector<Error> Executor::execute(const std::vector<model::Step>& steps) {
   std::vector<Error> errors = save_settings(steps);
   if (!errors.empty()) return errors;  // what cannot be put back must not be changed
   look_at_settings(steps);
+  // An interface that could not be made may be there and somebody else's: nothing of the plan is done to it.
+  std::set<std::string> not_made;
   for (const model::Step& step : steps) {
-    if (auto done = execute(step); !done) errors.push_back(std::move(done.error()));
+    if (const std::string name = std::visit(InterfaceOf{}, step); !name.empty() && not_made.contains(name))
+      continue;
+    auto done = execute(step);
+    if (done) continue;
+    if (const auto* link = std::get_if<model::AddLink>(&step)) not_made.insert(link->link.name);
+    errors.push_back(std::move(done.error()));
   }
   return errors;
 }
