@@ -77,6 +77,14 @@ void Secret::shorten(std::size_t size) {
   bytes_.resize(size);
 }
 
+bool same(const Secret& a, const Secret& b) {
+  if (a.size() != b.size()) return false;
+  unsigned differ = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    differ |= static_cast<unsigned char>(a.view()[i]) ^ static_cast<unsigned char>(b.view()[i]);
+  return differ == 0;
+}
+
 void wipe(std::string& text) {
   ::explicit_bzero(text.data(), text.size());
   text.clear();

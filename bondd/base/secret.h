@@ -31,6 +31,8 @@ class Secret {
  private:
   std::vector<char> bytes_;
 };
+// In a time that depends on their sizes only.
+bool same(const Secret& a, const Secret& b);
 void wipe(std::string& text);
 
 // Who else than root and this user (with sudo: who called it) could put another file in the place of `file`,

@@ -36,6 +36,8 @@ struct Diagnostic {
   std::size_t line = 1, column = 1;
   Severity severity = Severity::kError;
   std::string message;  // one line, without control characters, never a secret
+  // A warning of what may change at any time and what a running site says itself: its WANs' ways out.
+  bool of_the_moment = false;
   auto operator<=>(const Diagnostic&) const = default;
 };
 

@@ -248,16 +248,16 @@ class Machine {
     return found == devices_.end() ? nullptr : &*found;
   }
 
-  void say_absent(Position at, const std::string& name, std::string_view until) {
+  [[nodiscard]] std::string absent(const std::string& name, std::string_view until) const {
     std::vector<std::string_view> names;
     for (const Device& device : devices_) {
       if (device.name != "lo") names.emplace_back(device.name);
     }
     const std::string_view meant = likely_meant(name, names);
-    report_.warning(at, fmt::format("this machine has no interface {} now ({}); {}", in_quotes(name),
-                                    meant.empty() ? fmt::format("it has {}", fmt::join(names, ", "))
-                                                  : fmt::format("did you mean \"{}\"?", meant),
-                                    until));
+    return fmt::format("this machine has no interface {} now ({}); {}", in_quotes(name),
+                       meant.empty() ? fmt::format("it has {}", fmt::join(names, ", "))
+                                     : fmt::format("did you mean \"{}\"?", meant),
+                       until);
   }
 
   // The device with an address of that network, other than the bond's own.
@@ -337,10 +337,10 @@ class Machine {
                     fmt::format("gateway = \"{}\" is this machine's own address (on {}); write the gateway's",
                                 to_string(*wan.gateway), own->name));
     } else if (!wan.device.empty() && device == nullptr) {
-      say_absent(section.at("device"), wan.device, kUntil);
+      report_.warning_of_the_moment(section.at("device"), absent(wan.device, kUntil));
     } else if (const plan::Exit exit = plan::find_exit(wan, network_); !exit.known()) {
-      report_.warning(where_of_exit(section),
-                      fmt::format("{}{}; {}", exit.waits, hint_for(wan, device), kUntil));
+      report_.warning_of_the_moment(where_of_exit(section),
+                                    fmt::format("{}{}; {}", exit.waits, hint_for(wan, device), kUntil));
     }
     if (device != nullptr && wan.bind && !has_address(*device, *wan.bind)) {
       report_.warning(section.at("bind"),
@@ -382,7 +382,7 @@ class Machine {
       const bool both_learned = !wan.has("gateway") && !other.has("gateway") &&
                                 config_.wans[shared.wan].device == config_.wans[shared.other].device;
       if (both_written || both_learned) continue;
-      report_.warning(where_of_exit(wan), plan::one_line(config_, shared));
+      report_.warning_of_the_moment(where_of_exit(wan), plan::one_line(config_, shared));
     }
   }
 
@@ -393,7 +393,7 @@ class Machine {
       return !wan.gateway || holder_of(*wan.gateway) != nullptr || plan::find_exit(wan, network_).known();
     });
     if (any || config_.wans.empty()) return;
-    report_.warning(
+    report_.warning_of_the_moment(
         sections_.root.at("role"),
         "this machine has no interface and no network of any WAN in this file; is it the file of "
         "another machine? The office's server takes the file with role = \"client\", the VPS the one "
@@ -485,7 +485,7 @@ class Machine {
     const Node& array = sections_.nat.node().find("masquerade")->value;
     for (std::size_t i = 0; i < names->size(); ++i) {
       if (find((*names)[i]) == nullptr)
-        say_absent(array.items[i].position, (*names)[i], "nothing leaves by it");
+        report_.warning(array.items[i].position, absent((*names)[i], "nothing leaves by it"));
     }
     for (const std::string& device : out) {
       if (std::find(names->begin(), names->end(), device) != names->end()) continue;

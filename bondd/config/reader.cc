@@ -215,12 +215,12 @@ std::vector<Section> several(const Node& parent, std::string_view key, std::stri
 
 }  // namespace
 
-void Report::add(Position at, Severity severity, std::string message) {
+void Report::add(Position at, Severity severity, std::string message, bool of_the_moment) {
   for (char& c : message) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7F) c = '?';
   }
-  diagnostics_.push_back({file_, at.line, at.column, severity, std::move(message)});
+  diagnostics_.push_back({file_, at.line, at.column, severity, std::move(message), of_the_moment});
 }
 
 bool Report::has_errors() const {

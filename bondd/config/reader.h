@@ -25,12 +25,16 @@ class Report {
 
   void error(Position at, std::string message) { add(at, Severity::kError, std::move(message)); }
   void warning(Position at, std::string message) { add(at, Severity::kWarning, std::move(message)); }
+  // See Diagnostic::of_the_moment.
+  void warning_of_the_moment(Position at, std::string message) {
+    add(at, Severity::kWarning, std::move(message), true);
+  }
   [[nodiscard]] bool has_errors() const;
   // In the file's order, each once.
   [[nodiscard]] std::vector<Diagnostic> take();
 
  private:
-  void add(Position at, Severity severity, std::string message);
+  void add(Position at, Severity severity, std::string message, bool of_the_moment = false);
 
   std::filesystem::path file_;
   std::vector<Diagnostic> diagnostics_;

@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <csignal>
 #include <ctime>
+#include <ranges>
 
 #include "bondd/control/blocked_ways.h"
 #include "bondd/control/line_advice.h"
 #include "bondd/control/name_servers.h"
+#include "bondd/control/preflight.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
 
@@ -135,6 +137,7 @@ Result<> Daemon::start() {
 void Daemon::on_signal(int signal) {
   if (signal == SIGPIPE) return;
   if (signal == SIGHUP) {
+    if (options_.has_terminal) return stop("its terminal was closed");
     for (const std::string& message : reload({}).messages) log_.info(message);
     return;
   }
@@ -157,38 +160,49 @@ ipc::Reply Daemon::on_request(const ipc::Request& request) {
 }
 
 ipc::Reply Daemon::reload(const std::string& file) {
-  if (stopping_) return {false, {fmt::format("{} is being stopped", options_.config.site)}, {}};
-  auto config = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
-  const auto refuse = [this](const Error& error) -> ipc::Reply {
-    log_.warning(fmt::format("the changed file is not used, nothing was changed:\n{}", error.message));
-    return {false, {error.message, fmt::format("{} goes on as it was", options_.config.site)}, {}};
-  };
-  if (!config) return refuse(config.error());
-  if (config->site != options_.config.site) {
-    return {false,
-            {fmt::format("{} is the file of {}, not of {}", config->file.native(), config->site,
-                         options_.config.site)},
-            {}};
+  const std::string& site = options_.config.site;
+  if (stopping_) return {false, {fmt::format("{} is being stopped", site)}, {}};
+  auto read = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
+  if (read) {
+    if (const std::string why = why_not_reloaded(read->config); !why.empty()) read = failure(why);
   }
-  if (config->backend != options_.config.backend) {
-    return {false,
-            {fmt::format("the backend cannot change while {0} is up; use `bondd down {0}` and `bondd up {0}`",
-                         config->site)},
-            {}};
+  if (!read) {
+    log_.warning(fmt::format("the changed file is not used, nothing was changed:\n{}", read.error().message));
+    return {false, {read.error().message, fmt::format("{} goes on as it was", site)}, {}};
   }
-  if (auto planned = reconciler_->can_plan(*config); !planned) return refuse(planned.error());
-  const bool moved = config->server != options_.config.server;
-  options_.config = std::move(*config);
+  const bool moved = read->config.server != options_.config.server;
+  options_.config = std::move(read->config);
+  options_.file_warnings = std::move(read->warnings);
   reconciler_->set_config(options_.config);
   use_servers();
-  backend_->reloaded();
+  const std::string note = backend_->reloaded(options_.config);
   log_.info(fmt::format("{} was read again", options_.config.file.native()));
   if (moved) {
     resolve_server();
   } else {
     run_pass(Depth::kAll, Cause::kOwn);
   }
-  return {true, {fmt::format("{} applied", options_.config.file.native())}, {}};
+  std::vector<std::string> messages;
+  for (const std::string& warning : options_.file_warnings) messages.push_back("warning: " + warning);
+  if (!note.empty()) messages.push_back(note);
+  messages.push_back(fmt::format("{} applied", options_.config.file.native()));
+  return {true, messages, {}};
+}
+
+// What a running site cannot become, or what on this machine stands in the way; empty if nothing does.
+std::string Daemon::why_not_reloaded(const model::Config& config) {
+  const model::Config& now = options_.config;
+  if (config.site != now.site)
+    return fmt::format("{} is the file of {}, not of {}", config.file.native(), config.site, now.site);
+  if (config.backend != now.backend || config.role != now.role) {
+    return fmt::format("the {} cannot change while {} is up; use `bondd down {}` and `bondd up {}`",
+                       config.role != now.role ? "role" : "backend", now.site, now.site, now.site);
+  }
+  const auto prepared = reconciler_->prepare_with(config);
+  if (!prepared) return prepared.error().message;
+  const auto conflicts =
+      check_conflicts(config, prepared->plan, prepared->facts.network, *machine_.iptables, &now);
+  return fmt::format("{}", fmt::join(conflicts | std::views::transform(&Error::message), "\n"));
 }
 
 // --- the server's name ---
@@ -228,7 +242,7 @@ void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {
   const bool same = resolved_ && std::is_permutation(addresses->begin(), addresses->end(),
                                                      server_addresses_.begin(), server_addresses_.end());
   if (same) return;
-  if (resolved_) {
+  if (resolved_ && !addresses->empty()) {
     log_.info(fmt::format("{} is now {}", options_.config.server.address, to_string(addresses->front())));
   }
   resolved_ = true;
@@ -467,7 +481,9 @@ model::SiteStatus Daemon::status() const {
   site.server = config.server.address;
   traffic_.fill(EventLoop::now(), site.wans);
   site.problems = diagnosis_->shown();
-  site.warnings = options_.warnings;
+  site.warnings = options_.file_warnings;
+  site.warnings.insert(site.warnings.end(), options_.machine_warnings.begin(),
+                       options_.machine_warnings.end());
   for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
   for (const plan::Note& note : reconciler_->plan().notes) {
     if (note.waits) continue;  // that WAN's state says it

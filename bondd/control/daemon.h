@@ -41,20 +41,27 @@ constexpr auto kFullPassEvery = std::chrono::seconds(10);        // whatever no 
 constexpr auto kFirewallLookEvery = std::chrono::milliseconds(500);
 constexpr auto kLegacyPoll = std::chrono::milliseconds(300);  // iptables-legacy tells nobody of a flush
 
+// A site's file as it was read again.
+struct FileNow {
+  model::Config config;
+  std::vector<std::string> warnings;
+};
+
 struct DaemonOptions {
   model::Config config;
-  std::vector<std::string> warnings;  // of the file, for the status
+  std::vector<std::string> file_warnings, machine_warnings;  // for the status
   unsigned slot = 0;
   Programs programs;
   std::string version;  // for the status
   Duration timeout{};   // to the first traffic; 0: for ever
   // A server has nothing to wait for but the office: it is ready when it listens.
   bool ready_when_listening = false;
+  bool has_terminal = false;                   // SIGHUP tells that it was closed; else it asks for a reload
   rules::FirewallMonitor* firewall = nullptr;  // borrowed; null: the firewall is looked at every 10 s
   std::function<void()> on_set_up;  // once: everything is in place, whether or not the peer answers
   std::function<void()> on_ready;   // once: traffic flows
   // Reads a file again; the error is all that is wrong with it, one line each.
-  std::function<Result<model::Config>(const std::filesystem::path&)> load;
+  std::function<Result<FileNow>(const std::filesystem::path&)> load;
 };
 
 class Daemon {
@@ -79,6 +86,7 @@ class Daemon {
   void on_signal(int signal);
   ipc::Reply on_request(const ipc::Request& request);
   ipc::Reply reload(const std::string& file);
+  std::string why_not_reloaded(const model::Config& config);
 
   void resolve_server();
   [[nodiscard]] Resolver::Lookup lookup_past_the_bond() const;

@@ -210,8 +210,15 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
 
 void Diagnosis::explain(std::vector<model::WanStatus>& wans) const {
   const auto problems = shown();
+  const auto unreadable =
+      std::ranges::find(problems, row(problems::Code::kFormatDiffers).name, &model::Problem::code);
   for (model::WanStatus& wan : wans) {
     const bool heard = model::is_heard(wan.state);
+    if (heard && unreadable != problems.end()) {
+      wan.state = model::WanState::kSilent;
+      wan.reason = unreadable->text;
+      continue;
+    }
     // What was found of a WAN that was not heard ends with its first packet.
     if (heard != heard_.contains(wan.name)) continue;
     const auto found = std::ranges::find_if(problems, [&](const model::Problem& problem) {

@@ -51,7 +51,7 @@ class Diagnosis {
   // Something beyond the gateway of this WAN answered lately. Only WANs that are not heard are asked.
   [[nodiscard]] bool has_internet(const std::string& wan) const;
   // Sets the reason of each WAN that is not heard to what was found for it. One that is heard, though what is
-  // sent by it is lost, is silent.
+  // sent by it is lost or cannot be read, is silent.
   void explain(std::vector<model::WanStatus>& wans) const;
   // What this end tells the peer of its file and its networks.
   [[nodiscard]] static problems::PeerSettings settings(const SiteNow& site);

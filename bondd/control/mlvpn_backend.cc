@@ -32,8 +32,9 @@ using namespace std::chrono_literals;
 constexpr auto kStatusEvery = 500ms;
 constexpr auto kFirstBackoff = 250ms;
 constexpr auto kLastBackoff = 30s;
-constexpr auto kStable = 10s;  // an engine that ran that long starts again at once
-constexpr auto kGrace = 3s;    // from EngineStop to SIGKILL
+constexpr auto kStable = 10s;         // an engine that ran that long starts again at once
+constexpr auto kGrace = 3s;           // from EngineStop to SIGKILL
+constexpr auto kSocketsClose = 50ms;  // between the engine's removal of a link and its port's next use
 constexpr double kToleranceOff = 100;
 
 // One link as it shall be: what the engine is told, and how its socket is made.
@@ -45,6 +46,14 @@ struct WantedLink {
 bool same_socket(const mlvpn::UdpOptions& a, const mlvpn::UdpOptions& b) {
   return a.family == b.family && a.address == b.address && a.port == b.port && a.device == b.device &&
          a.mark == b.mark;
+}
+
+// Whether a link with the one's socket and peer can become the other without a new session: on a server
+// it listens where it did, on a client it asks the same port of the server, whatever the address.
+bool same_place(const WantedLink& a, const WantedLink& b) {
+  if (a.socket.port != b.socket.port) return false;
+  if (a.socket.port != 0) return a.socket.address == b.socket.address;
+  return !a.link.remote || !b.link.remote || a.link.remote->port == b.link.remote->port;
 }
 
 // P/sbin/bondd finds P/libexec/bondd/bondd-engine; the build tree has it two levels up.
@@ -97,7 +106,16 @@ class MlvpnBackend : public Backend {
     return adapt_engine();
   }
 
-  void reloaded() override { password_read_ = false; }
+  // Both passwords open packets for a while (KeyRing), so nothing shows yet that the other end lacks the new
+  // one.
+  std::string reloaded(const model::Config& config) override {
+    password_read_ = false;
+    const auto now = read_password_file(config.mlvpn.password_file);
+    if (!engine_ || !now || same(*now, password_)) return {};
+    return "the password changed: reload the other end within a minute; until then both the old and the new "
+           "one "
+           "work";
+  }
   [[nodiscard]] std::set<std::string> dead() const override { return {}; }
 
   [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& /*network*/) const override {
@@ -122,6 +140,7 @@ class MlvpnBackend : public Backend {
     shutting_down_ = true;
     status_timer_.cancel();
     start_timer_.cancel();
+    add_timer_.cancel();
     tun_.reset();
     if (!engine_) return;
     if (auto asked = engine_->request(ipc::EngineStop{}); !asked) kill(engine_->pid(), SIGKILL);
@@ -272,6 +291,7 @@ class MlvpnBackend : public Backend {
     channel_watch_.cancel();
     status_timer_.cancel();
     resume_timer_.cancel();
+    add_timer_.cancel();
     engine_.reset();
     figures_.clear();
     wrong_secrets_.clear();
@@ -331,20 +351,41 @@ class MlvpnBackend : public Backend {
       if (auto read = read_password(); !read) return read;
       if (auto sent = engine_->set_password(password_.view()); !sent) return sent;
     }
-    // A link that goes may free the port of one that comes.
-    for (auto link = has_.begin(); link != has_.end();) {
-      if (find(wanted_, link->link.name) != nullptr) {
-        ++link;
-        continue;
-      }
-      if (auto sent = engine_->request(ipc::EngineRemoveLink{link->link.name}); !sent) return sent;
-      link = has_.erase(link);
+    auto freed = remove_links();
+    if (!freed) return tl::make_unexpected(freed.error());
+    if (*freed) {
+      // The engine closes their sockets in a moment; what is added may want the same ports.
+      may_add_ = EventLoop::now() + kSocketsClose;
+      add_timer_ = context_.loop->at(may_add_, [this] { context_.changed(); });
     }
+    if (EventLoop::now() < may_add_) return {};
     for (const WantedLink& wanted : wanted_) {
       if (auto adapted = adapt_link(wanted); !adapted)
         return tl::make_unexpected(adapted.error().in(wanted.link.name));
     }
     return {};
+  }
+
+  // Those that are not wanted any more, and those that are to meet another link of the peer, or to listen
+  // elsewhere: such a one begins anew, for its session is with the other. Whether a port was freed that a
+  // link still to be added wants.
+  Result<bool> remove_links() {
+    bool freed = false;
+    for (auto link = has_.begin(); link != has_.end();) {
+      const WantedLink* const wanted = find(wanted_, link->link.name);
+      if (wanted != nullptr && same_place(*link, *wanted)) {
+        ++link;
+        continue;
+      }
+      if (auto sent = engine_->request(ipc::EngineRemoveLink{link->link.name}); !sent)
+        return tl::make_unexpected(sent.error());
+      const std::uint16_t port = link->socket.port;
+      freed = freed || (port != 0 && std::ranges::any_of(wanted_, [&](const WantedLink& one) {
+                          return one.socket.port == port;
+                        }));
+      link = has_.erase(link);
+    }
+    return freed;
   }
 
   Result<> adapt_link(const WantedLink& wanted) {
@@ -532,7 +573,7 @@ class MlvpnBackend : public Backend {
   std::vector<WantedLink> wanted_, has_;
   ipc::EngineStart has_start_;
   std::optional<ipc::EngineClient> engine_;
-  TimePoint started_, next_start_;
+  TimePoint started_, next_start_, may_add_;
   Duration backoff_{};
   std::map<std::string, ipc::EngineLinkStatus> figures_;
   TimePoint figures_at_;
@@ -544,7 +585,8 @@ class MlvpnBackend : public Backend {
   TimePoint reports_second_;
   unsigned reports_ = 0;
   bool talks_too_much_ = false;
-  Registration channel_watch_, pid_watch_, output_watch_, status_timer_, start_timer_, resume_timer_;
+  Registration channel_watch_, pid_watch_, output_watch_, status_timer_, start_timer_, resume_timer_,
+      add_timer_;
 };
 
 }  // namespace

@@ -136,13 +136,14 @@ class OpenVpnBackend : public Backend {
   }
 
   // openvpn reads its key when it starts: another key needs another start.
-  void reloaded() override {
+  std::string reloaded(const model::Config& /*config*/) override {
     const Digest keys = read_keys();
-    if (keys == keys_) return;
+    if (keys == keys_) return {};
     keys_ = keys;
     complaints_.clear();
     for (const model::Process& process : running()) supervisor_->restart(EventLoop::now(), process.id);
     arm_supervisor();
+    return {};
   }
 
   [[nodiscard]] std::set<std::string> dead() const override { return liveness_.dead(); }

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <set>
 
 #include "bondd/base/inet.h"
 #include "bondd/control/run_dir.h"
@@ -91,11 +92,20 @@ void check_openvpn(const model::Config& config, const Programs& programs, Errors
   }
 }
 
-void check_ports(const model::Config& config, Errors& errors) {
+std::set<std::uint16_t> ports_of(const model::Config* running) {
+  std::set<std::uint16_t> ports;
+  if (running == nullptr || running->role != model::Role::kServer) return ports;
+  for (const plan::Tunnel& tunnel : plan::tunnels(*running)) ports.insert(tunnel.port);
+  return ports;
+}
+
+void check_ports(const model::Config& config, const model::Config* running, Errors& errors) {
+  constexpr std::uint16_t kAnyPort = 0;  // shows whether the address is this machine's
   if (config.role != model::Role::kServer) return;
   if (!config.server.address.empty() && !parse_ip(config.server.address)) return;
+  const std::set<std::uint16_t> own = ports_of(running);
   for (const plan::Tunnel& tunnel : plan::tunnels(config)) {
-    const int code = try_udp_port(config.server.address, tunnel.port);
+    const int code = try_udp_port(config.server.address, own.contains(tunnel.port) ? kAnyPort : tunnel.port);
     if (code == 0) continue;
     const std::string& wan = config.wans[tunnel.wan - 1].name;
     if (code == EADDRINUSE) {
@@ -137,10 +147,17 @@ void check_names(const plan::Plan& plan, const netlink::Snapshot& network, const
   }
 }
 
-void check_addresses(const plan::Plan& plan, const netlink::Snapshot& network, Errors& errors) {
+void check_addresses(const plan::Plan& plan, const netlink::Snapshot& network, const std::string& alias,
+                     Errors& errors) {
+  const auto is_ours = [&](const std::string& device) {
+    return std::ranges::any_of(
+        network.links, [&](const netlink::Link& link) { return link.name == device && link.alias == alias; });
+  };
   for (const netlink::Address& wanted : plan.state.addresses) {
     for (const netlink::Address& there : network.addresses) {
-      if (there.device == wanted.device || there.prefix.address != wanted.prefix.address) continue;
+      if (there.device == wanted.device || there.prefix.address != wanted.prefix.address ||
+          is_ours(there.device))
+        continue;
       say(errors,
           fmt::format("the address {} of the bond is on {} already; give the bond one of its own",
                       to_string(wanted.prefix.address), there.device),
@@ -217,11 +234,12 @@ Errors check_system(const model::Config& config, const Programs& programs) {
 }
 
 Errors check_conflicts(const model::Config& config, const plan::Plan& plan, const netlink::Snapshot& network,
-                       rules::Iptables& iptables) {
+                       rules::Iptables& iptables, const model::Config* running) {
   Errors errors;
-  check_names(plan, network, model::link_alias(config.site), errors);
-  check_addresses(plan, network, errors);
-  check_ports(config, errors);
+  const std::string alias = model::link_alias(config.site);
+  check_names(plan, network, alias, errors);
+  check_addresses(plan, network, alias, errors);
+  check_ports(config, running, errors);
   check_firewall(plan, iptables, errors);
   return errors;
 }

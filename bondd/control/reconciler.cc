@@ -20,11 +20,10 @@ Result<Pass> Reconciler::reconcile(Depth depth) {
   return pass;
 }
 
-Result<> Reconciler::can_plan(const model::Config& config) {
+Result<Prepared> Reconciler::prepare_with(const model::Config& config) {
   Inputs inputs = inputs_;
   inputs.config = config;
-  const auto prepared = prepare(observer_, Depth::kNetwork, slot_, programs_, inputs);
-  return prepared ? Result<>{} : tl::make_unexpected(prepared.error());
+  return prepare(observer_, Depth::kNetwork, slot_, programs_, inputs);
 }
 
 // After a step on the firewall it is as planned, or, after any failure, unknown.

@@ -53,9 +53,9 @@ class Reconciler {
   // Fails when the machine cannot be read or the file cannot be planned; nothing is
   // changed then. Steps that failed are in the Pass.
   Result<Pass> reconcile(Depth depth);
-  // Whether a pass with `config` would have a plan, on the machine as it is now. Changes nothing. Fails as
-  // reconcile() does. Blocks for netlink dumps.
-  Result<> can_plan(const model::Config& config);
+  // What a pass with `config` would do on the machine as it is now, its firewall as last seen. Changes
+  // nothing. Fails as reconcile() does. Blocks for netlink dumps.
+  Result<Prepared> prepare_with(const model::Config& config);
 
   // The last plan that was made; empty before the first and when the site is to be gone.
   [[nodiscard]] const plan::Plan& plan() const { return plan_; }

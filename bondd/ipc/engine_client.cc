@@ -71,15 +71,17 @@ struct SpawnActions {
   SpawnActions(const SpawnActions&) = delete;
   SpawnActions& operator=(const SpawnActions&) = delete;
 
-  // All signals as a fresh program has them, whatever the supervisor blocks.
-  void default_signals() {
+  // All signals as a fresh program has them, whatever the supervisor blocks; and a session of its own, so
+  // that the keys of bondd's terminal, and its end, are bondd's alone to handle.
+  void own_signals() {
     sigset_t none;
     sigset_t all;
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
   }
 
   void redirect(int log_fd) {
@@ -109,7 +111,7 @@ Result<EngineClient> EngineClient::spawn(const SpawnOptions& options) {
   auto pair = FdChannel::make_pair();
   if (!pair) return tl::make_unexpected(pair.error());
   SpawnActions actions;
-  actions.default_signals();
+  actions.own_signals();
   actions.redirect(options.log_fd);
   posix_spawn_file_actions_adddup2(&actions.files, pair->second.fd(), kEngineFd);
   // Not every library opens its files with CLOEXEC: the log's does not.

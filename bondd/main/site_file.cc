@@ -5,6 +5,20 @@
 #include <cstdio>
 
 namespace bondd {
+namespace {
+
+CheckedFile checked_file(const config::Loaded& loaded) {
+  CheckedFile checked;
+  if (loaded.config) checked.config = *loaded.config;
+  for (const config::Diagnostic& one : loaded.diagnostics) {
+    if (one.severity != config::Severity::kWarning) continue;
+    checked.warnings.push_back(one.message);
+    if (!one.of_the_moment) checked.lasting.push_back(one.message);
+  }
+  return checked;
+}
+
+}  // namespace
 
 Result<netlink::Snapshot> look_at_machine() {
   auto rtnl = netlink::make_rtnl();
@@ -36,24 +50,20 @@ std::optional<SiteFile> find_site_file(const std::string& argument) {
 
 std::optional<CheckedFile> load_site_file(const std::filesystem::path& path, config::Purpose purpose) {
   config::Loaded loaded = config::load(path, config::SystemContext(look_at_machine), purpose);
-  CheckedFile checked;
-  for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
-    say(config::to_string(diagnostic));
-    if (diagnostic.severity == config::Severity::kWarning) checked.warnings.push_back(diagnostic.message);
-  }
+  for (const config::Diagnostic& diagnostic : loaded.diagnostics) say(config::to_string(diagnostic));
+  CheckedFile checked = checked_file(loaded);
   if (!loaded.config) {
     const auto errors = loaded.diagnostics.size() - checked.warnings.size();
     say(fmt::format("{}: {} error{}, {} warning{}", path.native(), errors, errors == 1 ? "" : "s",
                     checked.warnings.size(), checked.warnings.size() == 1 ? "" : "s"));
     return std::nullopt;
   }
-  checked.config = std::move(*loaded.config);
   return checked;
 }
 
-Result<model::Config> reload_site_file(const std::filesystem::path& path) {
-  config::Loaded loaded = config::load(path, config::SystemContext(look_at_machine));
-  if (loaded.config) return std::move(*loaded.config);
+Result<CheckedFile> read_site_file(const std::filesystem::path& path) {
+  const config::Loaded loaded = config::load(path, config::SystemContext(look_at_machine));
+  if (loaded.config) return checked_file(loaded);
   std::string all;
   for (const config::Diagnostic& diagnostic : loaded.diagnostics) {
     all += fmt::format("{}{}", all.empty() ? "" : "\n", config::to_string(diagnostic));

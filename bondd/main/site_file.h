@@ -31,11 +31,12 @@ std::optional<SiteFile> find_site_file(const std::string& argument);
 struct CheckedFile {
   model::Config config;
   std::vector<std::string> warnings;
+  std::vector<std::string> lasting;  // of them those that hold until file or machine is edited
 };
 std::optional<CheckedFile> load_site_file(const std::filesystem::path& path,
                                           config::Purpose purpose = config::Purpose::kRun);
 
-// The same for a running daemon: all mistakes in the error, one per line.
-Result<model::Config> reload_site_file(const std::filesystem::path& path);
+// The same without a word: all mistakes in the error, one per line.
+Result<CheckedFile> read_site_file(const std::filesystem::path& path);
 
 }  // namespace bondd

@@ -33,7 +33,8 @@ SiteStatus down_site(const std::string& site, const std::optional<std::filesyste
   SiteStatus status;
   status.name = site;
   if (file) {
-    if (auto config = reload_site_file(*file)) {
+    if (const auto read = read_site_file(*file)) {
+      const model::Config* const config = &read->config;
       status.role = config->role == model::Role::kClient ? "client" : "server";
       status.backend = config->backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
       status.bond_interface = config->bond.interface;

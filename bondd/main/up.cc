@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <thread>
 
@@ -123,17 +124,22 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   }
   control::DaemonOptions daemon_options;
   daemon_options.config = file.config;
-  daemon_options.warnings = file.warnings;
+  daemon_options.file_warnings = file.lasting;
   if (const std::string warning = parts.iptables->warning(); !warning.empty()) {
     (*log)->warning(warning);
-    daemon_options.warnings.push_back(warning);
+    daemon_options.machine_warnings.push_back(warning);
   }
   daemon_options.slot = slot;
   daemon_options.programs = programs;
   daemon_options.timeout = options.timeout;
+  daemon_options.has_terminal = !options.detach && isatty(STDIN_FILENO) == 1;
   daemon_options.ready_when_listening = options.detach && !options.timeout_written;
   daemon_options.version = BONDD_VERSION;
-  daemon_options.load = reload_site_file;
+  daemon_options.load = [](const std::filesystem::path& path) -> Result<control::FileNow> {
+    auto read = read_site_file(path);
+    if (!read) return tl::make_unexpected(read.error());
+    return control::FileNow{std::move(read->config), std::move(read->lasting)};
+  };
   daemon_options.firewall = &parts.firewall;
   daemon_options.on_set_up = [] { notify_service_manager("READY=1\n"); };
   daemon_options.on_ready = [&] {
@@ -156,6 +162,10 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   const int status = daemon.run();
   notify_service_manager("STOPPING=1\n");
   if (daemon.removed()) forget_site(run_dir);
+  if (status == kDone && pipe.fd() >= 0) {
+    say(fmt::format("bondd: {} was taken down before it carried traffic", run_dir.site()));
+    return kFailed;
+  }
   return status;
 }
 
@@ -176,7 +186,26 @@ Result<control::RunDir> take_run_dir(const std::filesystem::path& root, const st
   }
 }
 
+// What `up -d` returns of a site that is up already: the same as of one that it brings up.
+int promise_of_up(const UpOptions& options, const model::Config& config) {
+  const bool waits = options.detach && (config.role == model::Role::kClient || options.timeout_written);
+  if (!waits) return kDone;
+  WaitOptions wait;
+  static_cast<CommonOptions&>(wait) = options;
+  wait.timeout = options.timeout;
+  return wait_command(wait);
+}
+
+// From here on a signal waits until the site's loop reads it, and takes down what is up by then.
+void hold_signals() {
+  sigset_t held;
+  sigemptyset(&held);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&held, signal);
+  pthread_sigmask(SIG_BLOCK, &held, nullptr);
+}
+
 int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe) {
+  hold_signals();
   const model::Config& config = file.config;
   const control::Programs programs = control::find_programs();
   const auto findings = control::check_system(config, programs);
@@ -192,7 +221,7 @@ int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe)
     const auto pid = control::RunDirView(options.run_root, config.site).running();
     say(fmt::format("{} is already up{}; `bondd reload {}` applies a changed file", config.site,
                     pid.value_or(0) > 0 ? fmt::format(" (pid {})", *pid) : "", config.site));
-    return kDone;
+    return promise_of_up(options, config);
   }
   const auto slot = run_dir->allocate_slot();
   auto parts = make_parts();

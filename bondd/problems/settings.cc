@@ -15,6 +15,11 @@ std::string yes_no(bool value) {
   return value ? "true" : "false";
 }
 
+// Keys without which neither end can read a packet of the other.
+bool is_format(const std::string& key) {
+  return key == "cleartext_data" || key == "tuntap";
+}
+
 Found about(Code code, Words words) {
   return {code, std::move(words)};
 }
@@ -111,7 +116,8 @@ std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs)
   for (const auto& [key, value] : ours.same) {
     const auto other = theirs.same.find(key);
     if (other != theirs.same.end() && other->second != value)
-      out.push_back(about(Code::kSettingDiffers, {.key = key, .ours = value, .theirs = other->second}));
+      out.push_back(about(is_format(key) ? Code::kFormatDiffers : Code::kSettingDiffers,
+                          {.key = key, .ours = value, .theirs = other->second}));
   }
   compare_ends(ours, theirs, out);
   compare_wans(ours, theirs, out);

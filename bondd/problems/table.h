@@ -32,6 +32,7 @@ enum class Code : std::uint8_t {
   kRepairFailed,
   kPastBond,
   kRolesEqual,
+  kFormatDiffers,
   kSettingDiffers,
   kPeerDiffers,
   kTunnelsDiffer,
@@ -42,7 +43,7 @@ enum class Code : std::uint8_t {
   kNatDevice,
   kLanMissing,
 };
-inline constexpr int kCodes = 27;
+inline constexpr int kCodes = 28;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
 enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };

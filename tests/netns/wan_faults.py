@@ -213,7 +213,8 @@ def play():
     both("reload")
     wait_for("no [nat] on the server is told at the office", lambda: ("", "nat-missing") in codes(), seconds=40)
     wait_for("a LAN that the server's file lacks, too", lambda: ("", "lan-missing") in codes())
-    wait_for("and cleartext_data of one end", lambda: ("", "setting-differs") in codes())
+    wait_for("and cleartext_data of one end", lambda: ("", "format-differs") in codes())
+    wait_for("which is no working bond", lambda: status()["state"] == "down")
     both("down")
     check("status of a site that does not run: exit 3", bondd("office", "status", file("office")).returncode == 3)
 

@@ -96,13 +96,33 @@ TEST_F(ReconcilerTest, AFileThatCannotBePlannedIsRefusedAndChangesNothing) {
   settle(reconciler);
   const Look before = look(fake_);
   model::Config config = office();
-  EXPECT_TRUE(reconciler.can_plan(config).has_value());
+  EXPECT_TRUE(reconciler.prepare_with(config).has_value());
   config.mark_mask = 0x1f000000;  // bits for one site
-  const auto refused = reconciler.can_plan(config);
+  const auto refused = reconciler.prepare_with(config);
   ASSERT_FALSE(refused.has_value());
   EXPECT_THAT(refused.error().message, ::testing::HasSubstr("have room for 1 sites"));
   EXPECT_EQ(settle(reconciler), 1);
   EXPECT_EQ(look(fake_), before);
+}
+
+// Its name is somebody else's: the error is said, and nothing of the plan is done to that interface.
+TEST_F(ReconcilerTest, AnInterfaceOfAnotherProgramIsLeftAsItIs) {
+  netlink::Link bridge;
+  bridge.name = office().bond.interface;
+  bridge.kind = netlink::LinkKind::kTun;
+  bridge.alias = "the admin's";
+  ASSERT_TRUE(fake_.kernel.add_link(bridge).has_value());
+  const netlink::Snapshot before = fake_.kernel.state();
+  Reconciler reconciler = make(office());
+  for (int pass = 0; pass < 3; ++pass) {
+    const auto done = reconciler.reconcile(Depth::kAll);
+    ASSERT_TRUE(done.has_value());
+    EXPECT_FALSE(done->errors.empty());
+  }
+  ASSERT_TRUE(remove_everything(reconciler).has_value());
+  const netlink::Snapshot after = fake_.kernel.state();
+  EXPECT_EQ(after.links, before.links);
+  EXPECT_EQ(after.addresses, before.addresses);
 }
 
 // A container's /proc/sys.

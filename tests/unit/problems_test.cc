@@ -265,8 +265,10 @@ TEST(PeerSettings, FilesThatMatchHaveNothingToSay) {
 TEST(PeerSettings, CleartextOnOneEndIsNamed) {
   Ends ends;
   ends.office.mlvpn.cleartext_data = true;
-  EXPECT_THAT(ends.at_office(), ElementsAre("cleartext_data is true here and false on the other end"));
-  EXPECT_THAT(ends.at_server(), ElementsAre("cleartext_data is false here and true on the other end"));
+  EXPECT_THAT(ends.at_office(),
+              ElementsAre("nothing passes: cleartext_data is true here and false on the other end"));
+  EXPECT_THAT(ends.at_server(),
+              ElementsAre("nothing passes: cleartext_data is false here and true on the other end"));
 }
 
 TEST(PeerSettings, AnMtuOfOneEndOnlyIsNamed) {

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""`bondd reload` with files that want much of a running site, on this machine's kernel.
+
+  tests/netns/reload_test.py --bondd PATH [unittest arguments]
+
+Needs root; exit status 77 without.
+"""
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from checks import main_of_cases  # noqa: E402
+from office_net import PEER, SERVER, OfficeNet  # noqa: E402
+
+BONDD = None
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.net = OfficeNet(BONDD, "devices").__enter__()
+        self.addCleanup(self.net.__exit__)
+        self.net.write()
+
+    def edit(self, site, *changes):
+        file = self.net.folder / f"{site}.toml"
+        text = file.read_text()
+        for before, after in changes:
+            self.assertIn(before, text)
+            text = text.replace(before, after, 1)
+        file.write_text(text)
+
+    def status(self, site="office"):
+        return json.loads(self.net.run_bondd(site, "status", "--json", check=False)[0])
+
+    def states(self, site="office"):
+        return {wan["name"]: wan["state"] for wan in self.status(site)["wans"]}
+
+    def expect_up(self, seconds=10):
+        self.net.wait(f"both WANs up: {self.states()}", lambda: set(self.states().values()) == {"up"} and
+                      self.net.pings("office", PEER, 2) == 2, seconds)
+
+    def expect_refused(self, site, words):
+        out, err = self.net.run_bondd(site, "reload", check=False)
+        self.assertIn(words, err + out)
+        self.assertIn(f"{site} goes on as it was", err + out)
+        self.expect_up()
+
+
+class Refused(Case):
+    """What would break the machine or the site is refused, and the site goes on as it was."""
+
+    def test_an_interface_of_another_program_is_left_as_it_is(self):
+        self.net.up()
+        for device in ("lan", "taken"):
+            if device == "taken":
+                self.net.sh("office", "ip link add taken type bridge; ip addr add 192.168.99.1/24 dev taken; ip link set taken up")
+            before = self.net.sh("office", f"ip -o link show {device}; ip -o addr show {device}")
+            self.edit("office", ('interface = "bond0"', f'interface = "{device}"'))
+            self.expect_refused("office", device)
+            self.assertEqual(self.net.sh("office", f"ip -o link show {device}; ip -o addr show {device}"), before)
+            self.net.write()
+
+    def test_another_role_and_an_address_that_is_nobodys(self):
+        self.net.up()
+        self.edit("office", ('role = "client"', 'role = "server"'))
+        out, err = self.net.run_bondd("office", "reload", check=False)
+        self.assertIn("office goes on as it was", err + out)
+        self.net.write()
+        self.edit("vps", (f'address = "{SERVER}"', 'address = "203.0.113.77"'))
+        self.expect_refused("vps", "does not have the address")
+
+
+class Taken(Case):
+    """What can be done is done, and what did not change goes on."""
+
+    def test_the_servers_address_goes_and_comes(self):
+        self.net.up()
+        self.edit("vps", (f'[server]\naddress = "{SERVER}"\n', ""))
+        self.net.run_bondd("vps", "reload")
+        self.expect_up()
+        self.net.write()
+        self.net.run_bondd("vps", "reload")
+        self.expect_up()
+        self.assertEqual(self.status("vps")["warnings"], [])
+
+    def test_two_wans_change_their_ports(self):
+        self.net.up()
+        self.expect_up()
+        swap = (("port = 1194", "port = 1"), ("port = 1196", "port = 1194"), ("port = 1\n", "port = 1196\n"))
+        for sites in (("office",), ("vps",), ("office", "vps"), ("vps", "office")):
+            with self.subTest(f"in the file of {sites}"):
+                for site in sites:
+                    self.edit(site, *swap)
+                    self.net.run_bondd(site, "reload")
+                self.expect_up()
+
+    def test_warnings_are_those_of_the_file_as_it_is_now(self):
+        self.edit("vps", ('[nat]\nmasquerade = ["eth0"]\n', ""))
+        self.net.up()
+        self.expect_up()
+        self.assertIn("no [nat]", str(self.status("vps")["warnings"]))
+        self.net.write()
+        self.assertNotIn("warning", "".join(self.net.run_bondd("vps", "reload")))
+        self.assertNotIn("[nat]", str(self.status("vps")["warnings"]))
+        self.edit("vps", ('[nat]\nmasquerade = ["eth0"]\n', ""))
+        self.assertIn("no [nat]", "".join(self.net.run_bondd("vps", "reload")))
+
+    def test_a_changed_password_says_what_is_to_be_done(self):
+        self.net.up()
+        (self.net.folder / "office.password").write_text("another password, long enough too\n")
+        self.assertIn("reload the other end", "".join(self.net.run_bondd("office", "reload")))
+        self.assertNotIn("password", "".join(self.net.run_bondd("office", "reload")))
+        self.expect_up()
+
+
+class Start(Case):
+    """What `up` and `status` say at the start is so."""
+
+    def test_a_healthy_start_stays_up(self):
+        for first, second in (("vps", "office"), ("office", "vps")):
+            with self.subTest(f"{first} first"):
+                alone = subprocess.Popen(self.net._command(first, "up"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(7)
+                self.net.up(second) if second == "office" else self.net.run_bondd("vps", "up", "-d", "--timeout", "30s")
+                self.expect_up()
+                end = time.monotonic() + 9
+                while time.monotonic() < end:
+                    for site in ("office", "vps"):
+                        self.assertEqual(set(self.states(site).values()), {"up"}, self.status(site))
+                    time.sleep(0.3)
+                alone.terminate()
+                alone.wait(timeout=30)
+                self.net.down()
+
+    def test_ends_that_cannot_read_each_other_are_not_called_up(self):
+        for line in ("cleartext_data = true\n", 'tuntap = "tap"\n'):
+            with self.subTest(line):
+                self.net.write()
+                self.edit("office", ("[mlvpn]\n", "[mlvpn]\n" + line))
+                self.net.run_bondd("vps", "up", "-d")
+                _, err = self.net.run_bondd("office", "up", "-d", "--timeout", "12s", check=False)
+                self.assertIn("nothing passes: " + line.split()[0], err)
+                self.net.down()
+
+    def test_up_returns_1_when_it_is_taken_down_before_it_carries(self):
+        waiting = subprocess.Popen(self.net._command("office", "up", "-d"), stderr=subprocess.PIPE, text=True)
+        self.net.wait("rules", lambda: "proto 98" in self.net.sh("office", "ip rule"))
+        second = subprocess.Popen(self.net._command("office", "up", "-d", "--timeout", "2s"), stderr=subprocess.PIPE, text=True)
+        self.assertIn("carries no traffic", second.communicate(timeout=30)[1])
+        self.assertEqual(second.returncode, 1, "a second up of a site that carries nothing")
+        self.net.run_bondd("office", "down")
+        self.assertIn("before it carried traffic", waiting.communicate(timeout=30)[1])
+        self.assertEqual(waiting.returncode, 1)
+
+    def test_ctrl_c_at_any_moment_leaves_nothing(self):
+        for delay in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8):
+            with self.subTest(f"after {delay} s"):
+                process = subprocess.Popen(self.net._command("office", "up"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                time.sleep(delay)
+                process.send_signal(signal.SIGINT)  # ip-netns(8) has become bondd
+                process.wait(timeout=30)
+                self.assertFalse((self.net.folder / "run").exists())
+                self.assertNotIn("proto 98", self.net.sh("office", "ip rule"))
+
+
+def take(args):
+    global BONDD
+    BONDD = str(args.bondd.resolve())
+
+
+if __name__ == "__main__":
+    sys.exit(main_of_cases(take, ["bondd"]))
