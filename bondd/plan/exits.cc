@@ -162,7 +162,7 @@ class Finder {
   void check_device() {
     const Link* const link = find_link(network_, wan_.device);
     if (link == nullptr) {
-      wait(fmt::format("this machine has no interface {} now", wan_.device));
+      wait(fmt::format("interface {} does not exist", wan_.device));
     } else if (!link->up) {
       wait(fmt::format("the interface {} is down", wan_.device));
     }

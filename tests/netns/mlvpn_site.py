@@ -249,7 +249,7 @@ def waiting():
     said = {site: (p.communicate(timeout=60)[1], p.returncode) for site, p in zip(("vps", "office"), running)}
     text, code = said["office"]
     check("up -d returns 0 though a WAN's interface is missing", code == 0, said)
-    check("and says which WAN waits and why", "orange is not used yet: this machine has no interface dsl2 now" in text, text)
+    check("and says which WAN waits and why", "orange is not used yet: interface dsl2 does not exist" in text, text)
     wait_for("its state is waiting, with the reason", lambda: ("waiting", "interface dsl2 does not exist") in [
         (wan["state"], wan["reason"]) for wan in status()["wans"]])
     check("the other carries", states()["ovh"] == "up" and carries(), states())

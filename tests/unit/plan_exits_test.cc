@@ -175,7 +175,7 @@ TEST(Exits, LearnedGatewayOutsideTheNetworkIsOnLink) {
 
 TEST(Exits, WhatMayComeByItselfIsWaitedFor) {
   netlink::Snapshot network;
-  EXPECT_EQ(find_exit(wan("wan2", "192.168.12.1"), network).waits, "this machine has no interface wan2 now");
+  EXPECT_EQ(find_exit(wan("wan2", "192.168.12.1"), network).waits, "interface wan2 does not exist");
   add_device(network, "wan2", {});
   EXPECT_EQ(find_exit(wan("wan2", "192.168.12.1"), network).waits, "wan2 has no IPv4 address yet");
   network.links.back().up = false;
@@ -203,7 +203,7 @@ TEST(Exits, WanThatWaitsAsksTheKernelForNothingThatCannotBe) {
   config.wans[1].device = "wan2";
   const auto made = plan(config, office_facts());
   ASSERT_TRUE(made);
-  EXPECT_THAT(made->notes, Contains(Note{"orange", "this machine has no interface wan2 now", true}));
+  EXPECT_THAT(made->notes, Contains(Note{"orange", "interface wan2 does not exist", true}));
   for (const netlink::Route& one : made->state.routes) EXPECT_NE(one.device, "wan2");
   for (const model::Sysctl& one : made->state.sysctls)
     EXPECT_THAT(one.key, ::testing::Not(HasSubstr("wan2")));

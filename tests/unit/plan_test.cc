@@ -208,7 +208,7 @@ TEST(Plan, WanWithoutAGatewayRefusesInsteadOfLeaking) {
   config.wans[1].gateway.reset();
   config.wans[1].device = "ppp0";
   const Plan result = plan(config, office_facts()).value();
-  EXPECT_THAT(result.notes, Contains(Note{"orange", "this machine has no interface ppp0 now", true}));
+  EXPECT_THAT(result.notes, Contains(Note{"orange", "interface ppp0 does not exist", true}));
   std::vector<netlink::Route> of_orange;
   std::copy_if(result.state.routes.begin(), result.state.routes.end(), std::back_inserter(of_orange),
                [](const netlink::Route& route) { return route.table == model::wan_table(0, 2); });
