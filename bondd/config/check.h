@@ -25,8 +25,12 @@ void check_rules(const Sections& sections, const model::Config& config, Purpose 
 // a tunnel's port, …
 void check_traffic(const Sections& sections, const model::Config& config, Report& report);
 
-// Rules that look at the machine: key files, devices, gateways.
+// The files of keys and passwords.
+void check_secret_files(const Sections& sections, const model::Config& config, const CheckContext& context,
+                        Purpose purpose, Report& report);
+
+// Rules that look at the machine's network: devices, gateways, ports.
 void check_machine(const Sections& sections, const model::Config& config, const CheckContext& context,
-                   Purpose purpose, Report& report);
+                   Report& report);
 
 }  // namespace bondd::config

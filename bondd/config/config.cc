@@ -89,7 +89,8 @@ Loaded load_text(std::string_view text, const fs::path& file, const CheckContext
   model::Config config = build(sections, absolute, site.value_or(""));
   check_rules(sections, config, purpose, report);
   check_traffic(sections, config, report);
-  check_machine(sections, config, context, purpose, report);
+  check_secret_files(sections, config, context, purpose, report);
+  check_machine(sections, config, context, report);
   return finish(report, std::move(config));
 }
 
