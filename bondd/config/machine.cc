@@ -66,8 +66,9 @@ class Machine {
       check_is_here();
     }
     if (sections_.side == Side::kServer) {
-      check_listen_address();
-      check_masquerade();
+      check_is_no_office();
+      if (!is_elsewhere_) check_listen_address();
+      if (!is_elsewhere_) check_masquerade();
       check_forwards();
     }
     check_bond_mtu();
@@ -149,7 +150,8 @@ class Machine {
     const Device* const own = address ? owner_of(*address) : nullptr;
     if (own == nullptr || is_of_this_site(*own)) return;
     report_.error(sections_.server.at("address"),
-                  fmt::format("address = \"{}\" is this machine's own (on {}); write the VPS's",
+                  fmt::format("address = \"{}\" is this machine's own (on {}); write the VPS's, or, if this "
+                              "machine is the VPS, take its file, the one with role = \"server\"",
                               to_string(*address), own->name));
   }
 
@@ -256,6 +258,7 @@ class Machine {
         report_.error(at, fmt::format("\"{}\" is {}{}'s own network{}, on this side of the bond; {}",
                                       to_string(network), part ? "a part of " : "", device.name,
                                       part ? " " + to_string(own.network()) : "", other_side()));
+        is_elsewhere_ = sections_.side == Side::kServer;
         return true;
       }
     }
@@ -264,7 +267,10 @@ class Machine {
 
   [[nodiscard]] std::string_view other_side() const {
     return sections_.side == Side::kServer
-               ? "write the office's LAN; if both ends have the same network, one of them must take another"
+               ? "is this machine the office's? Then this is the other end's file: the office has the one "
+                 "with "
+                 "role = \"client\". On the VPS, write the office's LAN here; if both ends have the same "
+                 "network, one of them must take another"
                : "the line belongs in the server's file";
   }
 
@@ -292,6 +298,27 @@ class Machine {
 
   // --- the VPS ---
 
+  // Several lines, each with a gateway of private use, are an office's.
+  void check_is_no_office() {
+    std::vector<std::string> lines;
+    for (const netlink::Route& route : network_.routes) {
+      const bool counts = route.table == netlink::kMainTable && route.destination.is_default() &&
+                          route.protocol != model::kProtocol && route.gateway &&
+                          is_private(IpPrefix{*route.gateway, route.gateway->bits()});
+      const std::string line =
+          counts ? fmt::format("{} on {}", to_string(*route.gateway), route.device) : std::string();
+      if (counts && std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
+    }
+    const bool said = std::any_of(sections_.wans.begin(), sections_.wans.end(),
+                                  [](const Section& wan) { return wan.has("device") || wan.has("gateway"); });
+    if (lines.size() < 2 || said) return;
+    report_.warning(
+        sections_.root.at("role"),
+        fmt::format("role = \"server\", but this machine has several gateways, as an office has ({}); "
+                    "if it is the office, write role = \"client\"; one end must be the client",
+                    fmt::join(lines, ", ")));
+  }
+
   void check_listen_address() {
     const auto text = sections_.server.get<std::string>("address");
     const auto address = text ? parse_ip(*text) : Result<IpAddress>(failure(""));
@@ -305,7 +332,8 @@ class Machine {
 
   void check_masquerade() {
     const std::vector<std::string> out = plan::internet_devices(config_, network_);
-    const std::string written = out.empty() ? "[\"eth0\"]" : fmt::format("[{}]", in_quotes(out.front()));
+    const std::string written =
+        out.empty() ? "[\"eth0\"]" : fmt::format("[\"{}\"]", fmt::join(out, "\", \""));
     if (!sections_.nat.has("masquerade")) {
       report_.warning(
           sections_.nat.node().position,
@@ -321,14 +349,15 @@ class Machine {
       if (find((*names)[i]) == nullptr)
         report_.warning(array.items[i].position, absent((*names)[i], "nothing leaves by it"));
     }
-    for (const std::string& device : out) {
-      if (std::find(names->begin(), names->end(), device) != names->end()) continue;
-      report_.warning(
-          array.position,
-          fmt::format("the Internet is reached by {0}, which masquerade does not name: the office's "
-                      "traffic gets no answer; write masquerade = [\"{0}\"]",
-                      device));
-    }
+    std::vector<std::string> left_out;
+    std::copy_if(out.begin(), out.end(), std::back_inserter(left_out), [&](const std::string& device) {
+      return std::find(names->begin(), names->end(), device) == names->end();
+    });
+    if (left_out.empty()) return;
+    report_.warning(array.position,
+                    fmt::format("the Internet is reached by {}, which masquerade does not name: the office's "
+                                "traffic gets no answer; write masquerade = [\"{}\"]",
+                                fmt::join(left_out, " and "), fmt::join(out, "\", \"")));
   }
 
   // --- services ---
@@ -399,6 +428,7 @@ class Machine {
   Report& report_;
   netlink::Snapshot network_;
   std::vector<Device> devices_;
+  bool is_elsewhere_ = false;  // the server's file names a network of this machine as the office's
 };
 
 }  // namespace

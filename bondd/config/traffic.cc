@@ -76,14 +76,6 @@ class Traffic : private RuleSet {
     }
   }
 
-  // RFC 1918, 6598 (carriers' NAT) and 2544 (tests).
-  static bool is_private(const IpPrefix& network) {
-    constexpr std::array kPrivate{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
-                                  "198.18.0.0/15"};
-    return std::any_of(kPrivate.begin(), kPrivate.end(),
-                       [&](const char* text) { return parse_prefix(text)->contains(network); });
-  }
-
   void check_policies() {
     check_distinct<std::string>(sections_.policies, "name", [](const std::string& name) {
       return fmt::format("name = {} is taken", in_quotes(name));
@@ -224,6 +216,13 @@ class Traffic : private RuleSet {
 };
 
 }  // namespace
+
+bool is_private(const IpPrefix& network) {
+  constexpr std::array kPrivate{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+                                "198.18.0.0/15"};
+  return std::any_of(kPrivate.begin(), kPrivate.end(),
+                     [&](const char* text) { return parse_prefix(text)->contains(network); });
+}
 
 void check_traffic(const Sections& sections, const model::Config& config, Report& report) {
   Traffic(sections, config, report).run();

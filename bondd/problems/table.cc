@@ -54,7 +54,9 @@ constexpr std::array<Row, kCodes> kTable = {{
      "port"},
     {Code::kOfficeAway, "office-away", Severity::kNote, Hop::kPort, kAtOnce,
      "waiting for the office: nothing arrives on UDP port {port}",
-     "run `bondd up` at the office; open UDP {port} in this machine's and its provider's firewall"},
+     "run `bondd up` at the office, whose file has role = \"client\"; open UDP {port} in this machine's and "
+     "its "
+     "provider's firewall"},
     {Code::kNoReply, "no-reply", Severity::kError, Hop::kSession, kStart, "{detail}", ""},
     {Code::kOneWay, "one-way", Severity::kError, Hop::kSession, kStart,
      "packets of the other end arrive, but it receives none that are sent from here to UDP port {port}",
