@@ -12,6 +12,7 @@
 #include "bondd/config/check.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
+#include "bondd/plan/foreign.h"
 #include "bondd/plan/processes.h"
 #include "bondd/plan/tunnels.h"
 
@@ -57,6 +58,7 @@ class Machine {
     if (!network) return;
     network_ = std::move(*network);
     devices_ = devices_of(network_);
+    check_bond_name();
     check_bond();
     check_routes();
     if (sections_.side == Side::kClient) {
@@ -128,6 +130,25 @@ class Machine {
     return link != network_.links.end() && link->alias == model::link_alias(config_.site);
   }
 
+  // `up` refuses the same; another bondd may have the name, or the bond of somebody else.
+  void check_bond_name() {
+    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
+                                   [&](const netlink::Link& l) { return l.name == config_.bond.interface; });
+    if (link == network_.links.end() || link->alias == model::link_alias(config_.site)) return;
+    // A killed bondd's, netlink::is_half_made(): `up` knows whose.
+    if (link->alias.empty() && link->group != 0) return;
+    if (sections_.bond.has("interface") && !sections_.bond.get<std::string>("interface")) return;
+    report_.error(sections_.bond.at("interface"), plan::link_taken(config_, *link));
+  }
+
+  // " of the site two", if the device is that of another site.
+  [[nodiscard]] std::string of_site(const Device& device) const {
+    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
+                                   [&](const netlink::Link& l) { return l.name == device.name; });
+    const bool is_site = link != network_.links.end() && link->alias.starts_with("bondd:");
+    return is_site ? " of the site " + link->alias.substr(std::string_view("bondd:").size()) : "";
+  }
+
   void check_bond() {
     const auto own = sections_.bond.get<IpPrefix>("address");
     if (!own) return;
@@ -137,9 +158,9 @@ class Machine {
         if (!overlap(other, *own)) continue;
         report_.error(
             sections_.bond.at("address"),
-            fmt::format("{} overlaps with {} on {}; take a network for the bond that is used nowhere else, "
+            fmt::format("{} overlaps with {} on {}{}; take a network for the bond that is used nowhere else, "
                         "the same on both ends",
-                        to_string(*own), to_string(other), device.name));
+                        to_string(*own), to_string(other), device.name, of_site(device)));
       }
     }
   }

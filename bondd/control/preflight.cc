@@ -17,6 +17,7 @@
 #include "bondd/base/inet.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/model/ownership.h"
+#include "bondd/plan/foreign.h"
 #include "bondd/plan/tunnels.h"
 #include "bondd/supervise/run_program.h"
 
@@ -129,21 +130,15 @@ void check_ports(const model::Config& config, const model::Config* running, Erro
   }
 }
 
-void check_names(const plan::Plan& plan, const netlink::Snapshot& network, const std::string& alias,
+void check_names(const model::Config& config, const plan::Plan& plan, const netlink::Snapshot& network,
                  Errors& errors) {
+  const std::string alias = model::link_alias(config.site);
   for (const netlink::Link& wanted : plan.state.links) {
     const auto found = std::find_if(network.links.begin(), network.links.end(),
                                     [&](const netlink::Link& link) { return link.name == wanted.name; });
     if (found == network.links.end() || found->alias == alias || netlink::is_half_made(*found, alias))
       continue;
-    const bool other_site = found->alias.starts_with("bondd:");
-    say(errors,
-        fmt::format(
-            "the interface {} is there already and is {}; choose another name for `interface` or remove "
-            "it (`ip link del {}`)",
-            wanted.name, other_site ? "that of the site " + found->alias.substr(6) : "not bondd's",
-            wanted.name),
-        EEXIST);
+    say(errors, plan::link_taken(config, *found), EEXIST);
   }
 }
 
@@ -236,9 +231,8 @@ Errors check_system(const model::Config& config, const Programs& programs) {
 Errors check_conflicts(const model::Config& config, const plan::Plan& plan, const netlink::Snapshot& network,
                        rules::Iptables& iptables, const model::Config* running) {
   Errors errors;
-  const std::string alias = model::link_alias(config.site);
-  check_names(plan, network, alias, errors);
-  check_addresses(plan, network, alias, errors);
+  check_names(config, plan, network, errors);
+  check_addresses(plan, network, model::link_alias(config.site), errors);
   check_ports(config, running, errors);
   check_firewall(plan, iptables, errors);
   return errors;

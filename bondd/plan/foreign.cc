@@ -283,4 +283,24 @@ std::vector<Note> foreign_notes(const Config& config, const Facts& facts) {
   return Search(config, facts).run();
 }
 
+std::string link_taken(const model::Config& config, const netlink::Link& there) {
+  constexpr std::string_view kAlias = "bondd:";
+  const bool is_bond = there.name == config.bond.interface;
+  const std::string_view rename = is_bond ? "write another interface in [bond], or " : "";
+  if (there.alias.starts_with(kAlias)) {
+    const std::string site = there.alias.substr(kAlias.size());
+    return fmt::format(
+        "the interface {} is that of the site {}; {}take that site down first (`bondd down {}`)", there.name,
+        site, rename, site);
+  }
+  if (there.kind == netlink::LinkKind::kOther) {
+    return fmt::format("the interface {} is there already and is not bondd's; {}", there.name,
+                       is_bond ? "write another interface in [bond], for example \"bond1\"" : "rename it");
+  }
+  return fmt::format(
+      "the interface {0} is there already and is not bondd's; {1}remove it if nothing uses it (`ip "
+      "link del {0}`)",
+      there.name, rename);
+}
+
 }  // namespace bondd::plan

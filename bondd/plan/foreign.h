@@ -1,6 +1,7 @@
 // What of others on this machine stands in the way of a site's packets.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "bondd/model/config.h"
@@ -13,5 +14,9 @@ namespace bondd::plan {
 // priorities; rules and chains that use the bits of our marks. Each note names the culprit and what to do.
 // Rules with selectors that netlink::Rule does not hold (not, uidrange, ports) are not judged.
 std::vector<Note> foreign_notes(const model::Config& config, const model::Facts& facts);
+
+// What to say, and do, when `there`, which this site did not make, has the name of an interface that it
+// needs: another site's bond goes by that site's own `bondd down` only.
+std::string link_taken(const model::Config& config, const netlink::Link& there);
 
 }  // namespace bondd::plan

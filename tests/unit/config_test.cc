@@ -1,6 +1,8 @@
 // The two files of the recipe, what a Config holds, and how files are found and read.
 #include "bondd/config/config.h"
 
+#include <gmock/gmock.h>
+
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -14,6 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using test::FakeMachine;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string slurp(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -303,6 +307,25 @@ TEST(Config, KilledRunsOwnBondIsNoConflict) {
   EXPECT_FALSE(load_text(contract_file("office.toml"), "/etc/bondd/office.toml", machine).config.has_value());
   machine.machine_network.links.back().alias = "bondd:office";
   clean(contract_file("office.toml"), machine);
+}
+
+// The advice to delete it would end the other site.
+TEST(Config, AnotherSitesBondIsTakenDownByItsName) {
+  FakeMachine machine;
+  machine.set_device("bond0", {"172.16.99.2/30"});
+  machine.machine_network.links.back().alias = "bondd:two";
+  const std::string other = said(load_text(contract_file("office.toml"), "/etc/bondd/office.toml", machine));
+  EXPECT_THAT(other,
+              HasSubstr("bond0 is that of the site two; write another interface in [bond], or take that site "
+                        "down first (`bondd down two`)"));
+  EXPECT_THAT(other, Not(HasSubstr("ip link del")));
+  machine.machine_network.links.back().alias = "bondd:office";
+  clean(contract_file("office.toml"), machine);
+  machine.machine_network.links.back().alias.clear();
+  const std::string foreign =
+      said(load_text(contract_file("office.toml"), "/etc/bondd/office.toml", machine));
+  EXPECT_THAT(foreign, HasSubstr("not bondd's; write another interface in [bond]"));
+  EXPECT_THAT(foreign, Not(HasSubstr("ip link del")));  // a device of another kind is not ours to delete
 }
 
 TEST(Config, ResolvesNamesAndPaths) {
