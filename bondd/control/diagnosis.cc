@@ -5,11 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <ctime>
+#include <set>
 
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
+#include "bondd/plan/lans.h"
 #include "bondd/plan/tunnels.h"
 #include "netlink/neighbour_states.h"
 
@@ -58,30 +59,13 @@ WanFacts local_facts(const model::Wan& wan, const SiteNow& site,
   return facts;
 }
 
-// Networks of containers, virtual machines and other tunnels are no LAN: their programs translate addresses.
-constexpr std::array<std::string_view, 11> kNoLan = {"lo",  "docker", "br-", "veth", "virbr", "lxc",
-                                                     "lxd", "podman", "cni", "tun",  "wg"};
-
-bool may_be_lan(const std::string& device, const netlink::Snapshot& network) {
-  const auto facts = network.facts.find(device);
-  return facts != network.facts.end() && facts->second.carrier &&
-         std::ranges::none_of(kNoLan, [&](std::string_view start) { return device.starts_with(start); });
-}
-
-// The networks of the office's computers: those of interfaces that lead to no gateway of a WAN, or of
-// all when there are no others (everything is on one LAN).
-std::vector<IpPrefix> lan_networks(const SiteNow& site) {
-  std::vector<IpPrefix> inside, outside;
-  for (const netlink::Address& address : site.network.addresses) {
-    const IpPrefix network = address.prefix.network();
-    const bool lan = network.address.is_v4() && network.length <= 30 && network.length >= 8 &&
-                     !address.peer && address.device != site.config.bond.interface &&
-                     may_be_lan(address.device, site.network);
-    if (!lan) continue;
-    auto& to = plan::is_wan_device(site.config, site.network, address.device) ? outside : inside;
-    if (std::ranges::find(to, network) == to.end()) to.push_back(network);
+// Whom the neighbour table knows: hosts that answered, or asked for this machine.
+std::set<IpAddress> hosts_met() {
+  std::set<IpAddress> hosts;
+  for (const NeighbourState& one : netlink::read_neighbour_states().value_or(std::vector<NeighbourState>{})) {
+    if (one.state == NeighbourState::State::kAnswers) hosts.insert(one.address);
   }
-  return inside.empty() ? outside : inside;
+  return hosts;
 }
 
 }  // namespace
@@ -200,7 +184,7 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
     for (const plan::Tunnel& tunnel : plan::tunnels(site.config)) ++out.wans.at(tunnel.wan - 1).tunnels;
   }
   if (site.config.role == model::Role::kClient) {
-    out.networks = lan_networks(site);
+    out.networks = plan::lan_networks(site.config, site.network, hosts_met());
   } else {
     const auto ways = plan::internet_devices(site.config, site.network);
     if (!ways.empty()) out.way_out = ways.front();

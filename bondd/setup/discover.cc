@@ -5,25 +5,16 @@
 #include <algorithm>
 #include <array>
 
+#include "bondd/plan/lans.h"
+
 namespace bondd::setup {
 namespace {
 
 using netlink::Snapshot;
 
-constexpr std::array<std::string_view, 11> kInnerNames{"docker", "virbr", "veth", "lxc", "lxdbr",    "cni",
-                                                       "tun",    "tap",   "wg",   "zt",  "tailscale"};
-
-// The bridge of a docker network: br- and 12 hexadecimal digits. A LAN's bridge may be called br-lan.
-bool is_docker_bridge(std::string_view name) {
-  return name.size() == 15 && name.starts_with("br-") &&
-         name.find_first_not_of("0123456789abcdef", 3) == std::string_view::npos;
-}
-
 // Devices that lead to no line and to no LAN of the office: containers, virtual machines, tunnels, ours.
 bool is_inner(const Snapshot& machine, const std::string& device) {
-  const bool by_name = std::any_of(kInnerNames.begin(), kInnerNames.end(),
-                                   [&](std::string_view prefix) { return device.starts_with(prefix); });
-  if (device == "lo" || by_name || is_docker_bridge(device)) return true;
+  if (plan::is_inner_device(device)) return true;
   return std::any_of(machine.links.begin(), machine.links.end(), [&](const netlink::Link& link) {
     return link.name == device && (link.alias.starts_with("bondd:") || link.kind == netlink::LinkKind::kTap ||
                                    link.kind == netlink::LinkKind::kTun || !link.up);
@@ -96,8 +87,11 @@ std::vector<Exit> find_exits(const Snapshot& machine) {
 }
 
 std::vector<IpPrefix> find_lans(const Snapshot& machine, const std::vector<Exit>& exits) {
+  // Also what is not used: with a default route of its own it is a modem's network.
+  const auto found = find_exits(machine);
   const auto is_exit = [&](const std::string& device) {
-    return std::any_of(exits.begin(), exits.end(), [&](const Exit& exit) { return exit.device == device; });
+    const auto here = [&](const Exit& exit) { return exit.device == device; };
+    return std::any_of(exits.begin(), exits.end(), here) || std::any_of(found.begin(), found.end(), here);
   };
   auto lans = private_networks(machine, [&](const std::string& device) { return !is_exit(device); });
   return lans.empty() ? private_networks(machine, is_exit) : lans;

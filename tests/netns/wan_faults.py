@@ -212,7 +212,11 @@ def play():
     write(nat="", lan="192.168.78.0/24", more="cleartext_data = true")
     both("reload")
     wait_for("no [nat] on the server is told at the office", lambda: ("", "nat-missing") in codes(), seconds=40)
+    check("a network where nobody was met is not called a LAN", ("", "lan-missing") not in codes(), status()["problems"])
+    sh("ip neigh add 192.168.77.20 lladdr 02:00:00:00:00:20 dev lan nud stale", ns="office")  # as after a packet of it
     wait_for("a LAN that the server's file lacks, too", lambda: ("", "lan-missing") in codes())
+    sh("ip route add 192.168.79.0/24 via 192.168.77.20", ns="office")
+    wait_for("and one behind a router of it", lambda: "192.168.79.0/24" in json.dumps(status()["problems"]))
     wait_for("and cleartext_data of one end", lambda: ("", "format-differs") in codes())
     wait_for("which is no working bond", lambda: status()["state"] == "down")
     both("down")

@@ -103,6 +103,8 @@ TEST(SetupDiscover, ABridgeIsTheLanAndADockerBridgeIsNot) {
 TEST(SetupDiscover, LanIsThePrivateNetworkOfADeviceThatIsNoLine) {
   const auto machine = three_devices();
   EXPECT_EQ(find_lans(machine, find_exits(machine)), std::vector{net("192.168.10.0/24")});
+  // A line that is not to be used is no LAN.
+  EXPECT_EQ(find_lans(machine, {{"eth1", std::nullopt}}), std::vector{net("192.168.10.0/24")});
 }
 
 TEST(SetupDiscover, WithOneDeviceItsNetworkIsTheLan) {
