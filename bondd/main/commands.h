@@ -63,6 +63,7 @@ struct InitOptions {
   Duration valid = std::chrono::hours(24);
   std::filesystem::path out = kSitesDirectory;
   bool yes = false, qr = false, force = false;
+  std::filesystem::path run_root;
 };
 
 struct JoinOptions {

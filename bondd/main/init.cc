@@ -185,8 +185,10 @@ Result<Made> make(const InitOptions& options, const std::string& name) {
     return failure(fmt::format(
         "{} exists and is left as it is; choose another --name, or --force replaces it", file.string()));
   }
-  const auto machine = look_at_machine();
+  if (auto idle = check_not_running(options.run_root, name); !idle) return tl::make_unexpected(idle.error());
+  auto machine = look_at_machine();
   if (!machine) return tl::make_unexpected(machine.error());
+  *machine = setup::without_site(std::move(*machine), name);
   auto made = options.role == model::Role::kClient ? make_office(options, name, *machine)
                                                    : make_server(options, name, *machine);
   if (!made) return made;

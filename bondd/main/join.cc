@@ -6,7 +6,6 @@
 
 #include "bondd/base/text.h"
 #include "bondd/control/preflight.h"
-#include "bondd/control/run_dir.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/prompt.h"
 #include "bondd/main/site_file.h"
@@ -40,12 +39,6 @@ Result<setup::Token> read_token(const JoinOptions& options) {
   return token;
 }
 
-// Its bond and its ports are taken by itself as long as it runs.
-Result<> check_not_running(const JoinOptions& options, const std::string& name) {
-  if (control::RunDirView(options.run_root, name).running().value_or(0) == 0) return {};
-  return failure(fmt::format("{0} is up on this machine; run `bondd down {0}` first", name));
-}
-
 // The networks and ports of the agreement must be free here.
 Result<> check_server(const setup::Agreement& agreement, const netlink::Snapshot& machine) {
   if (const std::string taken = setup::overlap(machine, agreement.bond); !taken.empty()) {
@@ -53,14 +46,6 @@ Result<> check_server(const setup::Agreement& agreement, const netlink::Snapshot
         fmt::format("the bond's network {} overlaps with {} here; run `bondd init --force --bond NETWORK` on "
                     "the other end, with a network that is free on both, such as 172.16.99.0/30",
                     to_string(agreement.bond), taken));
-  }
-  for (const IpPrefix& lan : agreement.lans) {
-    if (const std::string taken = setup::overlap(machine, lan); !taken.empty()) {
-      return failure(
-          fmt::format("the office's network {} overlaps with {} here, so this machine cannot reach it; one "
-                      "of both needs other addresses; `bondd init --lan` names the office's",
-                      to_string(lan), taken));
-    }
   }
   for (const setup::Line& line : agreement.lines) {
     if (control::try_udp_port({}, line.port) == 0) continue;
@@ -100,8 +85,11 @@ Result<std::vector<setup::NewFile>> office_files(const setup::Token& token, cons
 
 Result<std::vector<setup::NewFile>> write_here(const JoinOptions& options, const setup::Token& token,
                                                const std::string& name) {
-  const auto machine = look_at_machine();
+  auto machine = look_at_machine();
   if (!machine) return tl::make_unexpected(machine.error());
+  *machine = setup::without_site(std::move(*machine), name);
+  if (const std::string why = setup::wrong_end(*machine, token.agreement, token.role); !why.empty())
+    return failure(why);
   auto files = token.role == model::Role::kServer ? server_files(token, name, *machine)
                                                   : office_files(token, name, options.wans, *machine);
   if (!files) return files;
@@ -149,7 +137,7 @@ Result<int> run(const JoinOptions& options) {
   if (!token) return tl::make_unexpected(token.error());
   const std::string name = options.name.empty() ? token->site : options.name;
   if (auto good = check_site_name(name); !good) return tl::make_unexpected(good.error());
-  if (auto idle = check_not_running(options, name); !idle) return tl::make_unexpected(idle.error());
+  if (auto idle = check_not_running(options.run_root, name); !idle) return tl::make_unexpected(idle.error());
   const auto files = redeem(options, *token, name);
   if (!files) return tl::make_unexpected(files.error());
   say(fmt::format("Written: {}", list_files(options.out, *files)));

@@ -40,7 +40,7 @@ void add_out(CLI::App& command, std::filesystem::path& out, bool& force) {
   command.add_flag("--force", force, "replace files that exist");
 }
 
-void add_init(CLI::App& app, int& exit_status) {
+void add_init(CLI::App& app, const CommonOptions& common, int& exit_status) {
   CLI::App* init =
       app.add_subcommand("init", "write the files of a new bond and print a token for the other end");
   const auto options = std::make_shared<InitOptions>();
@@ -69,7 +69,10 @@ void add_init(CLI::App& app, int& exit_status) {
                    "network for the bond's two addresses; default: a free one, 172.16.16.0/30")
       ->type_name("NETWORK");
   add_time(*init, "--valid", options->valid, "how long the token can be used; default: 24h");
-  init->callback([options, &exit_status] { exit_status = init_command(*options); });
+  init->callback([options, &common, &exit_status] {
+    options->run_root = common.run_root;
+    exit_status = init_command(*options);
+  });
 }
 
 void add_join(CLI::App& app, const CommonOptions& common, int& exit_status) {
@@ -93,7 +96,7 @@ void add_join(CLI::App& app, const CommonOptions& common, int& exit_status) {
 }  // namespace
 
 void add_setup_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
-  add_init(app, exit_status);
+  add_init(app, common, exit_status);
   add_join(app, common, exit_status);
 }
 

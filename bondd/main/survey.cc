@@ -8,6 +8,7 @@
 #include "bondd/base/secret.h"
 #include "bondd/config/config.h"
 #include "bondd/control/resolver.h"
+#include "bondd/control/run_dir.h"
 #include "bondd/main/site_file.h"
 #include "bondd/setup/gateway_probe.h"
 #include "bondd/setup/values.h"
@@ -37,17 +38,28 @@ std::optional<IpAddress> test_target(const std::string& server) {
   return v4 == addresses->end() ? std::nullopt : std::optional(*v4);
 }
 
+bool needs_no_gateway(const netlink::Snapshot& machine, const std::string& device) {
+  const auto facts = machine.facts.find(device);
+  return facts != machine.facts.end() && facts->second.point_to_point;
+}
+
+// A whole network is asked where more lines may be, or the gateway of one is not known.
 void test_lines(std::vector<FoundExit>& exits, const netlink::Snapshot& machine, const IpAddress& target,
                 bool look_for_more) {
   std::vector<std::string> devices;
   for (const FoundExit& found : exits) {
     const bool seen = std::find(devices.begin(), devices.end(), found.exit.device) != devices.end();
-    if (found.exit.gateway && !seen) devices.push_back(found.exit.device);
+    const bool asked = found.exit.gateway || !needs_no_gateway(machine, found.exit.device);
+    if (asked && !seen) devices.push_back(found.exit.device);
   }
+  const std::size_t wanted = exits.size();
   for (const std::string& device : devices) {
     IpPrefix own = setup::device_network(machine, device);
     if (own.length == 0) continue;
-    if (!look_for_more) own.length = 32;
+    const bool all_known = std::none_of(exits.begin(), exits.end(), [&](const FoundExit& found) {
+      return found.exit.device == device && !found.exit.gateway;
+    });
+    if (!look_for_more && all_known) own.length = 32;
     const auto heard = setup::probe_gateways(device, own, target, known_gateways(exits, device));
     if (!heard) {
       say(fmt::format("warning: {} is not tested: {}", device, heard.error().message));
@@ -55,15 +67,23 @@ void test_lines(std::vector<FoundExit>& exits, const netlink::Snapshot& machine,
     }
     setup::add_gateways(exits, device, *heard);
   }
+  // What was not asked for is not used: the lines were named.
+  if (!look_for_more && exits.size() > wanted)
+    std::erase_if(exits, [](const FoundExit& found) { return !found.is_named; });
 }
 
-void say_lines(const std::vector<FoundExit>& exits) {
+void say_lines(const std::vector<FoundExit>& exits, const netlink::Snapshot& machine) {
   say("Lines to the Internet:");
   for (std::size_t i = 0; i < exits.size(); ++i) {
     const setup::Exit& exit = exits[i].exit;
     const std::string way =
         exit.gateway ? fmt::format("{} gateway {}", exit.device, to_string(*exit.gateway)) : exit.device;
-    say(fmt::format("  wan{}: {}: {}", i + 1, way, state_in_words(exits[i].state)));
+    const bool unknown = !exit.gateway && !needs_no_gateway(machine, exit.device);
+    say(fmt::format(
+        "  wan{}: {}: {}", i + 1, way,
+        unknown ? fmt::format("no gateway is found there; connect its modem, or write --wan {}=GATEWAY",
+                              exit.device)
+                : state_in_words(exits[i].state)));
   }
 }
 
@@ -81,7 +101,7 @@ Result<std::vector<FoundExit>> given_lines(const netlink::Snapshot& machine,
   for (const std::string& text : wans) {
     const auto exit = setup::parse_exit(text);
     if (!exit) return tl::make_unexpected(exit.error().in("--wan"));
-    FoundExit found{*exit, FoundExit::State::kNotTested, exit->gateway.has_value()};
+    FoundExit found{*exit, FoundExit::State::kNotTested, exit->gateway.has_value(), true};
     if (!found.exit.gateway) found.exit.gateway = learned_gateway(machine, exit->device);
     exits.push_back(found);
   }
@@ -158,7 +178,7 @@ Result<std::vector<FoundExit>> find_lines(const netlink::Snapshot& machine,
     return failure(fmt::format("{} lines are found, and at most {} can be used; name them with --wan",
                                exits.size(), setup::kMostLines));
   }
-  say_lines(exits);
+  say_lines(exits, machine);
   if (exits.size() == 1) {
     say("warning: only one line was found; connect the second and run this again, or name both with --wan "
         "DEVICE=GATEWAY");
@@ -193,6 +213,11 @@ Result<> check_site_name(const std::string& name) {
   if (setup::is_name(name)) return {};
   return failure(
       fmt::format("\"{}\" cannot be a site's name: letters, digits, '-', '_' and '.', at most 32", name));
+}
+
+Result<> check_not_running(const fs::path& run_root, const std::string& name) {
+  if (control::RunDirView(run_root, name).running().value_or(0) == 0) return {};
+  return failure(fmt::format("{0} is up on this machine; run `bondd down {0}` first", name));
 }
 
 Result<> check_new_files(const fs::path& directory, const std::vector<setup::NewFile>& files) {

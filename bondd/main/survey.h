@@ -34,6 +34,9 @@ Result<std::vector<IpPrefix>> parse_networks(const std::vector<std::string>& tex
 
 Result<> check_site_name(const std::string& name);
 
+// New files would be another bond than the one that runs; its interface and ports are taken by itself.
+Result<> check_not_running(const std::filesystem::path& run_root, const std::string& name);
+
 // Checks the site's file, the last of `files`, as `bondd check` would once they are in `directory`; says what
 // it finds. Fails when there is an error in it.
 Result<> check_new_files(const std::filesystem::path& directory, const std::vector<setup::NewFile>& files);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
+#include "bondd/model/ownership.h"
 #include "bondd/plan/lans.h"
 
 namespace bondd::setup {
@@ -138,9 +140,68 @@ std::string propose_interface(const Snapshot& machine) {
   }
 }
 
+Snapshot without_site(Snapshot machine, std::string_view site) {
+  std::set<std::string> own;
+  for (const netlink::Link& link : machine.links) {
+    if (link.alias == model::link_alias(site)) own.insert(link.name);
+  }
+  std::erase_if(machine.links, [&](const netlink::Link& link) { return own.contains(link.name); });
+  std::erase_if(machine.addresses, [&](const netlink::Address& one) { return own.contains(one.device); });
+  std::erase_if(machine.routes, [&](const netlink::Route& route) { return own.contains(route.device); });
+  return machine;
+}
+
+std::string wrong_end(const Snapshot& machine, const Agreement& agreement, model::Role role) {
+  if (role == model::Role::kServer) {
+    for (const IpPrefix& lan : agreement.lans) {
+      const std::string taken = overlap(machine, lan);
+      if (taken.empty()) continue;
+      return fmt::format(
+          "this token is for the VPS, and this machine has the office's network {} ({}); paste it on "
+          "the VPS. If this is the VPS, one of both needs other addresses; `bondd init --lan` names "
+          "the office's",
+          to_string(lan), taken);
+    }
+    return {};
+  }
+  const auto server = parse_ip(agreement.server);
+  const auto own = std::find_if(machine.addresses.begin(), machine.addresses.end(), [&](const auto& address) {
+    return server && address.prefix.address == *server;
+  });
+  if (own == machine.addresses.end()) return {};
+  return fmt::format(
+      "this token is for the office, and this machine is the VPS ({} is on {}); paste it in the office",
+      to_string(*server), own->device);
+}
+
+namespace {
+
+// A line that was given without its gateway, on a device without a default route, has the first that leads
+// on.
+void fill_in_gateway(std::vector<FoundExit>& exits, const std::string& device,
+                     const std::vector<Gateway>& heard) {
+  const auto is_taken = [&](const IpAddress& gateway) {
+    return std::any_of(exits.begin(), exits.end(), [&](const FoundExit& one) {
+      return one.exit == Exit{device, gateway};
+    });
+  };
+  for (FoundExit& found : exits) {
+    if (found.exit.device != device || found.exit.gateway) continue;
+    const auto first = std::find_if(heard.begin(), heard.end(), [&](const Gateway& one) {
+      return one.leads_on && !is_taken(one.address);
+    });
+    if (first == heard.end()) return;
+    found.exit.gateway = first->address;
+    found.is_given = true;  // nobody learns it from a route that is not there
+  }
+}
+
+}  // namespace
+
 void add_gateways(std::vector<FoundExit>& exits, const std::string& device,
                   const std::vector<Gateway>& heard) {
   using State = FoundExit::State;
+  fill_in_gateway(exits, device, heard);
   std::size_t behind = exits.size();
   for (std::size_t i = 0; i < exits.size(); ++i) {
     if (exits[i].exit.device != device) continue;

@@ -38,14 +38,22 @@ std::string overlap(const netlink::Snapshot& machine, const IpPrefix& wanted);
 // The first of bond0, bond1, … that no device of this machine has.
 std::string propose_interface(const netlink::Snapshot& machine);
 
+// The machine as it is without the interfaces of that site, which new files of it replace (a killed bondd
+// leaves them).
+netlink::Snapshot without_site(netlink::Snapshot machine, std::string_view site);
+
+// Why this machine cannot be the end that a token for `role` is for; empty: nothing speaks against it.
+std::string wrong_end(const netlink::Snapshot& machine, const Agreement& agreement, model::Role role);
+
 // A line out of the office as it was found, or as --wan gives it, and how it answered.
 struct FoundExit {
   Exit exit;
   enum class State { kNotTested, kLeadsOn, kStopsHere, kSilent } state = State::kNotTested;
-  bool is_given = false;  // by --wan: its gateway is written down as given
+  bool is_given = false;  // its gateway, by --wan or as the only way to know it: it is written down
+  bool is_named = false;  // by --wan
 };
-// What a probe of `device` heard: the states of the exits there, and a new exit for each further gateway
-// that leads on, behind the device's last one.
+// What a probe of `device` heard: the states of the exits there, the gateway of one that has none, and a new
+// exit for each further gateway that leads on, behind the device's last one.
 void add_gateways(std::vector<FoundExit>& exits, const std::string& device,
                   const std::vector<Gateway>& heard);
 // A gateway that is the only one of its device is left out, so that a change by DHCP is followed.

@@ -119,6 +119,11 @@ def gateways_on_devices():
         net.up()
         shows_traffic(net, "devices")
         net.down()
+        net.forget()
+        _, said = net.init("--server", SERVER, "--wan", "dsl1", "--wan", "dsl2", "--yes")
+        text = (net.folder / "office.toml").read_text()
+        check("a line without a default route: its gateway is found and written", "wan2: dsl2 gateway 192.168.12.1: reaches the Internet" in said
+              and 'gateway = "192.168.12.1"' in text.replace("  ", " ").replace("  ", " "), said + text)
 
 
 def gateways_on_one_lan():
@@ -187,7 +192,7 @@ def tokens(net):
              ["UDP port 5081 is in use by another program", "ss -ulnp", "--port"])
     taken.close()
     net.sh("vps", "ip link add other type dummy 2>/dev/null || ip link add other type veth; ip addr add 192.168.1.9/24 dev other; ip link set other up")
-    negative(net, "a network that the VPS has itself is told", ["join"], token, ["192.168.1.0/24 overlaps with 192.168.1.0/24 on other"])
+    negative(net, "a network that the VPS has itself is told", ["join"], token, ["paste it on the VPS", "192.168.1.0/24 on other"])
     net.sh("vps", "ip link del other")
     check("nothing is written by any of them", not list(net.folder.glob("vps.*")))
 
@@ -225,6 +230,8 @@ def secrecy(net):
     logs = "".join(path.read_text(errors="replace") for path in net.folder.rglob("log"))
     check("no secret is in the log", logs and secret not in logs and token[7:30] not in logs)
     negative(net, "join of a site that is up is refused", ["join", "--force"], net.init("--server", SERVER, *DEVICES, "--force")[0],
+             ["vps is up on this machine", "bondd down vps"])
+    negative(net, "and so is init", ["init", "--role", "server", "--name", "vps", "--lan", "192.168.1.0/24", "--server", SERVER, "--force"], "",
              ["vps is up on this machine", "bondd down vps"])
     net.run_bondd("vps", "down")
 

@@ -134,6 +134,42 @@ TEST(SetupDiscover, ASecondGatewayOnTheSameLanBecomesALineWhenItLeadsOn) {
   EXPECT_EQ(exits[2].state, FoundExit::State::kNotTested);
 }
 
+TEST(SetupDiscover, ALineWithoutADefaultRouteHasTheGatewayThatAnswersAndItIsWritten) {
+  std::vector<FoundExit> exits = {{{"eth1", ip("192.168.1.1")}}, {{"eth2", std::nullopt}}};
+  add_gateways(exits, "eth2", {{ip("192.168.2.9"), false}, {ip("192.168.2.1"), true}});
+  ASSERT_EQ(exits.size(), 2U);
+  EXPECT_EQ(exits[1].exit, (Exit{"eth2", ip("192.168.2.1")}));
+  EXPECT_EQ(exits[1].state, FoundExit::State::kLeadsOn);
+  EXPECT_EQ(to_write(exits)[1].gateway, ip("192.168.2.1"));
+}
+
+// Or `init --force` after a crash, or join with --force, would make a second bond beside the first.
+TEST(SetupDiscover, WhatASiteHasLeftIsFreeForItself) {
+  netlink::Snapshot machine = three_devices();
+  netlink::Link bond = link("bond0");
+  bond.alias = "bondd:office";
+  machine.links.push_back(bond);
+  machine.addresses.push_back(address("bond0", "172.16.16.2/30"));
+  EXPECT_EQ(propose_interface(machine), "bond1");
+  EXPECT_EQ(propose_interface(without_site(machine, "office")), "bond0");
+  EXPECT_EQ(propose_bond(without_site(machine, "office"), {}), net("172.16.16.0/30"));
+  EXPECT_EQ(propose_interface(without_site(machine, "two")), "bond1");
+}
+
+TEST(SetupDiscover, ATokenOnTheMachineThatMadeItIsForTheOtherOne) {
+  const Agreement agreement = two_lines(model::Backend::kMlvpn);
+  EXPECT_NE(wrong_end(three_devices(), agreement, model::Role::kServer).find("this token is for the VPS"),
+            std::string::npos);
+  EXPECT_EQ(wrong_end(three_devices(), agreement, model::Role::kClient), "");
+  netlink::Snapshot vps;
+  vps.links = {link("eth0")};
+  vps.addresses = {address("eth0", "203.0.113.10/24")};
+  EXPECT_EQ(wrong_end(vps, agreement, model::Role::kServer), "");
+  EXPECT_EQ(wrong_end(vps, agreement, model::Role::kClient),
+            "this token is for the office, and this machine is the VPS (203.0.113.10 is on eth0); paste it "
+            "in the office");
+}
+
 TEST(SetupDiscover, AGatewayThatDoesNotAnswerAndOneWithADeadLineAreTold) {
   std::vector<FoundExit> exits = {{{"eth0", ip("192.168.1.254")}}, {{"eth0", ip("192.168.1.240")}}};
   add_gateways(exits, "eth0", {{ip("192.168.1.240"), false}});
