@@ -47,8 +47,30 @@ const char* colour_of(WanState state) {
   return "0";
 }
 
-std::string cut(const std::string& name) {
-  return name.size() <= kNameWidth ? name : name.substr(0, kNameWidth - 1) + "~";
+// The names as the table has them: cut where they are too long, and still each another's.
+std::vector<std::string> short_names(const std::vector<WanStatus>& wans) {
+  constexpr std::size_t kEnd = 4;  // letters of the end, where the beginning is another's too
+  std::vector<std::string> names;
+  for (const WanStatus& wan : wans) {
+    const auto is_taken = [&](const std::string& name) {
+      return std::ranges::find(names, name) != names.end();
+    };
+    std::string name = wan.name;
+    if (name.size() > kNameWidth) name = wan.name.substr(0, kNameWidth - 1) + "~";
+    const bool alike =
+        name != wan.name && std::ranges::count_if(wans, [&](const WanStatus& other) {
+                              return other.name.starts_with(wan.name.substr(0, kNameWidth - 1));
+                            }) > 1;
+    if (alike) {
+      name = wan.name.substr(0, kNameWidth - kEnd - 1) + "~" + wan.name.substr(wan.name.size() - kEnd);
+    }
+    if (is_taken(name)) {
+      const std::string number = fmt::format("~{}", names.size() + 1);
+      name = wan.name.substr(0, kNameWidth - number.size()) + number;
+    }
+    names.push_back(name);
+  }
+  return names;
 }
 
 // Three digits are enough: "0.3", "12.5", "940".
@@ -61,12 +83,13 @@ std::string flow_text(const std::optional<double>& now, const std::optional<doub
   return fmt::format("{:>4} of {:>4}", now ? mbit_text(now) : "-", mbit_text(capacity));
 }
 
+// What was measured before a WAN went silent tells nothing of now.
 std::string latency_text(const WanStatus& wan) {
-  return wan.rtt_ms ? fmt::format("{:.0f} ms", *wan.rtt_ms) : "-";
+  return wan.rtt_ms && model::is_heard(wan.state) ? fmt::format("{:.0f} ms", *wan.rtt_ms) : "-";
 }
 
 std::string loss_text(const WanStatus& wan) {
-  return wan.loss_percent ? fmt::format("{:.1f} %", *wan.loss_percent) : "-";
+  return wan.loss_percent && model::is_heard(wan.state) ? fmt::format("{:.1f} %", *wan.loss_percent) : "-";
 }
 
 std::string row(const std::string& name, const std::string& state, const std::string& gateway,
@@ -86,18 +109,26 @@ std::optional<double> sum(const std::vector<WanStatus>& wans, std::optional<doub
   return all;
 }
 
+// As much on a line as fits; the backend and the server wrap between their words.
 std::string head(const SiteStatus& site, const ViewOptions& options) {
   const auto up = std::ranges::count(site.wans, WanState::kUp, &WanStatus::state);
-  std::string line = fmt::format("{}: {}", site.name,
-                                 painted(std::string(to_string(site.state)), colour_of(site.state), options));
-  if (!site.wans.empty()) line += fmt::format(", {} of {} WANs up", up, site.wans.size());
-  if (site.since != 0) line += fmt::format(", since {}", ago_text(options.now - site.since));
+  const std::string state(to_string(site.state));
+  std::string out = fmt::format("{}: {}", site.name, painted(state, colour_of(site.state), options));
+  std::size_t used = site.name.size() + 2 + state.size();
+  const auto add = [&](std::string_view between, const std::string& part) {
+    const bool fits = used + between.size() + part.size() <= kColumns;
+    const std::string line = fits ? std::string() : wrapped("    ", part);
+    out += fits ? std::string(between) + part : "\n" + line.substr(0, line.size() - 1);
+    used = fits ? used + between.size() + part.size()
+                : line.size() - 1 - (line.rfind('\n', line.size() - 2) + 1);
+  };
+  if (!site.wans.empty()) add(", ", fmt::format("{} of {} WANs up", up, site.wans.size()));
+  if (site.since != 0) add(", ", fmt::format("since {}", ago_text(options.now - site.since)));
   std::string kind = site.backend;
   if (!site.server.empty() && site.role == "client") kind += ", server " + site.server;
   if (site.role == "server") kind += ", this is the server";
-  if (!kind.empty())
-    line += fmt::format("{}({})", line.size() + kind.size() + 3 > kColumns ? "\n    " : " ", kind);
-  return line + "\n";
+  if (!kind.empty()) add(" ", "(" + kind + ")");
+  return out + "\n";
 }
 
 std::string table(const SiteStatus& site, const ViewOptions& options) {
@@ -105,11 +136,13 @@ std::string table(const SiteStatus& site, const ViewOptions& options) {
   std::string out = row("WAN", fmt::format("{:<8}", "STATE"), office ? "GATEWAY" : "", "LATENCY", "LOSS",
                         office ? "DOWN Mbit/s" : "IN Mbit/s", office ? "UP Mbit/s" : "OUT Mbit/s") +
                     "\n";
-  for (const WanStatus& wan : site.wans) {
+  const std::vector<std::string> names = short_names(site.wans);
+  for (std::size_t i = 0; i < site.wans.size(); ++i) {
+    const WanStatus& wan = site.wans[i];
     const std::string state =
         painted(fmt::format("{:<8}", to_string(wan.state)), colour_of(wan.state), options);
     const std::string gateway = wan.gateway.empty() ? wan.device.substr(0, 15) : wan.gateway;
-    out += row(cut(wan.name), state, gateway, latency_text(wan), loss_text(wan),
+    out += row(names[i], state, gateway, latency_text(wan), loss_text(wan),
                flow_text(wan.rx_mbit, wan.rx_capacity_mbit), flow_text(wan.tx_mbit, wan.capacity_mbit)) +
            "\n";
   }
@@ -138,8 +171,10 @@ std::string troubles(const SiteStatus& site, const ViewOptions& options) {
   if (alike && !site.wans.front().reason.empty()) out += wrapped(site.name + ": ", site.wans.front().reason);
   for (const WanStatus& wan : site.wans) {
     if (alike) break;
-    const bool named =
-        std::ranges::find(site.problems, wan.name, &model::Problem::wan) != site.problems.end();
+    // Of the WAN, or of the whole site in the same words (a name that does not resolve).
+    const bool named = std::ranges::any_of(site.problems, [&](const model::Problem& problem) {
+      return problem.wan == wan.name || problem.text == wan.reason;
+    });
     if (!named && !wan.reason.empty()) out += wrapped(wan.name + ": ", wan.reason);
   }
   for (const std::string& warning : site.warnings) {
@@ -168,8 +203,12 @@ std::string wrapped(std::string_view first, std::string_view text) {
     const auto end = std::min(text.find(' '), text.size());
     const std::string_view word = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    if (!line.empty() && used + line.size() + 1 + word.size() > kColumns) {
-      out += line + "\n" + indent;
+    const std::size_t between = line.empty() ? 0 : 1;
+    const bool first_moves = !line.empty() || (used == first.size() && first.size() > indent.size());
+    if (first_moves && used + line.size() + between + word.size() > kColumns) {
+      out += line;
+      out.erase(out.find_last_not_of(' ') + 1);
+      out += "\n" + indent;
       used = indent.size();
       line.clear();
     }

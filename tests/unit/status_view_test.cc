@@ -77,6 +77,48 @@ TEST(StatusView, FitsSeventyNineColumnsWithLongNamesAndFigures) {
   EXPECT_LE(widest(shown(site)), kColumns);
 }
 
+TEST(StatusView, FitsWithTheLongestNamesOfASiteAndAServer) {
+  model::SiteStatus site = office();
+  site.server = std::string(30, 's') + "." + std::string(31, 'x') + ".org";
+  EXPECT_LE(widest(shown(site)), kColumns);
+  EXPECT_THAT(shown(site), HasSubstr("    (mlvpn, server\n    sss"));
+  site.name = std::string(32, 'n');
+  site.since = kNow - 400 * 86400;
+  site.state = model::SiteState::kDegraded;
+  site.problems.push_back(
+      {"name-unresolved", model::Severity::kError, "", site.server + " does not resolve", "", kNow});
+  EXPECT_LE(widest(shown(site)), kColumns) << shown(site);
+}
+
+TEST(StatusView, NamesThatAreCutStayDifferent) {
+  model::SiteStatus site = office();
+  site.wans[0].name = "a-very-long-name-dsl";
+  site.wans[1].name = "a-very-long-name-lte";
+  EXPECT_THAT(shown(site), HasSubstr("\na-ver~-dsl "));
+  EXPECT_THAT(shown(site), HasSubstr("\na-ver~-lte "));
+  site.wans[0].name = "a-very-long-one-line";
+  site.wans[1].name = "a-very-long-two-line";
+  EXPECT_THAT(shown(site), HasSubstr("\na-ver~line "));
+  EXPECT_THAT(shown(site), HasSubstr("\na-very-l~2 "));
+}
+
+TEST(StatusView, AWanThatIsNotHeardHasNoLatencyAndNoLoss) {
+  model::SiteStatus site = office();
+  for (const auto state : {model::WanState::kStarting, model::WanState::kSilent, model::WanState::kDown}) {
+    site.wans[1].state = state;
+    EXPECT_THAT(shown(site), HasSubstr("192.168.1.1           -      -")) << to_string(state);
+  }
+}
+
+TEST(StatusView, WhatIsWrongWithTheSiteIsNotSaidOfEachWan) {
+  model::SiteStatus site = office();
+  const std::string text = "vps.exampel.invalid does not resolve";
+  site.problems.push_back({"name-unresolved", model::Severity::kError, "", text, "", kNow});
+  for (auto& wan : site.wans) wan.reason = text;
+  const std::string view = shown(site);
+  EXPECT_EQ(view.find(text), view.rfind(text)) << view;
+}
+
 TEST(StatusView, BelowTheTableStandsOnlyWhatIsWrongWithItsCure) {
   EXPECT_THAT(shown(office()), Not(HasSubstr("note:")));
   model::SiteStatus site = office();
