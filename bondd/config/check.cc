@@ -152,7 +152,7 @@ class Rules : private RuleSet {
     for (const Section& wan : sections_.wans) {
       if (wan.get<std::string>("device") != interface) continue;
       report_.error(wan.at("device"), fmt::format("device = {} is the bond itself; write the device that "
-                                                  "leads to the box",
+                                                  "leads to the gateway",
                                                   in_quotes(interface)));
     }
   }
@@ -217,9 +217,9 @@ class Rules : private RuleSet {
     for (const Section& wan : wans) {
       const auto bind = wan.get<IpAddress>("bind");
       if (bind && bind == wan.get<IpAddress>("gateway")) {
-        report_.error(
-            wan.at("bind"),
-            fmt::format("bind = \"{}\" is the box's address; write this machine's own", to_string(*bind)));
+        report_.error(wan.at("bind"),
+                      fmt::format("bind = \"{}\" is the gateway's address; write this machine's own",
+                                  to_string(*bind)));
       }
       for (const std::string_view key : kMlvpnOnly) {
         if (!backend_is("openvpn-bond") || !wan.has(key)) continue;
@@ -266,8 +266,8 @@ class Rules : private RuleSet {
                                   to_string(*gateway)));
       }
       if (!gateway || to_string(*gateway) != config_.server.address) continue;
-      report_.error(wan.at("gateway"),
-                    fmt::format("gateway = \"{}\" is the VPS; write the box's address", to_string(*gateway)));
+      report_.error(wan.at("gateway"), fmt::format("gateway = \"{}\" is the VPS; write the gateway's address",
+                                                   to_string(*gateway)));
     }
     for (std::size_t i = 0; i < wans.size(); ++i) {
       for (std::size_t j = 0; j < i; ++j) {
@@ -281,9 +281,10 @@ class Rules : private RuleSet {
         if (!gateway || gateway != wans[j].get<IpAddress>("gateway")) continue;
         report_.error(
             wans[i].at("gateway"),
-            fmt::format("gateway = \"{}\" is the box of {} too (line {}); two WANs by one box are one "
-                        "line",
-                        to_string(*gateway), name_of(j), wans[j].at("gateway").line));
+            fmt::format(
+                "gateway = \"{}\" is the gateway of {} too (line {}); two WANs by one gateway are one "
+                "line",
+                to_string(*gateway), name_of(j), wans[j].at("gateway").line));
         break;
       }
     }
@@ -293,7 +294,7 @@ class Rules : private RuleSet {
     const std::string& device = config_.wans[i].device;
     return fmt::format(
         "{} has no gateway, nor has {} (line {}): both would leave by the gateway that {} learned; "
-        "write each box's address, for example gateway = \"192.168.1.254\"",
+        "write each gateway's address, for example gateway = \"192.168.1.254\"",
         name_of(i), name_of(j), sections_.wans[j].node().position.line,
         device.empty() ? "the machine" : device);
   }

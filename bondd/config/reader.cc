@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "bondd/base/text.h"
 
@@ -52,14 +53,39 @@ std::string list(const std::vector<std::string_view>& words) {
   return fmt::format("{}", fmt::join(words, ", "));
 }
 
+// What other programs call a key: the table, their word, ours.
+constexpr std::array<std::array<std::string_view, 3>, 14> kOtherWords{{{"wan", "interface", "device"},
+                                                                       {"wan", "dev", "device"},
+                                                                       {"wan", "iface", "device"},
+                                                                       {"wan", "gw", "gateway"},
+                                                                       {"wan", "router", "gateway"},
+                                                                       {"wan", "address", "bind"},
+                                                                       {"bond", "device", "interface"},
+                                                                       {"bond", "dev", "interface"},
+                                                                       {"bond", "name", "interface"},
+                                                                       {"server", "host", "address"},
+                                                                       {"server", "ip", "address"},
+                                                                       {"mlvpn", "password", "password_file"},
+                                                                       {"nat", "device", "masquerade"},
+                                                                       {"nat", "interface", "masquerade"}}};
+
+std::string_view other_word(std::string_view table, std::string_view key) {
+  for (const auto& [where, theirs, ours] : kOtherWords) {
+    if (where == table && theirs == key) return ours;
+  }
+  return {};
+}
+
 std::string unknown_key(std::string_view key, const Table& here) {
   const std::string start = fmt::format("unknown key {} in {}", in_quotes(key), place(here));
   const std::vector<std::string_view> known = keys_of(here);
   if (const std::string_view meant = likely_meant(key, known); !meant.empty()) {
     return fmt::format("{}; did you mean \"{}\"?", start, meant);
   }
+  if (const std::string_view meant = other_word(here.name, key); !meant.empty())
+    return fmt::format("{}; did you mean \"{}\"?", start, meant);
   if (const std::string places = elsewhere(key, here); !places.empty()) {
-    return fmt::format("{}; it belongs into {}", start, places);
+    return fmt::format("{}; it belongs in {}", start, places);
   }
   return fmt::format("{}; known here: {}", start, list(known));
 }
@@ -105,7 +131,7 @@ class Checker {
     const Node& node = entry.value;
     if (!includes(table.side, sections_.side) && sections_.side != Side::kNone) {
       report_.error(entry.position,
-                    fmt::format("{} belongs into the {}'s file; here role is \"{}\"", header(table),
+                    fmt::format("{} belongs in the {}'s file; here role is \"{}\"", header(table),
                                 side_name(table.side), side_name(sections_.side)));
     }
     if (!table.array && node.kind == Node::Kind::kTable) return check_keys(Section(table, node));
@@ -141,7 +167,7 @@ class Checker {
     const bool table_is_wrong = !includes(table.side, sections_.side);  // said once, for the whole table
     if (sections_.side == Side::kNone || table_is_wrong || includes(key.side, sections_.side)) return;
     report_.error(entry.position,
-                  fmt::format("{} in {} belongs into the {}'s file; here role is \"{}\"", key.name,
+                  fmt::format("{} in {} belongs in the {}'s file; here role is \"{}\"", key.name,
                               header(table), side_name(key.side), side_name(sections_.side)));
   }
 
@@ -173,7 +199,8 @@ class Checker {
     const std::vector<std::string_view> known = keys_of(section.schema());
     const auto& entries = section.node().entries;
     return std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) {
-      return find_key(key.table, entry.key) == nullptr && likely_meant(entry.key, known) == key.name;
+      return find_key(key.table, entry.key) == nullptr &&
+             (likely_meant(entry.key, known) == key.name || other_word(key.table, entry.key) == key.name);
     });
   }
 

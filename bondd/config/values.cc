@@ -126,10 +126,19 @@ bool is_host_name(std::string_view text) {
 Parsed parse_host(const Key& key, const Node& node) {
   if (node.kind != Node::Kind::kText) return not_expected(key, node);
   if (parse_ip(node.text) || is_host_name(node.text)) return node.text;
+  // Of a web page's address the host is meant.
+  if (const std::size_t scheme = node.text.find("://"); scheme != std::string::npos) {
+    const std::string host =
+        node.text.substr(scheme + 3, node.text.find_first_of("/:?#", scheme + 3) - scheme - 3);
+    if (parse_ip(host) || is_host_name(host)) {
+      return no(fmt::format("{} = {} is the address of a web page; write the host alone: {} = {}", key.name,
+                            shown(node), key.name, in_quotes(host)));
+    }
+  }
   const std::size_t colon = node.text.rfind(':');
   if (colon != std::string::npos && node.text.find(':') == colon &&
       (parse_ip(node.text.substr(0, colon)) || is_host_name(node.text.substr(0, colon)))) {
-    return no(fmt::format("{} = {} has a port; ports belong into [[wan]], here write {} = {}", key.name,
+    return no(fmt::format("{} = {} has a port; ports belong in [[wan]], here write {} = {}", key.name,
                           shown(node), key.name, in_quotes(node.text.substr(0, colon))));
   }
   return not_expected(key, node);
@@ -296,6 +305,10 @@ Parsed parse_line_rate(const Key& key, const Node& node) {
 
 Parsed parse_bool(const Key& key, const Node& node) {
   if (node.kind == Node::Kind::kBool) return node.boolean;
+  if (node.kind == Node::Kind::kText && (node.text == "true" || node.text == "false")) {
+    return no(fmt::format("{} = {} is text; write it without quotes: {} = {}", key.name, shown(node),
+                          key.name, node.text));
+  }
   return not_expected(key, node);
 }
 

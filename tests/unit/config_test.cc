@@ -408,6 +408,28 @@ TEST(Document, DeepNestingIsAnErrorAndNoOverflow) {
   EXPECT_FALSE(parse_document(tables).has_value());
 }
 
+// A cure that is itself an error makes everything worse.
+TEST(Document, WhatASyntaxErrorTellsToWriteIsRight) {
+  constexpr std::string_view kWrite = "write ";
+  for (const fs::directory_entry& file :
+       fs::directory_iterator(fs::path(BONDD_SOURCE_DIR) / "tests/golden/config")) {
+    const std::string name = file.path().filename().string();
+    if (!name.starts_with("syntax") || file.path().extension() != ".toml") continue;
+    const auto document = parse_document(slurp(file.path()));
+    if (document) continue;
+    const std::string& message = document.error().message;
+    const std::size_t at = message.rfind(kWrite);
+    if (at == std::string::npos) continue;
+    std::string cure = message.substr(at + kWrite.size());
+    if (cure.starts_with("# ")) continue;
+    if (cure.find("=") == std::string::npos && !cure.starts_with('[')) continue;
+    cure = cure.substr(0, cure.find(" with two brackets"));
+    cure = cure.substr(0, cure.find(", or delete"));
+    const auto cured = parse_document(cure + "\n");
+    EXPECT_TRUE(cured) << name << ": " << message << "\n" << (cured ? "" : cured.error().message);
+  }
+}
+
 TEST(Document, StringsAndCommentsMayHaveDots) {
   std::string text = "x = [";
   for (int i = 0; i < 2000; ++i) text += "\"10.0.0.0/8\", ";

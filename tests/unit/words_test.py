@@ -21,7 +21,7 @@ WORDS = {
     r"\bis no address\b": "is not an address",
 }
 # Where texts for users stand.
-SOURCES = ["bondd/main/*.cc", "bondd/control/*.cc", "bondd/problems/*.cc", "bondd/probes/*.cc", "bondd/ipc/*.cc", "bondd/setup/*.cc",
+SOURCES = ["bondd/main/*.cc", "bondd/config/*.cc", "bondd/plan/*.cc", "bondd/control/*.cc", "bondd/problems/*.cc", "bondd/probes/*.cc", "bondd/ipc/*.cc", "bondd/setup/*.cc",
            "bondd/mlvpn/core/link.cc", "bondd/mlvpn/core/sender_reports.cc", "bondd/mlvpn/core/scheduler_groups.cc"]
 LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 
