@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
 
 #include "bondd/base/text.h"
 #include "bondd/config/check.h"
@@ -44,15 +45,22 @@ std::string no_such_file(const fs::path& file, const CheckContext& context) {
          "there";
 }
 
+// Without the file's path, which every message begins with.
+std::string why_unreadable(const Error& error) {
+  if (error.code == EACCES) return "only root may read it; try sudo";
+  return fmt::format("cannot be read: {}",
+                     error.code != 0 ? std::generic_category().message(error.code) : error.message);
+}
+
 Result<std::string> read_site_file(const fs::path& file, const CheckContext& context) {
   const auto facts = context.stat(file);
   if (!facts && facts.error().code == ENOENT) return failure(no_such_file(file, context), ENOENT);
-  if (!facts) return failure(fmt::format("cannot be read: {}", facts.error().message));
+  if (!facts) return failure(why_unreadable(facts.error()));
   if (!facts->regular) return failure("is not a file");
   if (!facts->unsafe.empty()) return failure(fmt::format("is not safe to use: {}", facts->unsafe));
   // One byte more than is allowed, so that the parser sees that it is too much.
   auto text = context.read(file, kMaxFileSize + 1);
-  if (!text) return failure(fmt::format("cannot be read: {}", text.error().message));
+  if (!text) return failure(why_unreadable(text.error()));
   return text;
 }
 

@@ -113,6 +113,7 @@ int down_command(const CommonOptions& options) {
     say("bondd: down needs to be root (or to have CAP_NET_ADMIN and CAP_NET_RAW); try sudo");
     return kFailed;
   }
+  if (!is_site_or_unlike_any(*file, options.run_root)) return kFailed;
   const control::RunDirView view(options.run_root, file->site);
   const auto pid = view.running();
   const control::SettingsBefore settings{view.saved_sysctls(), view.forwarding_users()};

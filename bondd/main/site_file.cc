@@ -4,6 +4,9 @@
 
 #include <cstdio>
 
+#include "bondd/base/text.h"
+#include "bondd/control/run_dir.h"
+
 namespace bondd {
 namespace {
 
@@ -46,6 +49,44 @@ std::optional<SiteFile> find_site_file(const std::string& argument) {
     return std::nullopt;
   }
   return SiteFile{*path, *site};
+}
+
+namespace {
+
+bool exists(const SiteFile& file, const std::filesystem::path& run_root) {
+  std::error_code unknown;  // who may not look is told so later
+  return std::filesystem::exists(file.path, unknown) || unknown ||
+         control::RunDirView(run_root, file.site).exists();
+}
+
+// The site that was likely meant; "" if none is near.
+std::string meant_site(const SiteFile& file, const std::filesystem::path& run_root) {
+  std::vector<std::string> sites = config::SystemContext().sites_beside(file.path);
+  for (std::string& up : control::known_sites(run_root)) sites.push_back(std::move(up));
+  const std::vector<std::string_view> names(sites.begin(), sites.end());
+  return std::string(likely_meant(file.site, names));
+}
+
+void say_no_site(const SiteFile& file, const std::string& meant) {
+  say(fmt::format("bondd: there is no site {}: it is not up, and there is no {}", file.site,
+                  file.path.native()));
+  if (!meant.empty()) say(fmt::format("did you mean {}?", meant));
+}
+
+}  // namespace
+
+bool is_site(const SiteFile& file, const std::filesystem::path& run_root) {
+  if (exists(file, run_root)) return true;
+  say_no_site(file, meant_site(file, run_root));
+  return false;
+}
+
+bool is_site_or_unlike_any(const SiteFile& file, const std::filesystem::path& run_root) {
+  if (exists(file, run_root)) return true;
+  const std::string meant = meant_site(file, run_root);
+  if (meant.empty()) return true;
+  say_no_site(file, meant);
+  return false;
 }
 
 std::optional<CheckedFile> load_site_file(const std::filesystem::path& path, config::Purpose purpose) {

@@ -27,6 +27,13 @@ struct SiteFile {
 // FILE or NAME; says why and gives nothing when it can be neither. The file need not exist.
 std::optional<SiteFile> find_site_file(const std::string& argument);
 
+// Whether there is a site of that name: its file, or a bondd that runs it or left things behind. If not, says
+// so and which one was likely meant.
+bool is_site(const SiteFile& file, const std::filesystem::path& run_root);
+// For `down`, which finds what is left also without a file: false, and said, only when another name is
+// likely.
+bool is_site_or_unlike_any(const SiteFile& file, const std::filesystem::path& run_root);
+
 // Says every mistake and every warning; nothing when there is a mistake.
 struct CheckedFile {
   model::Config config;

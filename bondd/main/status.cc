@@ -27,13 +27,35 @@ constexpr auto kReloadLimit = 30s;
 constexpr auto kWatchEvery = 1s;
 constexpr auto kWaitPoll = 200ms;
 
-// A site that does not run: what its file says, all down. The file need not be right.
+// How the user names a site: by its name, where its file is in the usual place.
+std::string name_or_file(const std::filesystem::path& file, const std::string& site) {
+  return file == std::filesystem::path(kSitesDirectory) / (site + ".toml") ? site : file.native();
+}
+
+// Why no bondd answers for a site, in words for the user. EACCES stays in the code.
+Error why_silent(const control::RunDirView& view, const Error& error) {
+  if (error.code == EACCES)
+    return {fmt::format("only root may ask for the status of {}; try sudo", view.site()), EACCES};
+  if (!view.running())
+    return {fmt::format("{0} is not up; `bondd up {0}` starts it", view.site()), error.code};
+  if (error.code == ETIMEDOUT)
+    return {fmt::format("the bondd of {} does not answer", view.site()), error.code};
+  return {fmt::format("{} is starting or stopping; ask again in a moment", view.site()), error.code};
+}
+
+// A site whose bondd does not answer: what its file says, all down for that reason. The file need not be
+// right.
 SiteStatus down_site(const std::string& site, const std::optional<std::filesystem::path>& file,
-                     bool left_behind) {
+                     const std::string& reason, bool left_behind) {
   SiteStatus status;
   status.name = site;
-  if (file) {
-    if (const auto read = read_site_file(*file)) {
+  std::error_code ignored;
+  if (file && std::filesystem::exists(*file, ignored)) {
+    const auto read = read_site_file(*file);
+    if (!read) {
+      status.warnings.push_back(fmt::format("{} has errors; `bondd check {}` prints them", file->native(),
+                                            name_or_file(*file, site)));
+    } else {
       const model::Config* const config = &read->config;
       status.role = config->role == model::Role::kClient ? "client" : "server";
       status.backend = config->backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
@@ -42,11 +64,12 @@ SiteStatus down_site(const std::string& site, const std::optional<std::filesyste
         WanStatus one;
         one.name = wan.name;
         one.state = model::WanState::kDown;
-        one.reason = fmt::format("not running; `bondd up {}` starts it", site);
+        one.reason = reason;
         status.wans.push_back(one);
       }
     }
   }
+  if (status.wans.empty()) status.warnings.insert(status.warnings.begin(), reason);
   if (left_behind) {
     status.warnings.push_back(
         fmt::format("a killed bondd left things behind; `bondd down {}` removes them", site));
@@ -65,14 +88,9 @@ Result<SiteStatus> ask_site(const control::RunDirView& view,
                             const std::optional<std::filesystem::path>& file) {
   auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
   if (reply) return ipc::parse_status(reply->status);
-  if (reply.error().code == EACCES) {
-    return failure(fmt::format("only root may ask for the status of {}; try sudo", view.site()), EACCES);
-  }
-  const auto pid = view.running();
-  if (pid)
-    return failure(
-        fmt::format("{} is coming up or going down (pid {}): {}", view.site(), *pid, reply.error().message));
-  return down_site(view.site(), file, view.slot().has_value());
+  const Error why = why_silent(view, reply.error());
+  if (why.code == EACCES) return tl::make_unexpected(why);
+  return down_site(view.site(), file, why.message, !view.running() && view.slot().has_value());
 }
 
 struct Answer {
@@ -112,13 +130,7 @@ std::optional<std::vector<SiteFile>> sites_to_show(const StatusOptions& options)
   if (!options.file.empty()) {
     auto file = find_site_file(options.file);
     if (!file) return std::nullopt;
-    std::error_code ignored;
-    if (!std::filesystem::exists(file->path, ignored) &&
-        !control::RunDirView(options.run_root, file->site).exists()) {
-      say(fmt::format("bondd: there is no site {}: it is not up, and there is no {}", file->site,
-                      file->path.native()));
-      return std::nullopt;
-    }
+    if (!is_site(*file, options.run_root)) return std::nullopt;
     return std::vector{*file};
   }
   std::vector<SiteFile> sites;
@@ -177,7 +189,7 @@ int check_site(const StatusOptions& options) {
     const control::RunDirView view(options.run_root, site.site);
     const auto status = ask_running(view);
     if (!status) {
-      say(fmt::format("{}: bondd does not answer: {}", site.site, status.error().message));
+      say(why_silent(view, status.error()).message);
       return kFailed;
     }
     const bool so = options.check == "live" ||
@@ -226,19 +238,23 @@ int status_command(const StatusOptions& options) {
 
 int wait_command(const WaitOptions& options) {
   const auto file = find_site_file(options.file);
-  if (!file) return kFailed;
+  if (!file || !is_site(*file, options.run_root)) return kFailed;
   const control::RunDirView view(options.run_root, file->site);
   const auto deadline = std::chrono::steady_clock::now() + options.timeout;
   std::string last;
   for (;;) {
     const auto status = ask_running(view);
     if (status && status->state != SiteState::kDown) return kDone;
+    if (!status && status.error().code == EACCES) {
+      say_error(why_silent(view, status.error()));
+      return kFailed;
+    }
     if (std::chrono::steady_clock::now() >= deadline) {
       say(fmt::format("bondd: {} carries no traffic after {}", file->site, format_duration(options.timeout)));
       if (status) {
         fmt::print(stderr, "{}", status_view(*status, {false, std::time(nullptr)}));
       } else {
-        say(fmt::format("bondd: {} is not up; `bondd up {}` starts it", file->site, options.file));
+        say_error(why_silent(view, status.error()));
       }
       return kFailed;
     }
@@ -248,7 +264,7 @@ int wait_command(const WaitOptions& options) {
 
 int reload_command(const CommonOptions& options) {
   const auto file = find_site_file(options.file);
-  if (!file) return kFailed;
+  if (!file || !is_site(*file, options.run_root)) return kFailed;
   const control::RunDirView view(options.run_root, file->site);
   // A name means the file that the site came from, wherever that is.
   const bool by_name = options.file == file->site;
@@ -256,10 +272,11 @@ int reload_command(const CommonOptions& options) {
       view.socket(), {ipc::Command::kReload, by_name ? "" : std::filesystem::absolute(file->path).string()},
       kReloadLimit);
   if (!reply) {
-    const bool up = view.running().has_value();
-    say(up                             ? fmt::format("bondd: {}", reply.error().message)
-        : reply.error().code == EACCES ? fmt::format("bondd: only root may reload {}; try sudo", file->site)
-                                       : fmt::format("bondd: {0} is not up; `bondd up {0}`", options.file));
+    if (reply.error().code == EACCES) {
+      say(fmt::format("bondd: only root may reload {}; try sudo", file->site));
+    } else {
+      say_error(why_silent(view, reply.error()));
+    }
     return kFailed;
   }
   for (const std::string& message : reply->messages) say(message);

@@ -221,6 +221,14 @@ def play():
     wait_for("which is no working bond", lambda: status()["state"] == "down")
     both("down")
     check("status of a site that does not run: exit 3", bondd("office", "status", file("office")).returncode == 3)
+    done = bondd("office", "status", "--check", "live", file("office"))
+    check("--check live of it says so, and no socket", done.returncode == 1 and done.stderr == "office is not up; `bondd up office` starts it\n", done)
+    for command in ("down", "reload", "wait", "status"):
+        done = bondd("office", command, str(FOLDER / "ofice.toml"))
+        check(f"{command}: a name that is nearly right", done.returncode == 1 and "did you mean office?" in done.stderr, done)
+    (FOLDER / "office.toml").write_text("role = \n")
+    done = bondd("office", "status", file("office"))
+    check("status names a file with errors", done.returncode == 3 and "has errors; `bondd check " in done.stdout.replace("\n      ", " "), done)
 
 
 def main():
