@@ -196,8 +196,7 @@ class Machine {
     } else if (!wan.device.empty() && device == nullptr) {
       report_.warning_of_the_moment(section.at("device"), absent(wan.device, kUntil));
     } else if (const plan::Exit exit = plan::find_exit(wan, network_); !exit.known()) {
-      report_.warning_of_the_moment(where_of_exit(section),
-                                    fmt::format("{}{}; {}", exit.waits, hint_for(wan, device), kUntil));
+      report_.warning_of_the_moment(where_of_exit(section), fmt::format("{}; {}", exit.waits, kUntil));
     }
     if (device != nullptr && wan.bind && !has_address(*device, *wan.bind)) {
       report_.warning(section.at("bind"),
@@ -209,13 +208,6 @@ class Machine {
 
   static Position where_of_exit(const Section& wan) {
     return wan.at(wan.has("gateway") ? "gateway" : "device");
-  }
-
-  // Where the gateway is, if not where the file says.
-  [[nodiscard]] std::string hint_for(const model::Wan& wan, const Device* device) const {
-    if (!wan.gateway || device == nullptr || device->addresses.empty()) return "";
-    const Device* const other = holder_of(*wan.gateway);
-    return other == nullptr || other == device ? "" : fmt::format("; it is in {}'s", other->name);
   }
 
   void check_line_mtu(const Section& section, const model::Wan& wan) {

@@ -53,6 +53,10 @@ Result<std::string> server_of(const InitOptions& options, const std::string& pro
     server = *answer;
   }
   if (!setup::is_host(server)) return failure(fmt::format("\"{}\" is not an address or a host name", server));
+  if (const auto ip = parse_ip(server); ip && !ip->is_v4()) {
+    return failure(
+        fmt::format("{} is IPv6, which bondd does not carry yet; take the VPS's IPv4 address", server));
+  }
   return server;
 }
 

@@ -187,8 +187,15 @@ class Finder {
     }
     const auto addresses = ipv4_addresses(network_, wan_.device);
     if (addresses.empty()) return wait(fmt::format("{} has no IPv4 address yet", wan_.device));
-    wait(fmt::format("gateway {} is outside the network of {}, which has {}", bondd::to_string(gateway),
-                     wan_.device, list(addresses)));
+    wait(fmt::format("gateway {} is outside the network of {}, which has {}{}", bondd::to_string(gateway),
+                     wan_.device, list(addresses), elsewhere(gateway)));
+  }
+
+  // Where the gateway is, if not where the file says: two WANs' gateways may be exchanged.
+  [[nodiscard]] std::string elsewhere(const IpAddress& gateway) const {
+    const Address* const address = address_towards(network_, gateway, "");
+    const bool told = address != nullptr && address->device != wan_.device;
+    return told ? fmt::format("; it is in {}'s", address->device) : "";
   }
 
   // The network that holds the gateway, if any does: then all is known, or why it is not.

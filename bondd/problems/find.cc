@@ -80,10 +80,15 @@ Found wan_fault(const SiteFacts& site, std::size_t index, Code code) {
   words.gateway = wan.gateway;
   words.hop = wan.last_hop;
   const std::string& reason = site.states[index].reason;
-  words.detail = found.code == Code::kGatewayUnknown  ? wan.gateway_unknown
-                 : found.code == Code::kSecretDiffers ? wan.wrong_secret
-                 : !reason.empty()                    ? reason
-                                                      : "no reply from the server yet";
+  const auto server = parse_ip(site.config->server.address);
+  const bool six = site.config->role == Role::kClient && server && !server->is_v4();
+  words.detail =
+      found.code == Code::kGatewayUnknown  ? wan.gateway_unknown
+      : found.code == Code::kSecretDiffers ? wan.wrong_secret
+      : six ? "the server's address is IPv6, which gateways of the lines do not carry yet; write the VPS's "
+              "IPv4 address into [server]"
+      : !reason.empty() ? reason
+                        : "no reply from the server yet";
   return found;
 }
 

@@ -28,7 +28,7 @@ constexpr std::array<Row, kCodes> kTable = {{
      "interface {device} has no link",
      "check the cable and the power of what it leads to; ip link set {device} up"},
     {Code::kGatewayUnknown, "gateway-unknown", Severity::kError, Hop::kGateway, kStart, "{detail}",
-     "wait for DHCP or PPP to bring it, or write gateway into this [[wan]] of {file}"},
+     "wait for DHCP or PPP to bring it, or correct device and gateway in this [[wan]] of {file}"},
     {Code::kGatewaySilent, "gateway-silent", Severity::kError, Hop::kGateway, kBrief,
      "gateway {gateway} does not answer (ARP) on {device}",
      "check gateway in {file}, and the modem-router's power and cable"},
@@ -40,7 +40,8 @@ constexpr std::array<Row, kCodes> kTable = {{
      "check that the server runs, and address in [server] of {file}"},
     {Code::kPortRefused, "port-refused", Severity::kError, Hop::kPort, kBrief,
      "the server {server} refuses UDP port {port}: nothing listens there",
-     "run `bondd up` on the server; there, role must be \"server\" and port the same as here"},
+     "run `bondd up` on the server; there, role must be \"server\" and port the same as here; is address in "
+     "[server] right?"},
     {Code::kPortSilent, "port-silent", Severity::kError, Hop::kPort, kBrief,
      "the server {server} answers, but not on UDP port {port}",
      "is bondd up there with the same port and the same key or password, and does its firewall (and its "
@@ -91,8 +92,9 @@ constexpr std::array<Row, kCodes> kTable = {{
      "UDP port {port} is called {ours} here and {theirs} on the other end",
      "give it the same name in both files; were the ports meant the other way round?"},
     {Code::kNatMissing, "nat-missing", Severity::kWarning, Hop::kNone, kAtOnce,
-     "the server's file has no [nat]: the office's computers get no answer from the Internet",
-     "write [nat] masquerade = [\"{detail}\"] into the server's file and reload there"},
+     "the server's file names no device in [nat] masquerade: the office's computers get no answer from the "
+     "Internet",
+     "write masquerade = [\"{detail}\"] into [nat] of the server's file and reload there"},
     {Code::kNatDevice, "nat-device", Severity::kWarning, Hop::kNone, kAtOnce,
      "the server translates addresses (NAT) on {theirs}, but its way to the Internet is {detail}",
      "write masquerade = [\"{detail}\"] into [nat] of the server's file and reload there"},

@@ -54,6 +54,14 @@ TEST(Exits, PointToPointDeviceNeedsNoGatewayAndNoRoute) {
   EXPECT_EQ(exit.source, ip("100.64.3.7"));
 }
 
+TEST(Exits, AGatewayOfAnotherDevicesNetworkIsToldToBeThere) {
+  netlink::Snapshot network;
+  add_device(network, "eth1", {"192.168.1.2/24"});
+  add_device(network, "eth2", {"192.168.2.2/24"});
+  EXPECT_EQ(find_exit(wan("eth1", "192.168.2.1"), network).waits,
+            "gateway 192.168.2.1 is outside the network of eth1, which has 192.168.1.2/24; it is in eth2's");
+}
+
 TEST(Exits, PointToPointDeviceWithoutAddressWaits) {
   netlink::Snapshot network;
   add_device(network, "ppp1", {}, true);

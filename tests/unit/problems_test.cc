@@ -191,6 +191,17 @@ TEST(Problems, AServerWaitsForTheOfficeOrForOneOfItsPorts) {
   EXPECT_THAT(server.found(), ElementsAre("lte: secret-differs"));
 }
 
+// "Cannot assign requested address" names neither cause nor cure.
+TEST(Problems, AServerWithAnIpv6AddressIsSaidToNeedAnIpv4One) {
+  Office office;
+  office.config.server.address = "2001:db8::1";
+  for (auto& state : office.facts.states) state.reason = "Cannot assign requested address";
+  const auto all = find(office.facts);
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_THAT(render(row(all[0].code).text, all[0].words),
+              HasSubstr("write the VPS's IPv4 address into [server]"));
+}
+
 TEST(Problems, EveryRowRendersAndHasAnOwnName) {
   std::set<std::string_view> names;
   for (const Row& row : table()) {
@@ -308,7 +319,7 @@ TEST(PeerSettings, TheSameAddressOnBothEndsIsNamed) {
 TEST(PeerSettings, NoNatIsToldAtTheOffice) {
   Ends ends;
   ends.server.masquerade.clear();
-  EXPECT_THAT(ends.at_office(), ElementsAre(HasSubstr("no [nat]")));
+  EXPECT_THAT(ends.at_office(), ElementsAre(HasSubstr("no device in [nat]")));
   ends.server.masquerade = {"ens3"};
   EXPECT_THAT(ends.at_office(), ElementsAre(HasSubstr("on ens3, but its way to the Internet is eth0")));
 }
