@@ -481,19 +481,28 @@ model::SiteStatus Daemon::status() const {
   site.server = config.server.address;
   traffic_.fill(EventLoop::now(), site.wans);
   site.problems = diagnosis_->shown();
-  site.warnings = options_.file_warnings;
-  site.warnings.insert(site.warnings.end(), options_.machine_warnings.begin(),
-                       options_.machine_warnings.end());
-  for (std::string& advice : line_advice(site)) site.warnings.push_back(std::move(advice));
-  for (const plan::Note& note : reconciler_->plan().notes) {
-    if (note.waits) continue;  // that WAN's state says it
-    site.warnings.push_back(plan::to_string(note));
-  }
-  site.warnings.insert(site.warnings.end(), foreign_.begin(), foreign_.end());
-  site.warnings.insert(site.warnings.end(), blocked_.begin(), blocked_.end());
+  for (problems::Remark& remark : remarks(site)) site.warnings.push_back(std::move(remark.text));
   if (!resolve_error_.empty()) site.warnings.push_back(resolve_error_);
   if (!last_error_.empty()) site.warnings.push_back(last_error_);
   return site;
+}
+
+std::vector<problems::Remark> Daemon::remarks(const model::SiteStatus& measured) const {
+  using problems::Code;
+  std::vector<problems::Remark> out;
+  const auto add = [&](Code code, const std::vector<std::string>& texts) {
+    for (const std::string& text : texts) out.push_back({code, "", text});
+  };
+  add(Code::kStartNote, options_.file_warnings);
+  add(Code::kStartNote, options_.machine_warnings);
+  for (problems::Remark& advice : line_advice(measured)) out.push_back(std::move(advice));
+  for (const plan::Note& note : reconciler_->plan().notes) {
+    if (note.waits) continue;  // that WAN's state says it
+    add(Code::kWanNote, {plan::to_string(note)});
+  }
+  add(Code::kForeignRules, foreign_);
+  add(Code::kFirewallDrops, blocked_);
+  return out;
 }
 
 SiteNow Daemon::site_now() const {
@@ -508,6 +517,10 @@ SiteNow Daemon::site_now() const {
               {},
               {},
               {}};
+  model::SiteStatus measured;
+  measured.backend = name(options_.config.backend);
+  measured.wans = now.wans;
+  now.remarks = remarks(measured);
   now.wrong_secrets = backend_->wrong_secrets();
   now.engine_error = backend_->error();
   now.resolve_error = resolve_error_;

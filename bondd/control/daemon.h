@@ -115,6 +115,8 @@ class Daemon {
   [[nodiscard]] std::vector<model::WanStatus> measured_wans(const netlink::Snapshot& network) const;
   // The same with what was found to be wrong.
   [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const;
+  // What was found beside the WANs' ways: of the file, of unlike lines, of others' rules and firewalls.
+  [[nodiscard]] std::vector<problems::Remark> remarks(const model::SiteStatus& measured) const;
   [[nodiscard]] SiteNow site_now() const;
   void diagnose();
   [[nodiscard]] model::SiteStatus status() const;

@@ -68,6 +68,11 @@ std::set<IpAddress> hosts_met() {
   return hosts;
 }
 
+bool logged_elsewhere(const std::string& code) {
+  return std::ranges::any_of(
+      problems::table(), [&](const problems::Row& row) { return row.logged_elsewhere && row.name == code; });
+}
+
 }  // namespace
 
 Diagnosis::Diagnosis(EventLoop& loop, Log& log) : loop_(loop), log_(log) {
@@ -140,6 +145,7 @@ void Diagnosis::look(const SiteNow& site) {
   facts.direct_wan = site.direct_wan;
   facts.ours = settings(site);
   facts.theirs = site.theirs;
+  facts.remarks = site.remarks;
   tracker_.update(EventLoop::now(), std::time(nullptr), problems::find(facts));
   report();
 }
@@ -161,7 +167,7 @@ void Diagnosis::report() {
   for (const model::Problem& problem : shown()) {
     const std::string key = fmt::format("{} {} {}", problem.code, problem.wan, problem.since);
     now.push_back(key);
-    if (std::ranges::find(told_, key) != told_.end()) continue;
+    if (std::ranges::find(told_, key) != told_.end() || logged_elsewhere(problem.code)) continue;
     // A WAN that was just lost was logged with its state.
     const std::string wan = problem.wan.empty() ? "" : problem.wan + ": ";
     const std::string remedy = problem.remedy.empty() ? "" : "; " + problem.remedy;

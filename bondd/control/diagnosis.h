@@ -35,6 +35,7 @@ struct SiteNow {
   std::string engine_error, resolve_error, pass_error;
   std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
   std::optional<problems::PeerSettings> theirs;  // of the peer, if it told
+  std::vector<problems::Remark> remarks;         // see Daemon::remarks()
 };
 
 class Diagnosis {

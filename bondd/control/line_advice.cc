@@ -9,6 +9,9 @@
 namespace bondd::control {
 namespace {
 
+using problems::Code;
+using problems::Remark;
+
 // One loss among the last hundred probes is chance as often as not.
 constexpr double kLossyPercent = 1.5;
 
@@ -22,18 +25,19 @@ std::vector<const model::WanStatus*> carrying(const model::SiteStatus& site) {
 
 }  // namespace
 
-std::vector<std::string> line_advice(const model::SiteStatus& site) {
+std::vector<Remark> line_advice(const model::SiteStatus& site) {
   const auto wans = carrying(site);
   if (site.backend != "openvpn-bond" || wans.size() < 2) return {};
 
-  std::vector<std::string> advice;
+  std::vector<Remark> advice;
   const model::WanStatus *nearest = nullptr, *farthest = nullptr;
   for (const model::WanStatus* const wan : wans) {
     if (wan->loss_percent.value_or(0) >= kLossyPercent) {
       advice.push_back(
-          fmt::format("{} has {:.1f} % packet loss: every connection through this bond slows down to what "
-                      "such a line allows; backend = \"mlvpn\" repairs losses",
-                      wan->name, *wan->loss_percent));
+          {Code::kLineLossy, wan->name,
+           fmt::format("{} has {:.1f} % packet loss: every connection through this bond slows down to what "
+                       "such a line allows; backend = \"mlvpn\" repairs losses",
+                       wan->name, *wan->loss_percent)});
     }
     if (!wan->rtt_ms) continue;
     if (nearest == nullptr || *wan->rtt_ms < *nearest->rtt_ms) nearest = wan;
@@ -43,9 +47,11 @@ std::vector<std::string> line_advice(const model::SiteStatus& site) {
   const double apart_ms = (*farthest->rtt_ms - *nearest->rtt_ms) / 2;
   if (apart_ms > to_ms(DelayMatch::kMost)) {
     advice.push_back(
-        fmt::format("{} brings packets {:.0f} ms later than {}, too late to be put in order here: one "
-                    "connection may be slower than over {} alone; backend = \"mlvpn\" is made for such lines",
-                    farthest->name, apart_ms, nearest->name, nearest->name));
+        {Code::kLineLate, farthest->name,
+         fmt::format(
+             "{} brings packets {:.0f} ms later than {}, too late to be put in order here: one "
+             "connection may be slower than over {} alone; backend = \"mlvpn\" is made for such lines",
+             farthest->name, apart_ms, nearest->name, nearest->name)});
   }
   return advice;
 }

@@ -2,15 +2,15 @@
 // far apart in delay. Said by `status`, and by `check` of a site that runs.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "bondd/model/status.h"
+#include "bondd/problems/find.h"
 
 namespace bondd::control {
 
 // From what was measured on the WANs that carry; nothing when there are fewer than two of them,
 // when they are alike and clean, or when the backend is another one.
-std::vector<std::string> line_advice(const model::SiteStatus& site);
+std::vector<problems::Remark> line_advice(const model::SiteStatus& site);
 
 }  // namespace bondd::control

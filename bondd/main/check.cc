@@ -112,8 +112,8 @@ void say_line_advice(const std::filesystem::path& run_root, const std::string& s
   if (!reply) return;  // coming up, or not ours to ask
   const auto status = ipc::parse_status(reply->status);
   if (!status) return;
-  for (const std::string& advice : control::line_advice(*status))
-    say(fmt::format("measured now: {}", advice));
+  for (const problems::Remark& advice : control::line_advice(*status))
+    say(fmt::format("measured now: {}", advice.text));
 }
 
 }  // namespace

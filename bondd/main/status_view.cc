@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 namespace bondd {
@@ -89,14 +90,21 @@ std::string latency_text(const WanStatus& wan) {
 }
 
 std::string loss_text(const WanStatus& wan) {
-  return wan.loss_percent && model::is_heard(wan.state) ? fmt::format("{:.1f} %", *wan.loss_percent) : "-";
+  if (!wan.loss_percent || !model::is_heard(wan.state)) return "-";
+  return *wan.loss_percent < 9.95 ? fmt::format("{:.1f} %", *wan.loss_percent)
+                                  : fmt::format("{:.0f} %", *wan.loss_percent);
 }
 
-std::string row(const std::string& name, const std::string& state, const std::string& gateway,
-                const std::string& latency, const std::string& loss, const std::string& in,
-                const std::string& out) {
-  return fmt::format("{:<{}} {} {:<15} {:>7} {:>6} {:>12} {:>12}", name, kNameWidth, state, gateway, latency,
-                     loss, in, out);
+// How long it has been in its state: three characters.
+std::string for_text(const WanStatus& wan, std::int64_t now) {
+  return wan.since == 0 ? "-" : brief_ago_text(now - wan.since);
+}
+
+std::string row(const std::string& name, const std::string& state, const std::string& since,
+                const std::string& gateway, const std::string& latency, const std::string& loss,
+                const std::string& in, const std::string& out) {
+  return fmt::format("{:<{}} {} {:>3} {:<15} {:>7} {:>5} {:>12} {:>12}", name, kNameWidth, state, since,
+                     gateway, latency, loss, in, out);
 }
 
 std::optional<double> sum(const std::vector<WanStatus>& wans, std::optional<double> WanStatus::*figure) {
@@ -133,8 +141,8 @@ std::string head(const SiteStatus& site, const ViewOptions& options) {
 
 std::string table(const SiteStatus& site, const ViewOptions& options) {
   const bool office = site.role == "client";
-  std::string out = row("WAN", fmt::format("{:<8}", "STATE"), office ? "GATEWAY" : "", "LATENCY", "LOSS",
-                        office ? "DOWN Mbit/s" : "IN Mbit/s", office ? "UP Mbit/s" : "OUT Mbit/s") +
+  std::string out = row("WAN", fmt::format("{:<8}", "STATE"), "FOR", office ? "GATEWAY" : "", "LATENCY",
+                        "LOSS", office ? "DOWN Mbit/s" : "IN Mbit/s", office ? "UP Mbit/s" : "OUT Mbit/s") +
                     "\n";
   const std::vector<std::string> names = short_names(site.wans);
   for (std::size_t i = 0; i < site.wans.size(); ++i) {
@@ -142,17 +150,24 @@ std::string table(const SiteStatus& site, const ViewOptions& options) {
     const std::string state =
         painted(fmt::format("{:<8}", to_string(wan.state)), colour_of(wan.state), options);
     const std::string gateway = wan.gateway.empty() ? wan.device.substr(0, 15) : wan.gateway;
-    out += row(names[i], state, gateway, latency_text(wan), loss_text(wan),
+    out += row(names[i], state, for_text(wan, options.now), gateway, latency_text(wan), loss_text(wan),
                flow_text(wan.rx_mbit, wan.rx_capacity_mbit), flow_text(wan.tx_mbit, wan.capacity_mbit)) +
            "\n";
   }
   if (site.wans.size() > 1 && site.state != SiteState::kDown) {
-    out += row("all", fmt::format("{:8}", ""), "", "", "",
+    out += row("all", fmt::format("{:8}", ""), "", "", "", "",
                flow_text(sum(site.wans, &WanStatus::rx_mbit), sum(site.wans, &WanStatus::rx_capacity_mbit)),
                flow_text(sum(site.wans, &WanStatus::tx_mbit), sum(site.wans, &WanStatus::capacity_mbit))) +
            "\n";
   }
   return out;
+}
+
+// "lte has 2.3 % packet loss", "lte: rule 100 …": the WAN need not stand before it once more.
+bool names_its_subject(const std::string& text, const SiteStatus& site) {
+  return std::ranges::any_of(site.wans, [&](const WanStatus& wan) {
+    return text.starts_with(wan.name + " ") || text.starts_with(wan.name + ": ");
+  });
 }
 
 std::string troubles(const SiteStatus& site, const ViewOptions& options) {
@@ -161,7 +176,8 @@ std::string troubles(const SiteStatus& site, const ViewOptions& options) {
     const std::string about = problem.wan.empty() ? site.name : problem.wan;
     const std::string since =
         problem.since != 0 ? fmt::format(" (for {})", ago_text(options.now - problem.since)) : "";
-    out += wrapped(about + ": ", problem.text + since);
+    const bool named = names_its_subject(problem.text, site);
+    out += wrapped(named ? "" : about + ": ", problem.text + since);
     if (!problem.remedy.empty()) out += wrapped("    ", problem.remedy);
   }
   // What is the same of all is of the site.
@@ -193,6 +209,21 @@ std::string ago_text(std::int64_t seconds) {
   if (hours == 0) return fmt::format("{} min", minutes);
   if (days == 0) return fmt::format("{} h {} min", hours, minutes % 60);
   return fmt::format("{} {} {} h", days, days == 1 ? "day" : "days", hours % 24);
+}
+
+std::string brief_ago_text(std::int64_t seconds) {
+  struct Unit {
+    std::int64_t seconds;
+    char letter;
+  };
+  constexpr std::int64_t kDay = 86'400;
+  constexpr std::array<Unit, 5> kUnits = {{{1, 's'}, {60, 'm'}, {3600, 'h'}, {kDay, 'd'}, {365 * kDay, 'y'}}};
+  seconds = std::max<std::int64_t>(seconds, 0);
+  for (const Unit& unit : kUnits) {
+    const std::int64_t count = seconds / unit.seconds;
+    if (count < 100) return fmt::format("{}{}", count, unit.letter);
+  }
+  return "-";
 }
 
 std::string wrapped(std::string_view first, std::string_view text) {

@@ -24,6 +24,9 @@ std::string status_view(const model::SiteStatus& site, const ViewOptions& option
 // "3 h 12 min", "45 s", "2 days 4 h".
 std::string ago_text(std::int64_t seconds);
 
+// The same in three characters, of the largest unit that has less than a hundred: "45s", "90m", "26h", "7d".
+std::string brief_ago_text(std::int64_t seconds);
+
 // `text` in lines of at most kColumns, the first behind `first`, the others behind as many blanks.
 std::string wrapped(std::string_view first, std::string_view text);
 

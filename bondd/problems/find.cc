@@ -104,6 +104,14 @@ void add_site_faults(const SiteFacts& facts, std::vector<Found>& out) {
   add(Code::kPastBond, facts.direct_wan);
 }
 
+void add_remarks(const SiteFacts& facts, std::vector<Found>& out) {
+  for (const Remark& remark : facts.remarks) {
+    out.push_back({remark.code, site_words(*facts.config)});
+    out.back().words.wan = remark.wan;
+    out.back().words.detail = remark.text;
+  }
+}
+
 // A problem of the site with an earlier hop explains those of its WANs.
 void leave_out_explained(std::vector<Found>& found) {
   const auto hop = [](const Found& f) { return row(f.code).hop; };
@@ -144,6 +152,7 @@ std::vector<Found> find(const SiteFacts& facts) {
       found.push_back(std::move(one));
     }
   }
+  add_remarks(facts, found);
   leave_out_explained(found);
   return found;
 }

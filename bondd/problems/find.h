@@ -31,6 +31,14 @@ struct WanFacts {
   std::string wrong_secret;  // what was seen; empty: nothing of that kind
 };
 
+// Found elsewhere, as one sentence: what `warnings` of the status have, too.
+struct Remark {
+  Code code = Code::kStartNote;
+  std::string wan;  // empty: of the site
+  std::string text;
+  bool operator==(const Remark&) const = default;
+};
+
 struct SiteFacts {
   const model::Config* config = nullptr;
   std::vector<model::WanStatus> states;  // as the backend has them, in the file's order
@@ -38,6 +46,7 @@ struct SiteFacts {
   std::string resolve_error, engine_error, pass_error;
   std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
   std::optional<PeerSettings> ours, theirs;
+  std::vector<Remark> remarks;
 };
 
 // All that hold; what another one explains is left out.

@@ -14,6 +14,8 @@ using model::Severity;
 constexpr Duration kAtOnce = 0s;
 constexpr Duration kBrief = 2s;
 constexpr Duration kStart = 4s;
+// A figure that is told from the last minute moves back and forth over its limit.
+constexpr Duration kMeasured = 10s;
 
 constexpr std::array<Row, kCodes> kTable = {{
     {Code::kEngineDown, "engine-down", Severity::kError, Hop::kProgram, kAtOnce,
@@ -101,6 +103,13 @@ constexpr std::array<Row, kCodes> kTable = {{
     {Code::kLanMissing, "lan-missing", Severity::kWarning, Hop::kNone, kAtOnce,
      "the office's network {detail} is not in through_bond of the server's file: its computers get no answer",
      "add \"{detail}\" to through_bond in [routes] of the server's file and reload there"},
+    // Their texts name the cure.
+    {Code::kForeignRules, "foreign-rules", Severity::kWarning, Hop::kNone, kAtOnce, "{detail}", "", true},
+    {Code::kFirewallDrops, "firewall-drops", Severity::kWarning, Hop::kNone, kAtOnce, "{detail}", "", true},
+    {Code::kLineLossy, "line-lossy", Severity::kWarning, Hop::kNone, kMeasured, "{detail}", ""},
+    {Code::kLineLate, "line-late", Severity::kWarning, Hop::kNone, kMeasured, "{detail}", ""},
+    {Code::kWanNote, "wan-note", Severity::kNote, Hop::kNone, kAtOnce, "{detail}", "", true},
+    {Code::kStartNote, "start-note", Severity::kNote, Hop::kNone, kAtOnce, "{detail}", "", true},
 }};
 
 constexpr bool in_order() {

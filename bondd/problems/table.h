@@ -42,8 +42,14 @@ enum class Code : std::uint8_t {
   kNatMissing,
   kNatDevice,
   kLanMissing,
+  kForeignRules,
+  kFirewallDrops,
+  kLineLossy,
+  kLineLate,
+  kWanNote,
+  kStartNote,
 };
-inline constexpr int kCodes = 28;
+inline constexpr int kCodes = 34;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
 enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };
@@ -57,6 +63,7 @@ struct Row {
   // With {wan}, {device}, {gateway}, {server}, {port}, {hop}, {site}, {file}, {key}, {ours}, {theirs},
   // {detail}, see Words.
   std::string_view text, remedy;
+  bool logged_elsewhere = false;  // by whoever finds it
 };
 std::span<const Row> table();
 const Row& row(Code code);

@@ -7,8 +7,9 @@ namespace {
 
 // The same trouble, though its figures ("no reply for 4 s") may be others by now.
 bool same(const Found& a, const Found& b) {
+  const bool figures = row(a.code).hop != Hop::kNone || !a.words.wan.empty();
   return a.code == b.code && a.words.wan == b.words.wan && a.words.key == b.words.key &&
-         a.words.port == b.words.port && (row(a.code).hop != Hop::kNone || a.words.detail == b.words.detail);
+         a.words.port == b.words.port && (figures || a.words.detail == b.words.detail);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@ using namespace bondd;
 using namespace bondd::control;
 using testing::AllOf;
 using testing::ElementsAre;
+using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -35,14 +36,19 @@ TEST(LineAdvice, CleanLinesOfLikeDelayNeedNone) {
 }
 
 TEST(LineAdvice, NamesTheLossyLineAndWhatItLoses) {
-  EXPECT_THAT(line_advice(site(40, 2.34)),
-              ElementsAre(AllOf(HasSubstr("orange has 2.3 % packet loss"), HasSubstr("mlvpn"))));
+  EXPECT_THAT(
+      line_advice(site(40, 2.34)),
+      ElementsAre(AllOf(Field(&problems::Remark::code, problems::Code::kLineLossy),
+                        Field(&problems::Remark::wan, "orange"),
+                        Field(&problems::Remark::text,
+                              AllOf(HasSubstr("orange has 2.3 % packet loss"), HasSubstr("mlvpn"))))));
 }
 
 TEST(LineAdvice, NamesTheLineThatIsTooFarAway) {
-  EXPECT_THAT(
-      line_advice(site(640, 0)),
-      ElementsAre(AllOf(HasSubstr("orange brings packets 300 ms later than ovh"), HasSubstr("mlvpn"))));
+  EXPECT_THAT(line_advice(site(640, 0)),
+              ElementsAre(Field(
+                  &problems::Remark::text,
+                  AllOf(HasSubstr("orange brings packets 300 ms later than ovh"), HasSubstr("mlvpn")))));
 }
 
 TEST(LineAdvice, NothingIsSaidOfALineThatDoesNotCarryOrOfAnotherBackend) {

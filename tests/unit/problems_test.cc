@@ -67,6 +67,17 @@ TEST(Problems, AHealthySiteHasNone) {
   EXPECT_THAT(office.found(), IsEmpty());
 }
 
+TEST(Problems, WhatWasFoundElsewhereIsOneOfThemWithItsOwnWords) {
+  Office office;
+  office.up(0);
+  office.up(1);
+  office.facts.remarks = {{Code::kFirewallDrops, "", "the firewall drops UDP 5080"},
+                          {Code::kLineLossy, "lte", "lte has 2.3 % packet loss"}};
+  EXPECT_THAT(office.found(), ElementsAre("firewall-drops", "lte: line-lossy"));
+  const auto all = find(office.facts);
+  EXPECT_EQ(render(row(all[0].code).text, all[0].words), "the firewall drops UDP 5080");
+}
+
 TEST(Problems, TheFirstHopThatFailsIsNamed) {
   Office office;
   office.up(0);
@@ -369,6 +380,24 @@ TEST(PeerSettings, WhatDoesNotFitIsLeftOut) {
 }
 
 // --- since when ---
+
+TEST(ProblemTracker, AFigureThatMovesIsTheSameProblemAndAnotherTextAnotherOne) {
+  Office office;
+  office.up(0);
+  office.up(1);
+  Tracker tracker;
+  for (int second = 0; second <= 10; ++second) {
+    office.facts.remarks = {
+        {Code::kLineLossy, "lte", "lte has 2." + std::to_string(second) + " % packet loss"},
+        {Code::kForeignRules, "", "rule number " + std::to_string(second)}};
+    tracker.update(kStart + std::chrono::seconds(second), 1000 + second, find(office.facts));
+  }
+  const auto visible = tracker.visible(kStart + 10s);
+  ASSERT_EQ(visible.size(), 2U);
+  EXPECT_EQ(visible[0].code, "line-lossy");
+  EXPECT_EQ(visible[0].since, 1000);
+  EXPECT_EQ(visible[1].since, 1010) << "another rule began now";
+}
 
 TEST(ProblemTracker, ShowsWhatLastsAndRemembersSinceWhen) {
   Office office;

@@ -38,6 +38,7 @@ model::SiteStatus office() {
     wan.capacity_mbit = 1.94;
     site.wans.push_back(wan);
   }
+  site.wans[0].since = kNow - 3 * 3600;
   site.wans[1].capacity_mbit.reset();
   return site;
 }
@@ -56,10 +57,10 @@ std::size_t widest(const std::string& text) {
 TEST(StatusView, ShowsBothDirectionsAndAQuestionMarkForWhatIsUnknown) {
   EXPECT_EQ(shown(office()),
             "office: up, 2 of 2 WANs up, since 3 h 12 min (mlvpn, server 203.0.113.10)\n"
-            "WAN        STATE    GATEWAY         LATENCY   LOSS  DOWN Mbit/s    UP Mbit/s\n"
-            "dsl        up       192.168.1.1       31 ms  0.0 %  7.8 of  8.0  0.3 of  1.9\n"
-            "lte        up       192.168.1.1       31 ms  0.0 %  7.8 of  8.0  0.3 of    ?\n"
-            "all                                                15.6 of 16.0  0.6 of    ?\n");
+            "WAN        STATE    FOR GATEWAY         LATENCY  LOSS  DOWN Mbit/s    UP Mbit/s\n"
+            "dsl        up        3h 192.168.1.1       31 ms 0.0 %  7.8 of  8.0  0.3 of  1.9\n"
+            "lte        up         - 192.168.1.1       31 ms 0.0 %  7.8 of  8.0  0.3 of    ?\n"
+            "all                                                   15.6 of 16.0  0.6 of    ?\n");
 }
 
 TEST(StatusView, FitsSeventyNineColumnsWithLongNamesAndFigures) {
@@ -133,6 +134,15 @@ TEST(StatusView, BelowTheTableStandsOnlyWhatIsWrongWithItsCure) {
   EXPECT_THAT(text, Not(HasSubstr("said by the problem")));
 }
 
+TEST(StatusView, AProblemThatNamesItsLineIsNotNamedTwiceNorRepeatedAsANote) {
+  model::SiteStatus site = office();
+  const std::string lossy = "lte has 2.3 % packet loss";
+  site.problems.push_back({"line-lossy", model::Severity::kWarning, "lte", lossy, "", kNow - 90});
+  site.warnings.push_back(lossy);
+  EXPECT_THAT(shown(site), HasSubstr("\nlte has 2.3 % packet loss (for 1 min)\n"));
+  EXPECT_THAT(shown(site), Not(HasSubstr("note:")));
+}
+
 TEST(StatusView, EscapeCodesOnlyWhenAskedFor) {
   EXPECT_THAT(shown(office()), Not(HasSubstr("\033")));
   EXPECT_THAT(status_view(office(), {true, kNow}), HasSubstr("\033[32mup\033[0m"));
@@ -156,6 +166,11 @@ TEST(StatusView, TimesAreShort) {
   EXPECT_EQ(ago_text(60 * 59), "59 min");
   EXPECT_EQ(ago_text(3600 * 25), "1 day 1 h");
   EXPECT_EQ(ago_text(-5), "0 s");
+  EXPECT_EQ(brief_ago_text(-5), "0s");
+  EXPECT_EQ(brief_ago_text(99), "99s");
+  EXPECT_EQ(brief_ago_text(100), "1m");
+  EXPECT_EQ(brief_ago_text(99 * 3600), "99h");
+  EXPECT_EQ(brief_ago_text(400 * 86'400LL), "1y");
 }
 
 TEST(CommandHelp, NamesTheLikelyCommandAndOption) {
