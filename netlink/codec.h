@@ -29,7 +29,8 @@ BondOptions parse_bond(const Attributes& data);
 
 using DeviceNames = std::map<int, std::string>;  // by interface index
 
-// Empty for what Snapshot leaves out (see there) and what the values cannot say.
+// Empty for what Snapshot leaves out (see there) and what the values cannot say. No rule of IPv4 or IPv6 is
+// left out.
 std::optional<Address> parse_address(const nlmsghdr* message, const DeviceNames& names);
 std::optional<Neighbour> parse_neighbour(const nlmsghdr* message, const DeviceNames& names);
 std::optional<Rule> parse_rule(const nlmsghdr* message);

@@ -30,6 +30,8 @@ std::string describe(const Route& route) {
   return text + fmt::format(" table {}", route.table);
 }
 
+constexpr const char* kNotOurs = "has selectors or an action that bondd writes no rules with";
+
 std::string describe(const Rule& rule) {
   std::string text = fmt::format("rule {}", rule.priority);
   if (rule.mask != 0) text += fmt::format(" fwmark {:#x}/{:#x}", rule.mark, rule.mask);
@@ -305,6 +307,7 @@ Result<bool> KernelRtnl::has_rule(const Rule& rule) {
 }
 
 Result<> KernelRtnl::add_rule(const Rule& rule) {
+  if (!rule.plain()) return in_context(failure(kNotOurs, EINVAL), rule);
   // EXCL passes over the protocol number, and an equal rule of the admin would stand for ours
   // until he deletes it. So ours is looked for here.
   const auto there = has_rule(rule);
@@ -318,6 +321,7 @@ Result<> KernelRtnl::add_rule(const Rule& rule) {
 // As delete_route: what is not given matches all.
 Result<> KernelRtnl::delete_rule(const Rule& rule) {
   if (rule.protocol == 0) return in_context(failure("has no protocol number to be known by", EINVAL), rule);
+  if (!rule.plain()) return in_context(failure(kNotOurs, EINVAL), rule);
   const auto there = has_rule(rule);
   if (!there) return in_context(passed_on(there), rule);
   if (!*there) return {};

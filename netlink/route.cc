@@ -12,7 +12,8 @@ namespace {
 constexpr std::uint32_t kDefaultIpv6Metric = 1024;  // IP6_RT_PRIO_USER
 
 bool known_type(std::uint8_t type) {
-  return type == RTN_UNICAST || type == RTN_BLACKHOLE || type == RTN_UNREACHABLE || type == RTN_THROW;
+  return type == RTN_UNICAST || type == RTN_BLACKHOLE || type == RTN_UNREACHABLE || type == RTN_PROHIBIT ||
+         type == RTN_THROW;
 }
 
 // Kernel-made noise of every IPv6 device: link-local and multicast prefixes.

@@ -57,6 +57,7 @@ class Rtnl {
   // Deletes this one with this protocol only, never a twin with another. EINVAL for
   // protocol 0, which the kernel takes for "any"; delete_rule alike.
   virtual Result<> delete_route(const Route& route) = 0;
+  // EINVAL for a rule that is not plain(); delete_rule alike.
   virtual Result<> add_rule(const Rule& rule) = 0;
   virtual Result<> delete_rule(const Rule& rule) = 0;
 };

@@ -82,7 +82,13 @@ struct Neighbour {
   auto operator<=>(const Neighbour&) const = default;
 };
 
-enum class RouteType : std::uint8_t { kUnicast = 1, kBlackhole = 6, kUnreachable = 7, kThrow = 9 };  // RTN_*
+enum class RouteType : std::uint8_t {  // RTN_*
+  kUnicast = 1,
+  kBlackhole = 6,
+  kUnreachable = 7,
+  kProhibit = 8,
+  kThrow = 9
+};
 
 constexpr std::uint32_t kMainTable = 254;  // RT_TABLE_MAIN
 
@@ -101,6 +107,38 @@ struct Route {
   auto operator<=>(const Route&) const = default;
 };
 
+enum class RuleAction : std::uint8_t {  // FR_ACT_*
+  kLookup = 1,
+  kGoto = 2,
+  kNothing = 3,
+  kBlackhole = 6,
+  kUnreachable = 7,
+  kProhibit = 8
+};
+
+struct NumberRange {
+  std::uint32_t first = 0, last = 0;
+  auto operator<=>(const NumberRange&) const = default;
+};
+
+// What rules of others say and bondd's own never do: known, so that it can be told what they do to bondd's
+// packets; never written or deleted.
+struct RuleExtras {
+  RuleAction action = RuleAction::kLookup;
+  std::uint32_t target = 0;   // of kGoto: the priority of the rule that is next
+  bool inverted = false;      // it is for all packets that the selectors do not fit ("not")
+  std::uint8_t tos = 0;       // 0: not looked at
+  std::uint8_t protocol = 0;  // IPPROTO_UDP; 0: not looked at
+  std::optional<NumberRange> uids, source_ports, destination_ports;
+  std::uint64_t tunnel_id = 0;                  // 0: not looked at
+  bool l3mdev = false;                          // only for packets of a VRF
+  std::uint32_t realms = 0;                     // no selector: it tags what it fits
+  std::optional<std::uint32_t> suppress_group;  // routes by devices of that group do not count
+  bool unknown = false;                         // a selector that is none of these
+
+  auto operator<=>(const RuleExtras&) const = default;
+};
+
 struct Rule {
   Family family = Family::kIpv4;
   std::uint32_t priority = 0;
@@ -110,7 +148,10 @@ struct Rule {
   std::optional<IpPrefix> from, to;
   std::string iif, oif;
   std::optional<int> suppress_prefix_length;
+  RuleExtras extras;
 
+  // Whether it is one that bondd could have made.
+  [[nodiscard]] bool plain() const { return extras == RuleExtras{}; }
   auto operator<=>(const Rule&) const = default;
 };
 

@@ -52,6 +52,18 @@ struct MarkUse {
   std::string rule;        // "iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x1/0xffffffff"
   std::uint32_t bits = 0;  // those that it looks for or writes
   std::uint32_t writes = 0, value = 0;  // the bits that it gives a packet's mark, and what it writes there
+  // The same of a connection's mark.
+  std::uint32_t connection_writes = 0, connection_value = 0;
+  bool any_value = false;      // what it writes there is not known
+  std::uint32_t restores = 0;  // bits that it copies from the connection's mark into the packet's
+  // Where the packets are that it sees; a chain that is jumped to may be anywhere.
+  enum class Hook : std::uint8_t { kAnywhere, kPrerouting, kOutput, kAfterRouting };
+  Hook hook = Hook::kAnywhere;
+  // Which of those: empty or 0 is any.
+  std::string iif, oif;
+  int iif_index = 0, oif_index = 0;  // where the rule has the device's number, not its name
+  std::uint8_t protocol = 0;
+  bool narrow = false;  // it looks at more: a packet that fits these may not fit the rule
 
   auto operator<=>(const MarkUse&) const = default;
 };

@@ -71,7 +71,8 @@ model::Owned owned_network(const netlink::Snapshot& snapshot, const std::string&
                });
   std::copy_if(snapshot.rules.begin(), snapshot.rules.end(), std::back_inserter(owned.rules),
                [&](const netlink::Rule& rule) {
-                 return rule.protocol == model::kProtocol && rule.priority >= model::rule_priority::kFirst &&
+                 return rule.protocol == model::kProtocol && rule.plain() &&
+                        rule.priority >= model::rule_priority::kFirst &&
                         rule.priority <= model::rule_priority::kLast &&
                         (in_slot(rule.table, slot) || rule.priority == model::rule_priority::kMain + slot);
                });

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <netinet/in.h>
 
 #include <algorithm>
+#include <map>
 
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
+#include "bondd/plan/foreign_rules.h"
 
 namespace bondd::plan {
 namespace {
@@ -16,22 +19,12 @@ using model::Facts;
 using netlink::Route;
 using netlink::RouteType;
 using netlink::Rule;
+using netlink::RuleAction;
+using rules::MarkUse;
 namespace priority = model::rule_priority;
 
 constexpr std::uint32_t kLocalTable = 255;   // RT_TABLE_LOCAL
 constexpr std::uint8_t kKernelProtocol = 2;  // RTPROT_KERNEL: a device's own network
-// A route that is wider than any network that somebody owns is the Internet, or a half of it.
-constexpr int kInternet = 7;
-
-std::string words(const Rule& rule) {
-  std::string out = fmt::format("rule {} (", rule.priority);
-  if (rule.from) out += fmt::format("from {} ", to_string(*rule.from));
-  if (rule.to) out += fmt::format("to {} ", to_string(*rule.to));
-  if (rule.mask != 0) out += fmt::format("fwmark {:#x}/{:#x} ", rule.mark, rule.mask);
-  if (!rule.iif.empty()) out += fmt::format("iif {} ", rule.iif);
-  if (!rule.oif.empty()) out += fmt::format("oif {} ", rule.oif);
-  return out + (rule.table == netlink::kMainTable ? "lookup main)" : fmt::format("lookup {})", rule.table));
-}
 
 std::string_view type_words(RouteType type) {
   switch (type) {
@@ -41,13 +34,15 @@ std::string_view type_words(RouteType type) {
       return "blackhole ";
     case RouteType::kUnreachable:
       return "unreachable ";
+    case RouteType::kProhibit:
+      return "prohibit ";
     case RouteType::kThrow:
       return "throw ";
   }
   return "";
 }
 
-std::string words(const Route& route) {
+std::string route_words(const Route& route) {
   std::string out(type_words(route.type));
   out += route.destination.is_default() ? "default" : to_string(route.destination);
   if (route.gateway) out += " via " + to_string(*route.gateway);
@@ -55,8 +50,8 @@ std::string words(const Route& route) {
   return out;
 }
 
-bool counts_by(const Rule& rule, const Route& route) {
-  return route.table == rule.table && route.destination.length > rule.suppress_prefix_length.value_or(-1);
+bool is_bondds(const Rule& rule) {
+  return rule.protocol == model::kProtocol && rule.plain();
 }
 
 class Search {
@@ -66,9 +61,11 @@ class Search {
   std::vector<Note> run() {
     std::copy_if(facts_.network.rules.begin(), facts_.network.rules.end(), std::back_inserter(rules_),
                  [](const Rule& rule) {
-                   return rule.family == Family::kIpv4 && rule.protocol != model::kProtocol &&
-                          rule.table != kLocalTable;
+                   const bool local = rule.extras.action == RuleAction::kLookup && rule.table == kLocalTable;
+                   return rule.family == Family::kIpv4 && !is_bondds(rule) && !local;
                  });
+    std::stable_sort(rules_.begin(), rules_.end(),
+                     [](const Rule& a, const Rule& b) { return a.priority < b.priority; });
     if (config_.role == model::Role::kClient) {
       for (unsigned n = 1; n <= config_.wans.size(); ++n) look_at_tunnel(n);
     }
@@ -95,6 +92,72 @@ class Search {
     return best != nullptr && best->type == RouteType::kThrow ? nullptr : best;
   }
 
+  [[nodiscard]] bool counts_by(const Rule& rule, const Route& route) const {
+    if (route.table != rule.table || route.destination.length <= rule.suppress_prefix_length.value_or(-1))
+      return false;
+    return !rule.extras.suppress_group || !in_group(route.device, *rule.extras.suppress_group);
+  }
+
+  [[nodiscard]] bool in_group(const std::string& device, std::uint32_t group) const {
+    const auto& links = facts_.network.links;
+    return std::any_of(links.begin(), links.end(),
+                       [&](const netlink::Link& link) { return link.name == device && link.group == group; });
+  }
+
+  // A "goto" whose target is not there does nothing.
+  [[nodiscard]] bool resolved(const Rule& rule) const {
+    const auto& all = facts_.network.rules;
+    return std::any_of(all.begin(), all.end(), [&](const Rule& one) {
+      return one.family == rule.family && one.priority == rule.extras.target;
+    });
+  }
+
+  // A rule that decides about packets before bondd's does. `route`: by which it leads them; a rule that
+  // refuses them or passes over bondd's rules has none.
+  struct Taker {
+    const Rule* rule = nullptr;
+    const Route* route = nullptr;
+    Share share = Share::kNone;
+  };
+
+  // Those of others before priority `limit`, in the kernel's order. `route_of`: the route by which a rule
+  // leads packets of `flow`, nullptr for none.
+  template <typename RouteOf>
+  [[nodiscard]] std::vector<Taker> takers(const Flow& flow, std::uint32_t limit, RouteOf route_of) const {
+    std::vector<Taker> out;
+    std::uint32_t next = 0;
+    for (const Rule& rule : rules_) {
+      if (rule.priority > limit) break;
+      const Share share = rule.priority < next ? Share::kNone : share_of(rule, flow);
+      if (share == Share::kNone) continue;
+      switch (rule.extras.action) {
+        case RuleAction::kLookup:
+          if (const Route* route = route_of(rule)) out.push_back({&rule, route, share});
+          break;
+        case RuleAction::kGoto:
+          if (!resolved(rule)) break;
+          if (rule.extras.target > limit) out.push_back({&rule, nullptr, share});
+          if (share == Share::kAll) next = rule.extras.target;
+          break;
+        case RuleAction::kNothing:
+          break;
+        case RuleAction::kBlackhole:
+        case RuleAction::kUnreachable:
+        case RuleAction::kProhibit:
+          out.push_back({&rule, nullptr, share});
+          break;
+      }
+    }
+    return out;
+  }
+
+  // What a rule does with `packets`, in words; `takes` is for one that looks up a table.
+  static std::string does(const Taker& taker, const std::string& packets, const std::string& takes) {
+    if (taker.route != nullptr) return fmt::format("{} ({})", takes, route_words(*taker.route));
+    const bool jumps = taker.rule->extras.action == RuleAction::kGoto;
+    return jumps ? fmt::format("leads {} past them", packets) : fmt::format("refuses {}", packets);
+  }
+
   void look_at_tunnel(unsigned n) {
     const model::Wan& wan = config_.wans[n - 1];
     const auto own = facts_.server_of.find(wan.name);
@@ -102,53 +165,114 @@ class Search {
     const IpAddress server = own != facts_.server_of.end() ? own->second : facts_.server_addresses.front();
     if (!server.is_v4()) return;
     const Exit exit = find_exit(wan, facts_.network);
-    const std::uint32_t mark = model::tunnel_mark(config_.mark_mask, facts_.slot, n);
-    for (const Rule& rule : rules_) {
-      const bool fits = rule.priority <= priority::kTunnel + n && (mark & rule.mask) == rule.mark &&
-                        (rule.iif.empty() || rule.iif == "lo") && rule.oif.empty() &&
-                        (!rule.to || rule.to->contains(server)) &&
-                        (!rule.from || (exit.source && rule.from->contains(*exit.source)));
-      const Route* route = fits ? route_by(rule, server) : nullptr;
-      const bool same = route != nullptr && route->type == RouteType::kUnicast &&
-                        route->gateway == exit.gateway && route->device == exit.device;
-      if (route == nullptr || same) continue;
-      return say(wan.name,
-                 fmt::format("{} goes before bondd's rules and leads this tunnel elsewhere ({}); give it a "
-                             "priority above {}",
-                             words(rule), words(*route), priority::kLast));
+    Flow flow;
+    flow.iif = "lo";
+    flow.mark = model::tunnel_mark(config_.mark_mask, facts_.slot, n);
+    flow.protocol = IPPROTO_UDP;
+    flow.from = {exit.source.value_or(IpAddress{}), IpAddress{}.bits()};
+    flow.to = {{server, server.bits()}};
+    flow.destination_port = wan.port;
+    if (facts_.unprivileged_uid) flow.uids.push_back(*facts_.unprivileged_uid);
+    for (const Marked& marked : marks_of_tunnel(flow, exit.device)) {
+      flow.mark = marked.mark;
+      if (name_taker_of_tunnel(n, flow, exit, marked.by)) return;
     }
   }
 
-  // What shall go into the bond: without a mark, or with one that another program gives it.
+  // Names the first rule that decides otherwise than bondd would; false when none does.
+  bool name_taker_of_tunnel(unsigned n, const Flow& flow, const Exit& exit, const MarkUse* by) {
+    const IpAddress server = flow.to.front().address;
+    const auto right = [&](const Route* route) {
+      return route != nullptr && route->type == RouteType::kUnicast && route->gateway == exit.gateway &&
+             route->device == exit.device;
+    };
+    const auto route_of = [&](const Rule& rule) { return route_by(rule, server); };
+    for (const Taker& taker : takers(flow, priority::kTunnel + n, route_of)) {
+      Rule main;
+      main.table = netlink::kMainTable;
+      const bool jumps = taker.rule->extras.action == RuleAction::kGoto;
+      if (right(jumps ? route_by(main, server) : taker.route)) {
+        if (taker.share == Share::kAll) return false;
+        continue;
+      }
+      const std::string marks = by == nullptr ? "" : fmt::format(", since `{}` marks it", by->rule);
+      say(config_.wans[n - 1].name,
+          fmt::format("{} goes before bondd's rules and {}{}; give it a priority above {}",
+                      words(*taker.rule), does(taker, "this tunnel's packets", "leads this tunnel elsewhere"),
+                      marks, priority::kLast));
+      return true;
+    }
+    return false;
+  }
+
+  // --- what shall go into the bond ---
+
+  // Without a mark, or with one that another program gives it.
   void look_at_bond() {
+    if (rules_.empty() || rules_.front().priority > priority::kBond) return;
+    std::map<const Rule*, std::string> found;
+    const auto route_of = [this](const Rule& rule) { return taken_by(rule); };
+    for (Flow& flow : flows_of_bond()) {
+      for (const Marked& marked : marks_of_bond(flow)) {
+        flow.mark = marked.mark;
+        for (const Taker& taker : takers(flow, priority::kBond, route_of)) {
+          if (!is_for_own_address(*taker.rule)) found.try_emplace(taker.rule, what_of_bond(taker, marked.by));
+        }
+      }
+    }
     for (const Rule& rule : rules_) {
-      if (rule.priority > priority::kBond || !rule.oif.empty() || !sees_the_bonds(rule)) continue;
-      const rules::MarkUse* marker = rule.mark == 0 ? nullptr : marker_for(rule);
-      if (rule.mark != 0 && marker == nullptr) continue;
-      const Route* taken = taken_by(rule);
-      if (taken == nullptr) continue;
-      const std::string what = marker == nullptr
-                                   ? "takes what shall go into the bond"
-                                   : fmt::format("takes past the bond what `{}` marks", marker->rule);
-      say("", fmt::format("{} goes before bondd's rules and {} ({}); unless that is meant, give it a "
-                          "priority above {}",
-                          words(rule), what, words(*taken), priority::kLast));
+      const auto what = found.find(&rule);
+      if (what == found.end()) continue;
+      say("", fmt::format("{} goes before bondd's rules and {}; unless that is meant, give it a priority "
+                          "above {}",
+                          words(rule), what->second, priority::kLast));
     }
   }
 
-  // Whether the rule is for packets that may be on their way into the bond: not for what comes out of it, nor
-  // from a WAN's side, nor what this machine sends from its address on a WAN.
-  [[nodiscard]] bool sees_the_bonds(const Rule& rule) const {
-    if (rule.iif == config_.bond.interface) return false;
-    if (!rule.iif.empty() && rule.iif != "lo" && config_.role == model::Role::kClient && !has_lan(rule.iif))
-      return false;
-    const bool own =
-        rule.from && rule.from->length == rule.from->address.bits() &&
-        std::any_of(facts_.network.addresses.begin(), facts_.network.addresses.end(),
-                    [&](const netlink::Address& one) {
-                      return one.prefix.address == rule.from->address && one.device != config_.bond.interface;
-                    });
-    return !own;
+  static std::string what_of_bond(const Taker& taker, const MarkUse* by) {
+    if (by == nullptr) return does(taker, "what shall go into the bond", "takes what shall go into the bond");
+    const std::string marked = fmt::format("what `{}` marks", by->rule);
+    return does(taker, marked, "takes past the bond " + marked);
+  }
+
+  // What may be on its way into the bond: this machine's own packets and the LAN's, not what comes out of it
+  // nor what comes in from a WAN's side.
+  [[nodiscard]] std::vector<Flow> flows_of_bond() const {
+    Flow flow;
+    std::copy_if(config_.through_bond.begin(), config_.through_bond.end(), std::back_inserter(flow.to),
+                 [](const IpPrefix& network) { return network.address.is_v4(); });
+    if (flow.to.empty()) return {};
+    std::vector<Flow> flows;
+    const auto add = [&](const std::string& iif, const IpPrefix& from) {
+      flow.iif = iif;
+      flow.from = from;
+      for (const std::uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
+        flow.protocol = protocol;
+        flows.push_back(flow);
+      }
+    };
+    const IpAddress own = config_.bond.address.address;
+    add("lo", {own, own.bits()});
+    for (const netlink::Link& link : facts_.network.links) {
+      const bool own_device = link.name == config_.bond.interface || link.alias.starts_with("bondd:");
+      if (link.name == "lo" || own_device) continue;
+      const bool client = config_.role == model::Role::kClient;
+      if (client && !has_lan(link.name)) continue;
+      const auto inside =
+          client ? inside_networks(config_, facts_.network, link.name) : std::vector<IpPrefix>{};
+      for (const IpPrefix& network : inside) add(link.name, network);
+      if (inside.empty()) add(link.name, IpPrefix{});
+    }
+    return flows;
+  }
+
+  // What this machine sends from its address on a WAN, or on the LAN.
+  [[nodiscard]] bool is_for_own_address(const Rule& rule) const {
+    if (!rule.from || rule.extras.inverted || rule.from->length != rule.from->address.bits()) return false;
+    const auto& addresses = facts_.network.addresses;
+    return std::any_of(addresses.begin(), addresses.end(), [&](const netlink::Address& one) {
+      return one.prefix.address == rule.from->address && one.device != config_.bond.interface;
+    });
   }
 
   // The LAN is on every device that is no WAN's; where there is none, on the WANs'.
@@ -162,12 +286,58 @@ class Search {
            std::none_of(facts_.network.addresses.begin(), facts_.network.addresses.end(), is_lan);
   }
 
-  // A rule of iptables that gives packets the mark that `rule` looks for.
-  [[nodiscard]] const rules::MarkUse* marker_for(const Rule& rule) const {
-    const auto found = std::find_if(facts_.mark_uses.begin(), facts_.mark_uses.end(), [&](const auto& use) {
-      return (rule.mask & ~use.writes) == 0 && (use.value & rule.mask) == rule.mark;
-    });
-    return found == facts_.mark_uses.end() ? nullptr : &*found;
+  // --- marks that others give ---
+
+  struct Marked {
+    std::uint32_t mark = 0;
+    const MarkUse* by = nullptr;  // nobody: as bondd made the packet, or as it came
+  };
+
+  // Whether a rule of others about marks may see packets of `flow`, whose way out is `oif` until somebody
+  // leads them elsewhere.
+  [[nodiscard]] bool sees(const MarkUse& use, const Flow& flow, const std::string& oif) const {
+    const bool own = flow.iif == "lo";
+    if (use.hook == (own ? MarkUse::Hook::kPrerouting : MarkUse::Hook::kOutput)) return false;
+    return is_device(use.iif, use.iif_index, own ? "" : flow.iif) && is_device(use.oif, use.oif_index, oif) &&
+           (use.protocol == 0 || use.protocol == flow.protocol);
+  }
+
+  // `name` may be one of iptables: "eth+".
+  [[nodiscard]] bool is_device(const std::string& name, int index, const std::string& device) const {
+    if (name.ends_with('+')) return device.starts_with(name.substr(0, name.size() - 1));
+    if (!name.empty()) return name == device;
+    const auto known = facts_.network.facts.find(device);
+    return index == 0 || (known != facts_.network.facts.end() && known->second.index == index);
+  }
+
+  // The marks that a packet may have when the kernel looks for its route. A bit that nobody writes is 0.
+  [[nodiscard]] std::vector<Marked> marks_of_bond(const Flow& flow) const {
+    std::vector<Marked> out{{}};
+    for (const MarkUse& use : facts_.mark_uses) {
+      if (use.hook == MarkUse::Hook::kAfterRouting || !sees(use, flow, config_.bond.interface)) continue;
+      if (use.any_value) {
+        for (const Rule& rule : rules_) out.push_back({rule.mark, &use});
+      } else if (use.writes != 0) {
+        out.push_back({use.value, &use});
+      }
+      if (use.restores == 0) continue;
+      for (const MarkUse& before : facts_.mark_uses) {
+        if (before.connection_writes != 0 && sees(before, flow, config_.bond.interface))
+          out.push_back({before.connection_value & use.restores, &before});
+      }
+    }
+    return out;
+  }
+
+  // Only rules that surely see the tunnel's packets: those for all of UDP, or for all that leaves.
+  [[nodiscard]] std::vector<Marked> marks_of_tunnel(const Flow& flow, const std::string& device) const {
+    std::vector<Marked> out{{flow.mark, nullptr}};
+    for (const MarkUse& use : facts_.mark_uses) {
+      const bool sure = use.hook == MarkUse::Hook::kOutput && use.writes != 0 && !use.any_value &&
+                        !use.narrow && sees(use, flow, device);
+      if (sure) out.push_back({(flow.mark & ~use.writes) | use.value, &use});
+    }
+    return out;
   }
 
   // The route by which `rule` leads a whole through_bond network elsewhere, or so much of it that it must be
@@ -177,12 +347,13 @@ class Search {
       const IpPrefix& to = route.destination;
       const bool other = counts_by(rule, route) && route.type != RouteType::kThrow && to.address.is_v4() &&
                          route.device != config_.bond.interface;
-      const int length = std::max(to.length, rule.to ? rule.to->length : 0);
+      const bool only = rule.to && !rule.extras.inverted;
+      const int length = std::max(to.length, only ? rule.to->length : 0);
       return other && std::any_of(config_.through_bond.begin(), config_.through_bond.end(),
                                   [&](const IpPrefix& network) {
                                     return network.address.is_v4() &&
                                            length <= std::max(network.length, kInternet) &&
-                                           overlap(to, network) && (!rule.to || overlap(*rule.to, network));
+                                           overlap(to, network) && (!only || overlap(*rule.to, network));
                                   });
     };
     const auto found = std::find_if(facts_.network.routes.begin(), facts_.network.routes.end(), takes);
@@ -205,7 +376,7 @@ class Search {
           std::any_of(config_.through_bond.begin(), config_.through_bond.end(), [&](const IpPrefix& network) {
             return network.contains(to) && (to.length <= kInternet || to.length == network.length);
           });
-      if (taken) found.push_back(words(route));
+      if (taken) found.push_back(route_words(route));
     }
     if (found.empty()) return;
     const bool one = found.size() == 1;
@@ -235,7 +406,7 @@ class Search {
     for (const Rule& rule : rules_) {
       if ((rule.mark & config_.mark_mask) != 0) some.push_back(words(rule));
     }
-    for (const rules::MarkUse& use : facts_.mark_uses) {
+    for (const MarkUse& use : facts_.mark_uses) {
       if ((use.bits & config_.mark_mask) == 0) continue;
       (use.bits == kAllBits ? all : some).push_back(fmt::format("`{}`", use.rule));
     }
@@ -261,8 +432,7 @@ class Search {
     for (const Rule& rule : facts_.network.rules) {
       const bool own =
           rule.table >= model::bond_table(facts_.slot) && rule.table < model::bond_table(facts_.slot + 1);
-      if (rule.protocol != model::kProtocol || own || rule.mask == config_.mark_mask ||
-          (rule.mask & config_.mark_mask) == 0) {
+      if (!is_bondds(rule) || own || rule.mask == config_.mark_mask || (rule.mask & config_.mark_mask) == 0) {
         continue;
       }
       return say("", fmt::format("another site of bondd has mask = {:#x} in [marks], which shares bits with "

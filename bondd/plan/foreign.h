@@ -12,7 +12,7 @@ namespace bondd::plan {
 
 // Rules and routes that are looked at before ours and lead our packets elsewhere; rules among our
 // priorities; rules and chains that use the bits of our marks. Each note names the culprit and what to do.
-// Rules with selectors that netlink::Rule does not hold (not, uidrange, ports) are not judged.
+// A rule that may or may not fit our packets (a source port, a VRF) is not named.
 std::vector<Note> foreign_notes(const model::Config& config, const model::Facts& facts);
 
 // What to say, and do, when `there`, which this site did not make, has the name of an interface that it

@@ -45,6 +45,8 @@ std::string_view name(netlink::RouteType type) {
       return "blackhole ";
     case netlink::RouteType::kUnreachable:
       return "unreachable ";
+    case netlink::RouteType::kProhibit:
+      return "prohibit ";
     case netlink::RouteType::kThrow:
       return "throw ";
   }

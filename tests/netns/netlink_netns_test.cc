@@ -417,6 +417,54 @@ TEST_F(NetlinkNetns, RuleOfTheAdminSurvivesOurTwin) {
   EXPECT_EQ(rules_of(kStatic), before);
 }
 
+// Rules of others are seen whole, whatever they say, so that it can be told what they do.
+TEST_F(NetlinkNetns, RulesOfOthersAreReadWhateverTheySay) {
+  const auto extras = [](auto change) {
+    RuleExtras more;
+    change(more);
+    return more;
+  };
+  using Action = RuleAction;
+  const std::vector<std::pair<std::string, RuleExtras>> wanted{
+      {"not fwmark 0xe1f1 lookup 300", extras([](auto& r) { r.inverted = true; })},
+      {"uidrange 0-7 lookup 300", extras([](auto& r) {
+         r.uids = NumberRange{0, 7};
+       })},
+      {"ipproto udp dport 1194-1200 lookup 300", extras([](auto& r) {
+         r.protocol = 17;
+         r.destination_ports = NumberRange{1194, 1200};
+       })},
+      {"ipproto tcp sport 25 lookup 300", extras([](auto& r) {
+         r.protocol = 6;
+         r.source_ports = NumberRange{25, 25};
+       })},
+      {"tos 0x10 lookup 300", extras([](auto& r) { r.tos = 0x10; })},
+      {"iif lo prohibit", extras([](auto& r) { r.action = Action::kProhibit; })},
+      {"blackhole", extras([](auto& r) { r.action = Action::kBlackhole; })},
+      {"unreachable", extras([](auto& r) { r.action = Action::kUnreachable; })},
+      {"nop", extras([](auto& r) { r.action = Action::kNothing; })},
+      {"tun_id 7 lookup 300", extras([](auto& r) { r.tunnel_id = 7; })},
+      {"lookup 300 suppress_ifgroup 5", extras([](auto& r) { r.suppress_group = 5; })},
+      {"lookup 300 realms 3/4", extras([](auto& r) { r.realms = (3U << 16) | 4; })},
+      {"goto 32766", extras([](auto& r) {
+         r.action = Action::kGoto;
+         r.target = 32766;
+       })},
+  };
+  for (const auto& [text, more] : wanted) {
+    const std::string added = output_of("ip rule add pref 100 " + text + " protocol static");
+    if (added.find("exit status") != std::string::npos) continue;  // a kernel without VRFs or realms
+    const auto there = rules_of(kStatic);
+    ASSERT_EQ(there.size(), 1U) << text;
+    EXPECT_TRUE(there.front().extras == more) << text;
+    EXPECT_FALSE(there.front().plain()) << text;
+    EXPECT_FALSE(rtnl_->delete_rule(there.front())) << text;
+    EXPECT_FALSE(rtnl_->add_rule(there.front())) << text;
+    EXPECT_EQ(rules_of(kStatic).size(), 1U) << text;
+    admin("ip rule del pref 100");
+  }
+}
+
 TEST_F(NetlinkNetns, MonitorRingsForEachKindOfChange) {
   auto made = make_monitor();
   ASSERT_TRUE(made) << made.error().message;

@@ -1,4 +1,5 @@
 // Marks beside those of others, and what of others stands in a site's way.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -249,6 +250,194 @@ TEST(Foreign, AnotherSiteWithAnOverlappingMaskIsNamedAndOneWithTheSameIsNot) {
               ElementsAre(HasSubstr("another site of bondd has mask = 0x7f000000")));
   config.mark_mask = 0xff0000;
   EXPECT_THAT(said_about(facts, config), IsEmpty());
+}
+
+// --- rules with other selectors and actions than bondd's own ---
+
+netlink::Rule with(netlink::RuleExtras extras) {
+  netlink::Rule rule = foreign_rule(100, 300);
+  rule.extras = extras;
+  return rule;
+}
+
+netlink::RuleExtras action(netlink::RuleAction action, std::uint32_t target = 0) {
+  netlink::RuleExtras extras;
+  extras.action = action;
+  extras.target = target;
+  return extras;
+}
+
+netlink::RuleExtras ports(std::uint8_t protocol, std::uint32_t first, std::uint32_t last) {
+  netlink::RuleExtras extras;
+  extras.protocol = protocol;
+  extras.destination_ports = netlink::NumberRange{first, last};
+  return extras;
+}
+
+constexpr std::uint8_t kTcp = 6, kUdp = 17;
+
+TEST(ForeignSelectors, RuleOfAVpnForAllButItsOwnMarkTakesTunnelsAndLan) {
+  model::Facts facts = with_own_lan();
+  facts.network.rules = {foreign_rule(100, 300, 0xe1f1, 0xffffffff)};
+  EXPECT_THAT(said_about(facts), IsEmpty());
+  facts.network.rules.front().extras.inverted = true;
+  EXPECT_THAT(
+      said_about(facts),
+      ElementsAre(HasSubstr("ovh: rule 100 (not fwmark 0xe1f1 lookup 300) goes before bondd's rules and "
+                            "leads this tunnel elsewhere (default via 10.0.0.1 dev eth5)"),
+                  HasSubstr("orange: rule 100"), HasSubstr("takes what shall go into the bond")));
+}
+
+TEST(ForeignSelectors, RuleForRootsPacketsTakesTunnelsAndWhatIsForwarded) {
+  model::Facts facts = with_own_lan();
+  netlink::RuleExtras extras;
+  extras.uids = netlink::NumberRange{0, 0};
+  facts.network.rules = {with(extras)};
+  EXPECT_THAT(said_about(facts), ElementsAre(HasSubstr("ovh: rule 100 (uidrange 0-0 lookup 300)"),
+                                             HasSubstr("orange: rule 100"), HasSubstr("into the bond")));
+  extras.uids = netlink::NumberRange{1000, 1999};
+  facts.network.rules = {with(extras)};
+  EXPECT_THAT(said_about(facts), IsEmpty());
+}
+
+TEST(ForeignSelectors, RuleForPortsTakesTheTunnelsThatHaveThem) {
+  model::Facts facts = with_own_lan();
+  facts.network.rules = {with(ports(kUdp, 1194, 1195))};
+  EXPECT_THAT(said_about(facts),
+              ElementsAre(HasSubstr("ovh: rule 100 (ipproto udp dport 1194-1195 lookup 300)")));
+  facts.network.rules = {with(ports(kTcp, 1194, 1200))};
+  EXPECT_THAT(said_about(facts), IsEmpty());
+  facts.network.rules = {with(ports(kTcp, 25, 25))};
+  EXPECT_THAT(said_about(facts), IsEmpty()) << "a service that the admin leads elsewhere";
+  facts.network.rules = {with(ports(kTcp, 1024, 65535))};
+  EXPECT_THAT(said_about(facts),
+              ElementsAre(HasSubstr("rule 100 (ipproto tcp dport 1024-65535 lookup 300)")));
+}
+
+TEST(ForeignSelectors, RuleForAWholeProtocolIsNamed) {
+  model::Facts facts = with_own_lan();
+  netlink::RuleExtras extras;
+  extras.protocol = kUdp;
+  facts.network.rules = {with(extras)};
+  EXPECT_THAT(said_about(facts), ElementsAre(HasSubstr("ovh: rule 100 (ipproto udp lookup 300)"),
+                                             HasSubstr("orange: "), HasSubstr("into the bond")));
+  extras.protocol = 1;
+  facts.network.rules = {with(extras)};
+  EXPECT_THAT(said_about(facts), IsEmpty());
+}
+
+TEST(ForeignSelectors, RuleThatRefusesIsNamedWithoutATable) {
+  for (const auto& [kind, name] : {std::pair(netlink::RuleAction::kProhibit, "prohibit"),
+                                   std::pair(netlink::RuleAction::kBlackhole, "blackhole"),
+                                   std::pair(netlink::RuleAction::kUnreachable, "unreachable")}) {
+    model::Facts facts = with_own_lan();
+    netlink::Rule rule = with(action(kind));
+    facts.network.rules = {rule};
+    EXPECT_THAT(said_about(facts),
+                ElementsAre(AllOf(HasSubstr(fmt::format("ovh: rule 100 ({})", name)),
+                                  HasSubstr("goes before bondd's rules and refuses this tunnel's packets")),
+                            HasSubstr("orange: "), HasSubstr("refuses what shall go into the bond")));
+    rule.iif = "eth1";
+    facts.network.rules = {rule};
+    EXPECT_THAT(said_about(facts), ElementsAre(AllOf(HasSubstr(fmt::format("rule 100 (iif eth1 {})", name)),
+                                                     HasSubstr("refuses what shall go into the bond"))));
+    rule.iif = "eth0";
+    facts.network.rules = {rule};
+    EXPECT_THAT(said_about(facts), IsEmpty()) << "from a WAN's side";
+  }
+}
+
+TEST(ForeignSelectors, RuleThatJumpsOverBonddsIsNamed) {
+  model::Facts facts = with_own_lan();
+  facts.network.rules = {with(action(netlink::RuleAction::kGoto, 32766)), foreign_rule(32766, 254)};
+  EXPECT_THAT(said_about(facts), Contains(AllOf(HasSubstr("rule 100 (goto 32766) goes before bondd's rules"),
+                                                HasSubstr("leads what shall go into the bond past them"))));
+  facts.network.rules.pop_back();
+  EXPECT_THAT(said_about(facts), IsEmpty()) << "a target that is not there";
+  facts.network.rules = {with(action(netlink::RuleAction::kGoto, 200)), foreign_rule(150, 300),
+                         foreign_rule(200, 77)};
+  EXPECT_THAT(said_about(facts), IsEmpty()) << "what is jumped over takes nothing";
+}
+
+TEST(ForeignSelectors, RulesThatFitNothingOfBonddsAreNotNamed) {
+  model::Facts facts = with_own_lan();
+  std::vector<netlink::RuleExtras> all(6);
+  all[0].tos = 0x10;
+  all[1].tunnel_id = 7;
+  all[2].l3mdev = true;
+  all[3].unknown = true;
+  all[4].source_ports = netlink::NumberRange{5060, 5061};
+  all[5] = action(netlink::RuleAction::kNothing);
+  for (const netlink::RuleExtras& extras : all) {
+    facts.network.rules = {with(extras)};
+    EXPECT_THAT(said_about(facts), IsEmpty());
+  }
+}
+
+TEST(ForeignSelectors, OfBonddsOwnNumberButNotOfItsKindIsAnothers) {
+  model::Facts facts = with_own_lan();
+  netlink::Rule rule = with(action(netlink::RuleAction::kProhibit));
+  rule.protocol = model::kProtocol;
+  facts.network.rules = {rule};
+  EXPECT_THAT(said_about(facts), Contains(HasSubstr("refuses what shall go into the bond")));
+}
+
+// --- marks ---
+
+rules::MarkUse marks(std::uint32_t writes, std::uint32_t value, rules::MarkUse::Hook hook) {
+  rules::MarkUse use;
+  use.rule = "iptables -t mangle -A X -j MARK";
+  use.bits = use.writes = writes;
+  use.value = value;
+  use.hook = hook;
+  return use;
+}
+
+TEST(ForeignMarks, BitsThatNobodyWritesAreZero) {
+  using Hook = rules::MarkUse::Hook;
+  model::Facts facts = with_own_lan();
+  facts.network.rules = {foreign_rule(100, 300, 1, 0xffffffff)};
+  facts.mark_uses = {marks(0xff, 1, Hook::kPrerouting)};  // as bondd advises
+  EXPECT_THAT(said_about(facts), ElementsAre(AllOf(HasSubstr("rule 100 (fwmark 0x1 lookup 300)"),
+                                                   HasSubstr("takes past the bond what `iptables"))));
+  facts.network.rules = {foreign_rule(100, 300, 1, 0xff)};
+  facts.mark_uses = {marks(1, 1, Hook::kPrerouting)};  // --or-mark
+  EXPECT_THAT(said_about(facts), ElementsAre(HasSubstr("takes past the bond what")));
+  facts.mark_uses = {marks(1, 1, Hook::kAfterRouting)};
+  EXPECT_THAT(said_about(facts), IsEmpty());
+  facts.mark_uses = {marks(1, 1, Hook::kPrerouting)};
+  facts.mark_uses.front().iif = "eth0";  // what comes in from a WAN's side is not the bond's
+  EXPECT_THAT(said_about(facts), IsEmpty());
+}
+
+TEST(ForeignMarks, ConnectionsMarkThatIsRestoredLeadsPastTheBond) {
+  model::Facts facts = with_own_lan();
+  facts.network.rules = {foreign_rule(100, 300, 1, 0xff)};
+  rules::MarkUse set, restore;
+  set.rule = "iptables -j CONNMARK --set-xmark 0x1/0xff";
+  set.bits = set.connection_writes = 0xff;
+  set.connection_value = 1;
+  set.iif = "eth1";
+  restore.rule = "iptables -j CONNMARK --restore-mark";
+  restore.bits = restore.restores = 0xff;
+  facts.mark_uses = {set};
+  EXPECT_THAT(said_about(facts), IsEmpty());
+  facts.mark_uses = {set, restore};
+  EXPECT_THAT(
+      said_about(facts),
+      ElementsAre(HasSubstr("takes past the bond what `iptables -j CONNMARK --set-xmark 0x1/0xff` marks")));
+  facts.mark_uses.front().iif = "eth0";  // connections from a WAN's side, answered there
+  EXPECT_THAT(said_about(facts), IsEmpty());
+}
+
+TEST(ForeignMarks, MarkOfAllThatLeavesTakesTheTunnels) {
+  model::Facts facts = with_own_lan();
+  facts.network.rules = {foreign_rule(100, 300, 1, 0xff)};
+  facts.mark_uses = {marks(1, 1, rules::MarkUse::Hook::kOutput)};
+  EXPECT_THAT(said_about(facts), ElementsAre(AllOf(HasSubstr("ovh: rule 100"), HasSubstr("since `iptables")),
+                                             HasSubstr("orange: "), HasSubstr("takes past the bond what")));
+  facts.mark_uses.front().narrow = true;
+  EXPECT_THAT(said_about(facts), ElementsAre(HasSubstr("takes past the bond what")));
 }
 
 }  // namespace
