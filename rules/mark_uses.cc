@@ -1,6 +1,7 @@
 // Which rules of others look at or write marks, and in which bits.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <linux/in.h>
 #include <linux/netfilter.h>
 
 #include <algorithm>
@@ -51,19 +52,64 @@ std::uint32_t mask_after(const Words& words, std::string_view option) {
   return text.empty() ? kAllBits : parse(text).mark;
 }
 
+// Where a built-in chain's rules see packets, as far as their marks can still choose a route: only table
+// mangle has a packet that it marks routed anew.
+MarkUse::Hook hook_of(std::string_view table, std::string_view chain) {
+  if (chain == "PREROUTING") return MarkUse::Hook::kPrerouting;
+  if (chain == "OUTPUT") return table == "mangle" ? MarkUse::Hook::kOutput : MarkUse::Hook::kAfterRouting;
+  const bool later = chain == "INPUT" || chain == "FORWARD" || chain == "POSTROUTING";
+  return later ? MarkUse::Hook::kAfterRouting : MarkUse::Hook::kAnywhere;
+}
+
+std::uint8_t protocol_number(std::string_view name) {
+  if (name == "tcp") return IPPROTO_TCP;
+  if (name == "udp") return IPPROTO_UDP;
+  if (name == "icmp") return IPPROTO_ICMP;
+  return IPPROTO_RAW;  // another: none of the bond's
+}
+
+// The options before the target, "-i lan -p udp -m mark --mark 0x0/0xff".
+void read_selectors(const Words& words, MarkUse& use) {
+  bool no = false;
+  for (std::size_t i = 0; i < words.size() && words[i] != "-j" && words[i] != "-g"; i += 2) {
+    if (words[i] == "!") {
+      no = true;
+      --i;
+      continue;
+    }
+    const std::string& value = i + 1 < words.size() ? words[i + 1] : words[i];
+    const bool module = words[i] == "-m" && (value == "comment" || value == "mark" || value == "udp");
+    const bool unmarked = words[i] == "--mark" && parse(value).mark == 0 && !no;
+    if (!no && words[i] == "-i") {
+      use.iif = value;
+    } else if (!no && words[i] == "-o") {
+      use.oif = value;
+    } else if (!no && words[i] == "-p") {
+      use.protocol = protocol_number(value);
+    } else if (!module && !unmarked && words[i] != "--comment" && !(words[i] == "-o" && value == "lo")) {
+      use.narrow = true;
+    }
+    no = false;
+  }
+}
+
 MarkUse use_of(const Words& words) {
   MarkUse use;
+  read_selectors(words, use);
   for (std::size_t i = 0; i + 1 < words.size(); ++i) {
     const Value value = parse(words[i + 1]);
     if (words[i] == "--mark") use.bits |= value.mark & value.mask;  // bits that are compared with 1
     const bool sets = words[i] == "--set-xmark" || words[i] == "--set-mark" || words[i] == "--tproxy-mark";
     if (!sets) continue;
     use.bits |= value.mask | value.mark;
-    if (after(words, "-j") == "CONNMARK") continue;
-    use.writes = value.mask | value.mark;
-    use.value = value.mark;
+    const bool connection = after(words, "-j") == "CONNMARK";
+    (connection ? use.connection_writes : use.writes) = value.mask | value.mark;
+    (connection ? use.connection_value : use.value) = value.mark;
   }
-  if (has(words, "--restore-mark")) use.bits |= mask_after(words, "--nfmask");
+  if (has(words, "--restore-mark")) {
+    use.bits |= mask_after(words, "--nfmask");
+    use.restores = mask_after(words, "--ctmask");
+  }
   if (has(words, "--save-mark")) use.bits |= mask_after(words, "--ctmask");
   return use;
 }
@@ -92,11 +138,7 @@ class NftReader {
   }
 
  private:
-  void step(const NftLoad& load) {
-    content_.erase(load.to);
-    if (load.what == NftLoad::What::kMark || load.what == NftLoad::What::kConnectionMark)
-      content_[load.to] = {kAllBits, 0, load.what};
-  }
+  void step(const NftLoad& load) { content_[load.to] = {kAllBits, 0, load.what}; }
   void step(const NftBitwise& bitwise) {
     const auto found = content_.find(bitwise.from);
     if (found == content_.end()) {
@@ -117,31 +159,91 @@ class NftReader {
     if (harmless.mark != 0) write(harmless.mark, NftLoad::What::kMark);
     if (harmless.connection_mark != 0) write(harmless.connection_mark, NftLoad::What::kConnectionMark);
   }
-  // Bits that are compared with 1, as with iptables.
   void step(const NftCompare& compare) {
     const auto found = content_.find(compare.from);
-    if (found != content_.end()) use_.bits |= to_number(compare.with) & found->second.keeps;
+    const Content content = found == content_.end() ? Content{} : found->second;
+    const bool equal = compare.is == NftCompare::Is::kEqual;
+    switch (content.of) {
+      case NftLoad::What::kMark:
+      case NftLoad::What::kConnectionMark:  // bits that are compared with 1, as with iptables
+        use_.bits |= to_number(compare.with) & content.keeps;
+        use_.narrow |= !equal || to_number(compare.with) != 0;
+        return;
+      case NftLoad::What::kInputName:
+        return step_device(equal, device_name(compare.with), use_.iif);
+      case NftLoad::What::kOutputName:
+        return step_device(equal, device_name(compare.with), use_.oif);
+      case NftLoad::What::kInputIndex:
+        return step_number(equal, to_number(compare.with), use_.iif_index);
+      case NftLoad::What::kOutputIndex:
+        return step_number(equal, to_number(compare.with), use_.oif_index);
+      case NftLoad::What::kTransportProtocol:
+        return step_number(equal, to_number(compare.with), use_.protocol);
+      case NftLoad::What::kNetworkProtocol:
+        return;
+      case NftLoad::What::kEtherType:
+      case NftLoad::What::kConnectionState:
+      case NftLoad::What::kConnectionStatus:
+      case NftLoad::What::kNetworkHeader:
+      case NftLoad::What::kTransportHeader:
+      case NftLoad::What::kOther:
+        use_.narrow = true;
+        return;
+    }
   }
+  void step(const NftVerdict& /*verdict*/) {}
   template <typename Other>
-  void step(const Other& /*other*/) {}
+  void step(const Other& /*other*/) {
+    use_.narrow = true;
+  }
+
+  // What leaves by lo is none of the bond's: "all but lo" is all.
+  void step_device(bool equal, const std::string& name, std::string& into) {
+    if (equal) into = name;
+    if (!equal && name != "lo") use_.narrow = true;
+  }
+  template <typename Number>
+  void step_number(bool equal, std::uint32_t number, Number& into) {
+    if (equal) into = static_cast<Number>(number);
+    if (!equal) use_.narrow = true;
+  }
+  // A name that is cut short is the beginning of one ("eth*"), here as iptables writes it.
+  static std::string device_name(const Bytes& bytes) {
+    const auto end = std::find(bytes.begin(), bytes.end(), std::uint8_t{0});
+    return std::string(bytes.begin(), end) + (end == bytes.end() ? "+" : "");
+  }
 
   void write(std::uint32_t from, NftLoad::What mark) {
     const auto found = content_.find(from);
-    const bool known = found != content_.end() && (found->second.of == mark || found->second.keeps == 0);
-    if (!known) {  // all bits, and nobody knows with what
-      use_.bits = kAllBits;
+    const Content content = found == content_.end() ? Content{} : found->second;
+    const bool packet = mark == NftLoad::What::kMark;
+    if (content.of == mark || content.keeps == 0) {
+      const std::uint32_t writes = ~content.keeps | content.toggle;
+      use_.bits |= writes;
+      (packet ? use_.writes : use_.connection_writes) = writes;
+      (packet ? use_.value : use_.connection_value) = content.toggle;
       return;
     }
-    const std::uint32_t writes = ~found->second.keeps | found->second.toggle;
-    use_.bits |= writes;
-    if (mark != NftLoad::What::kMark) return;
-    use_.writes = writes;
-    use_.value = found->second.toggle;
+    use_.bits = kAllBits;
+    if (!packet) return;  // the packet's mark, kept for the connection's other packets
+    if (content.of == NftLoad::What::kConnectionMark) {
+      use_.restores = content.keeps;
+    } else {
+      use_.any_value = true;
+    }
   }
 
   std::map<std::uint32_t, Content> content_;  // by register
   MarkUse use_;
 };
+
+// A chain without a hook is jumped to. Only one of type "route" has a packet that it marks routed anew.
+MarkUse::Hook hook_of(const NftChain& chain) {
+  if (!chain.hook) return MarkUse::Hook::kAnywhere;
+  if (chain.hook->number == NF_INET_PRE_ROUTING) return MarkUse::Hook::kPrerouting;
+  const bool again = chain.hook->number == NF_INET_LOCAL_OUT && chain.hook->type == "route";
+  return again ? MarkUse::Hook::kOutput : MarkUse::Hook::kAfterRouting;
+}
 
 std::string_view family_name(std::uint8_t family) {
   switch (family) {
@@ -169,6 +271,7 @@ std::vector<MarkUse> mark_uses(const NftRuleset& ruleset, const std::set<std::st
       for (const NftRule& rule : chain.rules) {
         MarkUse use = NftReader().read(rule);
         if (use.bits == 0) continue;
+        use.hook = hook_of(chain);
         use.rule = fmt::format("nft -a list chain {} {} {} (handle {})", family, table.name, chain.name,
                                rule.handle);
         out.push_back(std::move(use));
@@ -185,6 +288,7 @@ std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables) {
       if (is_ours(rule.chain)) continue;
       MarkUse use = use_of(rule.words);
       if (use.bits == 0) continue;
+      use.hook = hook_of(table.name, rule.chain);
       use.rule = fmt::format("iptables -t {} -A {} {}", table.name, rule.chain, fmt::join(rule.words, " "));
       out.push_back(std::move(use));
     }

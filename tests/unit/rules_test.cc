@@ -289,6 +289,34 @@ TEST(MarkUses, AreTheBitsThatOthersLookForOrWrite) {
   EXPECT_EQ(mark_uses(*tables).front().rule, "iptables -t mangle -A PREROUTING -j MARK --set-xmark 0x1/0xff");
 }
 
+TEST(MarkUses, TellWhichPacketsTheySeeAndWhatBecomesOfConnections) {
+  const auto tables = parse_tables(
+      "*mangle\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:own - [0:0]\n"
+      "-A PREROUTING -i lan -j CONNMARK --set-xmark 0x1/0xff\n"
+      "-A PREROUTING -j CONNMARK --restore-mark --nfmask 0xff --ctmask 0xf\n"
+      "-A OUTPUT -o eth+ -p udp -m mark --mark 0x0/0xff -j MARK --set-xmark 0x1/0x1\n"
+      "-A FORWARD -s 10.0.0.0/8 -j MARK --set-xmark 0x1/0x1\n-A own ! -i lan -j MARK --set-xmark 0x1/0x1\n"
+      "COMMIT\n");
+  ASSERT_TRUE(tables);
+  const auto uses = mark_uses(*tables);
+  ASSERT_EQ(uses.size(), 5U);
+  using Hook = MarkUse::Hook;
+  EXPECT_EQ(uses[0].connection_writes, 0xffU);
+  EXPECT_EQ(uses[0].connection_value, 1U);
+  EXPECT_EQ(uses[0].iif, "lan");
+  EXPECT_EQ(uses[0].hook, Hook::kPrerouting);
+  EXPECT_FALSE(uses[0].narrow);
+  EXPECT_EQ(uses[1].restores, 0xfU);
+  EXPECT_EQ(uses[2].hook, Hook::kOutput);
+  EXPECT_EQ(uses[2].oif, "eth+");
+  EXPECT_EQ(uses[2].protocol, 17);
+  EXPECT_FALSE(uses[2].narrow);
+  EXPECT_EQ(uses[3].hook, Hook::kAfterRouting);
+  EXPECT_TRUE(uses[3].narrow);
+  EXPECT_EQ(uses[4].hook, Hook::kAnywhere);
+  EXPECT_TRUE(uses[4].narrow);
+}
+
 // meta mark set 0x1; meta mark set meta mark and 0xffff00ff or 0x200; meta mark and 0xf0 == 0x30; counter;
 // meta mark set ct mark
 TEST(MarkUses, AreFoundInNftsOwnSyntax) {
@@ -314,8 +342,47 @@ TEST(MarkUses, AreFoundInNftsOwnSyntax) {
   ASSERT_EQ(uses.size(), 4U);
   EXPECT_EQ(uses[0], (MarkUse{"nft -a list chain inet fw pre (handle 1)", 0xffffffff, 0xffffffff, 1}));
   EXPECT_EQ(uses[1], (MarkUse{"nft -a list chain inet fw pre (handle 2)", 0xff00, 0xff00, 0x200}));
-  EXPECT_EQ(uses[2], (MarkUse{"nft -a list chain inet fw pre (handle 3)", 0x30, 0, 0}));
+  EXPECT_EQ(uses[2].bits, 0x30U);
+  EXPECT_EQ(uses[2].writes, 0U);
   EXPECT_EQ(uses[3].bits, 0xffffffff);
+  EXPECT_EQ(uses[3].restores, 0xffffffff);
+  EXPECT_FALSE(uses[3].any_value);
+}
+
+// iifname "lan" meta mark set ip saddr map { … }; oifname != "lo" meta mark set meta mark or 0x1, in a chain
+// of type route
+TEST(MarkUses, OfNftTellWhichPacketsTheySee) {
+  const auto bytes = [](std::uint32_t number) {
+    Bytes out(sizeof number);
+    std::memcpy(out.data(), &number, sizeof number);
+    return out;
+  };
+  const auto name = [](std::string text) {
+    text.resize(16);
+    return Bytes(text.begin(), text.end());
+  };
+  using What = NftLoad::What;
+  using Is = NftCompare::Is;
+  NftChain pre{"pre", NftHook{NF_INET_PRE_ROUTING, -150, "filter", false}, {}};
+  pre.rules.push_back({1,
+                       {NftLoad{What::kInputName, 1, 0, 0}, NftCompare{Is::kEqual, 1, name("lan")},
+                        NftLoad{What::kOther, 1, 0, 0}, NftHarmless{0, false, {}, 1, 0}}});
+  NftChain out{"out", NftHook{NF_INET_LOCAL_OUT, 0, "route", false}, {}};
+  out.rules.push_back({2,
+                       {NftLoad{What::kOutputName, 1, 0, 0}, NftCompare{Is::kOther, 1, name("lo")},
+                        NftLoad{What::kMark, 1, 0, 0}, NftBitwise{1, 1, bytes(0xfffffffe), bytes(1)},
+                        NftHarmless{0, false, {}, 1, 0}}});
+  NftRuleset ruleset;
+  ruleset.tables = {{NFPROTO_INET, "fw", false, {pre, out}, {}}};
+  const auto uses = mark_uses(ruleset, {});
+  ASSERT_EQ(uses.size(), 2U);
+  EXPECT_EQ(uses[0].iif, "lan");
+  EXPECT_TRUE(uses[0].any_value);
+  EXPECT_EQ(uses[0].hook, MarkUse::Hook::kPrerouting);
+  EXPECT_EQ(uses[1].hook, MarkUse::Hook::kOutput);
+  EXPECT_EQ(uses[1].writes, 1U);
+  EXPECT_EQ(uses[1].value, 1U);
+  EXPECT_FALSE(uses[1].narrow);
 }
 
 }  // namespace
