@@ -11,6 +11,7 @@
 #include <map>
 #include <variant>
 
+#include "rules/nft_verdict.h"
 #include "rules/save_file.h"
 
 namespace bondd::rules {
@@ -156,6 +157,7 @@ class NftReader {
       if (!harmless.value.empty())
         content_[harmless.to] = {0, to_number(harmless.value), NftLoad::What::kOther};
     }
+    use_.any_value |= harmless.marks;
     if (harmless.mark != 0) write(harmless.mark, NftLoad::What::kMark);
     if (harmless.connection_mark != 0) write(harmless.connection_mark, NftLoad::What::kConnectionMark);
   }
@@ -184,6 +186,8 @@ class NftReader {
       case NftLoad::What::kEtherType:
       case NftLoad::What::kConnectionState:
       case NftLoad::What::kConnectionStatus:
+      case NftLoad::What::kConnectionDirection:
+      case NftLoad::What::kReversePath:
       case NftLoad::What::kNetworkHeader:
       case NftLoad::What::kTransportHeader:
       case NftLoad::What::kOther:
@@ -259,6 +263,20 @@ std::string_view family_name(std::uint8_t family) {
 }
 
 }  // namespace
+
+std::uint32_t written_mark_bits(const NftRuleset& ruleset) {
+  std::uint32_t bits = 0;
+  for (const NftTable& table : ruleset.tables) {
+    for (const NftChain& chain : table.chains) {
+      if (is_ours(chain.name)) continue;
+      for (const NftRule& rule : chain.rules) {
+        const MarkUse use = NftReader().read(rule);
+        bits |= use.any_value ? kAllBits : use.writes | use.connection_writes | use.restores;
+      }
+    }
+  }
+  return bits;
+}
 
 std::vector<MarkUse> mark_uses(const NftRuleset& ruleset, const std::set<std::string>& shown) {
   std::vector<MarkUse> out;

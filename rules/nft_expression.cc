@@ -3,9 +3,12 @@
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/xt_conntrack.h>
+#include <linux/netfilter/xt_rpfilter.h>
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace bondd::rules {
 namespace {
@@ -68,15 +71,26 @@ NftExpression meta(const nftnl_expr* e) {
   return NftLoad{meta_of(number(e, NFTNL_EXPR_META_KEY)), number(e, NFTNL_EXPR_META_DREG), 0, 0};
 }
 
+What connection_of(std::uint32_t key) {
+  switch (key) {
+    case NFT_CT_STATE:
+      return What::kConnectionState;
+    case NFT_CT_MARK:
+      return What::kConnectionMark;
+    case NFT_CT_STATUS:
+      return What::kConnectionStatus;
+    case NFT_CT_DIRECTION:
+      return What::kConnectionDirection;
+    default:  // of an integer, not of an enum of ours
+      return What::kOther;
+  }
+}
+
 NftExpression connection(const nftnl_expr* e) {
   const std::uint32_t key = number(e, NFTNL_EXPR_CT_KEY);
   if (nftnl_expr_is_set(e, NFTNL_EXPR_CT_SREG))
     return NftHarmless{0, false, {}, 0, key == NFT_CT_MARK ? number(e, NFTNL_EXPR_CT_SREG) : 0};
-  return NftLoad{key == NFT_CT_STATE    ? What::kConnectionState
-                 : key == NFT_CT_MARK   ? What::kConnectionMark
-                 : key == NFT_CT_STATUS ? What::kConnectionStatus
-                                        : What::kOther,
-                 number(e, NFTNL_EXPR_CT_DREG), 0, 0};
+  return NftLoad{connection_of(key), number(e, NFTNL_EXPR_CT_DREG), 0, 0};
 }
 
 NftExpression payload(const nftnl_expr* e) {
@@ -123,7 +137,8 @@ NftExpression lookup(const nftnl_expr* e) {
 NftExpression target(const nftnl_expr* e) {
   const std::string name = text(e, NFTNL_EXPR_TG_NAME);
   if (name == "REJECT") return NftVerdict{Kind::kReject, ""};
-  constexpr std::array<std::string_view, 6> kPassOn{"LOG", "MARK", "CONNMARK", "TCPMSS", "NFLOG", "CT"};
+  if (name == "MARK" || name == "CONNMARK") return NftHarmless{0, false, {}, 0, 0, true};
+  constexpr std::array<std::string_view, 4> kPassOn{"LOG", "TCPMSS", "NFLOG", "CT"};
   const bool harmless = std::find(kPassOn.begin(), kPassOn.end(), name) != kPassOn.end();
   return harmless ? NftExpression{NftHarmless{}} : NftUnknown{name};
 }
@@ -147,9 +162,33 @@ template <std::uint16_t kRegister>
 NftExpression opaque_load(const nftnl_expr* e) {
   return NftLoad{What::kOther, number(e, kRegister), 0, 0};
 }
+NftExpression states(const nftnl_expr* e) {
+  constexpr std::uint32_t kRevision = 3;  // of iptables 1.8
+  const Bytes bytes = data(e, NFTNL_EXPR_MT_INFO);
+  xt_conntrack_mtinfo3 info{};
+  if (number(e, NFTNL_EXPR_MT_REV) != kRevision || bytes.size() < sizeof info) return NftUnknown{"conntrack"};
+  std::memcpy(&info, bytes.data(), sizeof info);
+  if (info.match_flags != XT_CONNTRACK_STATE) return NftUnknown{"conntrack"};
+  return NftStates{info.state_mask, (info.invert_flags & XT_CONNTRACK_STATE) == 0};
+}
+NftExpression reverse_path(const nftnl_expr* e) {
+  const Bytes bytes = data(e, NFTNL_EXPR_MT_INFO);
+  if (bytes.empty() || (bytes.front() & XT_RPFILTER_LOOSE) != 0) return NftUnknown{"rpfilter"};
+  return NftReversePath{(bytes.front() & XT_RPFILTER_INVERT) != 0};
+}
+// "fib saddr . iif oif", also with the mark.
+NftExpression fib(const nftnl_expr* e) {
+  constexpr std::uint32_t kBack = NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF;
+  const bool back = (number(e, NFTNL_EXPR_FIB_FLAGS) & kBack) == kBack &&
+                    number(e, NFTNL_EXPR_FIB_RESULT) != NFT_FIB_RESULT_ADDRTYPE;
+  return NftLoad{back ? What::kReversePath : What::kOther, number(e, NFTNL_EXPR_FIB_DREG), 0, 0};
+}
 NftExpression match(const nftnl_expr* e) {
   const std::string name = text(e, NFTNL_EXPR_MT_NAME);
-  return name == "comment" ? NftExpression{NftHarmless{}} : NftUnknown{name};
+  if (name == "comment") return NftHarmless{};
+  if (name == "conntrack") return states(e);
+  if (name == "rpfilter") return reverse_path(e);
+  return NftUnknown{name};
 }
 
 constexpr std::array kDecoders{Decoder{"immediate", immediate},
@@ -163,7 +202,7 @@ constexpr std::array kDecoders{Decoder{"immediate", immediate},
                                Decoder{"target", target},
                                Decoder{"match", match},
                                Decoder{"reject", reject},
-                               Decoder{"fib", opaque_load<NFTNL_EXPR_FIB_DREG>},
+                               Decoder{"fib", fib},
                                Decoder{"rt", opaque_load<NFTNL_EXPR_RT_DREG>},
                                Decoder{"socket", opaque_load<NFTNL_EXPR_SOCKET_DREG>},
                                Decoder{"hash", opaque_load<NFTNL_EXPR_HASH_DREG>},

@@ -37,10 +37,12 @@ struct NftLoad {
     kEtherType,
     kMark,
     kConnectionMark,
-    kConnectionState,   // NF_CT_STATE_BIT
-    kConnectionStatus,  // IPS_DST_NAT
-    kNetworkHeader,     // `size` bytes from `offset`
+    kConnectionState,      // NF_CT_STATE_BIT
+    kConnectionStatus,     // IPS_DST_NAT
+    kConnectionDirection,  // IP_CT_DIR_ORIGINAL, IP_CT_DIR_REPLY
+    kNetworkHeader,        // `size` bytes from `offset`
     kTransportHeader,
+    kReversePath,  // the device that leads back to the source, if it is the one it came in by; else 0
     kOther
   };
   What what = What::kOther;
@@ -72,13 +74,23 @@ struct NftHarmless {
   bool counter = false;
   Bytes value;                                  // what it writes there, where that is known
   std::uint32_t mark = 0, connection_mark = 0;  // registers that it writes into these marks; 0: none
+  bool marks = false;                           // iptables' MARK or CONNMARK: it writes what is not read here
+};
+// iptables' own "-m conntrack --ctstate", and nothing else of that match.
+struct NftStates {
+  std::uint32_t states = 0;  // NF_CT_STATE_BIT
+  bool inside = true;
+};
+// iptables' own "-m rpfilter": fits what has a way back by the device it came in by.
+struct NftReversePath {
+  bool inverted = false;
 };
 // May match or not: bondd does not know.
 struct NftUnknown {
   std::string name;
 };
-using NftExpression =
-    std::variant<NftVerdict, NftLoad, NftCompare, NftRange, NftBitwise, NftLookup, NftHarmless, NftUnknown>;
+using NftExpression = std::variant<NftVerdict, NftLoad, NftCompare, NftRange, NftBitwise, NftLookup,
+                                   NftHarmless, NftStates, NftReversePath, NftUnknown>;
 
 struct NftRule {
   std::uint64_t handle = 0;  // its name within the table

@@ -1,11 +1,14 @@
 #include "rules/nft_verdict.h"
 
 #include <fmt/format.h>
+#include <linux/in.h>
 #include <linux/netfilter.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+
+#include "rules/save_file.h"
 
 namespace bondd::rules {
 namespace {
@@ -19,7 +22,8 @@ constexpr std::size_t kDeviceNameSize = 16;          // IFNAMSIZ
 constexpr int kDepth = 16;                           // NFT_JUMP_STACK_SIZE
 constexpr std::uint32_t kNew = 8, kEstablished = 2;  // NF_CT_STATE_BIT
 
-constexpr std::int32_t kAfterConntrack = -200, kAfterDestinationNat = -100;  // NF_IP_PRI_*
+constexpr std::int32_t kAfterConntrack = -200, kAfterDestinationNat = -100,
+                       kAfterSourceNat = 100;  // NF_IP_PRI_*
 
 constexpr std::uint32_t kSeenConfirmed = 0x0e, kDestinationNat = 0x20;  // enum ip_conntrack_status
 
@@ -49,6 +53,23 @@ void put_port(MaybeBytes& header, std::size_t at, const std::optional<std::uint1
   header[at + 1] = static_cast<std::uint8_t>(*port & 0xff);
 }
 
+// The bytes of an address that all of a network have.
+void put_network(MaybeBytes& header, std::size_t at, const std::optional<IpPrefix>& network) {
+  constexpr int kByte = 8;
+  for (std::size_t i = 0; network && network->address.is_v4() && i < 4; ++i) {
+    if (static_cast<int>(i + 1) * kByte <= network->length) header[at + i] = network->address.data()[i];
+  }
+}
+MaybeBytes mark_bytes(std::uint32_t zero_bits) {
+  constexpr std::uint8_t kWhole = 0xff;
+  MaybeBytes bytes = number(zero_bits);
+  for (MaybeByte& byte : bytes) byte = byte == kWhole ? MaybeByte{std::uint8_t{0}} : std::nullopt;
+  return bytes;
+}
+MaybeBytes device_number(int device) {
+  return device == 0 ? unknown(sizeof(std::uint32_t)) : number(static_cast<std::uint32_t>(device));
+}
+
 // The headers, as far as they are known.
 MaybeBytes network_header(const NftPacket& packet) {
   MaybeBytes header = unknown(20);
@@ -57,6 +78,8 @@ MaybeBytes network_header(const NftPacket& packet) {
   const auto put = [&](std::size_t at, const std::optional<IpAddress>& address) {
     for (std::size_t i = 0; address && address->is_v4() && i < 4; ++i) header[at + i] = address->data()[i];
   };
+  put_network(header, 12, packet.source_network);
+  put_network(header, 16, packet.destination_network);
   put(12, packet.source);
   put(16, packet.destination);
   return header;
@@ -65,6 +88,9 @@ MaybeBytes transport_header(const NftPacket& packet) {
   MaybeBytes header = unknown(20);
   put_port(header, 0, packet.source_port);
   put_port(header, 2, packet.destination_port);
+  constexpr std::size_t kFlags = 13;
+  constexpr std::uint8_t kSyn = 0x02;
+  if (packet.protocol == IPPROTO_TCP && !packet.answer) header[kFlags] = kSyn;  // a connection's first packet
   return header;
 }
 
@@ -92,14 +118,23 @@ MaybeBytes loaded(const NftPacket& packet, bool before_conntrack, const NftLoad&
     case NftLoad::What::kConnectionStatus:
       if (before_conntrack) return unknown(sizeof(std::uint32_t));
       return number((packet.answer ? kSeenConfirmed : 0) | (packet.translated ? kDestinationNat : 0));
+    case NftLoad::What::kConnectionDirection:
+      if (before_conntrack) return unknown(1);
+      return {std::uint8_t{packet.answer}};
+    case NftLoad::What::kInputIndex:
+      return device_number(packet.in_index);
+    case NftLoad::What::kOutputIndex:
+      return device_number(packet.out_index);
+    case NftLoad::What::kMark:
+    case NftLoad::What::kConnectionMark:
+      return mark_bytes(packet.zero_bits);
+    case NftLoad::What::kReversePath:
+      if (!packet.no_way_back) return unknown(kRegisterBytes);
+      return MaybeBytes(kDeviceNameSize, std::uint8_t{0});
     case NftLoad::What::kNetworkHeader:
       return slice(network_header(packet), load.offset, load.size);
     case NftLoad::What::kTransportHeader:
       return slice(transport_header(packet), load.offset, load.size);
-    case NftLoad::What::kInputIndex:
-    case NftLoad::What::kOutputIndex:
-    case NftLoad::What::kMark:
-    case NftLoad::What::kConnectionMark:
     case NftLoad::What::kOther:
       return unknown(kRegisterBytes);
   }
@@ -119,13 +154,25 @@ Answer equal(const MaybeBytes& value, const Bytes& with) {
   return answer;
 }
 
-std::optional<Bytes> if_known(const MaybeBytes& value) {
-  Bytes bytes;
+// The least and the greatest value that it may be, if it may be all between these two.
+struct Bounds {
+  Bytes least, greatest;
+};
+std::optional<Bounds> bounds(const MaybeBytes& value) {
+  constexpr std::uint8_t kGreatest = 0xff;
+  Bounds out;
+  bool open = false;
   for (const MaybeByte& byte : value) {
-    if (!byte) return std::nullopt;
-    bytes.push_back(*byte);
+    if (byte && open) return std::nullopt;
+    open = !byte;
+    out.least.push_back(byte.value_or(std::uint8_t{0}));
+    out.greatest.push_back(byte.value_or(kGreatest));
   }
-  return bytes;
+  return out;
+}
+// Of a condition that is monotone: what holds for both ends holds for all between them.
+Answer for_both(bool least, bool greatest) {
+  return least != greatest ? Answer::kMaybe : least ? Answer::kYes : Answer::kNo;
 }
 
 Answer yes_if(bool condition) {
@@ -241,23 +288,32 @@ class Machine {
     if (harmless.to != 0) put(harmless.to, unknown(kRegisterBytes));
     return Answer::kYes;
   }
+  Answer step(const NftStates& wanted, Outcome& /*outcome*/) {
+    if (before_conntrack_) return Answer::kMaybe;
+    const bool inside = (wanted.states & (packet_.answer ? kEstablished : kNew)) != 0;
+    return yes_if(inside == wanted.inside);
+  }
+  Answer step(const NftReversePath& match, Outcome& /*outcome*/) {
+    return packet_.no_way_back ? yes_if(match.inverted) : Answer::kMaybe;
+  }
   Answer step(const NftUnknown& /*unknown*/, Outcome& /*outcome*/) { return Answer::kMaybe; }
 
   Answer step(const NftCompare& compare, Outcome& /*outcome*/) {
     const MaybeBytes value = get(compare.from, compare.with.size());
     if (compare.is == NftCompare::Is::kEqual) return equal(value, compare.with);
     if (compare.is == NftCompare::Is::kOther) return inverted(equal(value, compare.with));
-    const auto bytes = if_known(value);
-    if (!bytes) return Answer::kMaybe;
+    const auto ends = bounds(value);
+    if (!ends) return Answer::kMaybe;
+    const auto& [least, greatest] = *ends;
     switch (compare.is) {
       case NftCompare::Is::kLess:
-        return yes_if(*bytes < compare.with);
+        return for_both(least < compare.with, greatest < compare.with);
       case NftCompare::Is::kLessOrEqual:
-        return yes_if(*bytes <= compare.with);
+        return for_both(least <= compare.with, greatest <= compare.with);
       case NftCompare::Is::kGreater:
-        return yes_if(*bytes > compare.with);
+        return for_both(least > compare.with, greatest > compare.with);
       case NftCompare::Is::kGreaterOrEqual:
-        return yes_if(*bytes >= compare.with);
+        return for_both(least >= compare.with, greatest >= compare.with);
       case NftCompare::Is::kEqual:
       case NftCompare::Is::kOther:
         break;
@@ -266,9 +322,12 @@ class Machine {
   }
 
   Answer step(const NftRange& range, Outcome& /*outcome*/) {
-    const auto bytes = if_known(get(range.from, range.first.size()));
-    if (!bytes) return Answer::kMaybe;
-    return yes_if((*bytes >= range.first && *bytes <= range.last) == range.inside);
+    const auto ends = bounds(get(range.from, range.first.size()));
+    if (!ends) return Answer::kMaybe;
+    const Answer from = for_both(ends->least >= range.first, ends->greatest >= range.first);
+    const Answer to = for_both(ends->least <= range.last, ends->greatest <= range.last);
+    const Answer answer = std::min(from, to);
+    return range.inside ? answer : inverted(answer);
   }
 
   Answer step(const NftBitwise& bitwise, Outcome& /*outcome*/) {
@@ -288,19 +347,31 @@ class Machine {
     if (set == nullptr || !set->known) return maybe_any(lookup, outcome);
     const std::size_t size = set->elements.empty() ? 0 : set->elements.front().key.size();
     const MaybeBytes value = get(lookup.from, size);
-    const auto bytes = if_known(value);
-    if (set->interval && !bytes) return maybe_any(lookup, outcome);
     const NftSet::Element* found = nullptr;
-    for (const NftSet::Element& element : set->elements) {
-      const Answer answer =
-          set->interval ? yes_if(element.key <= *bytes && (found == nullptr || element.key >= found->key))
-                        : equal(value, element.key);
-      if (answer == Answer::kMaybe) return maybe_any(lookup, outcome);
-      if (answer == Answer::kYes) found = &element;
+    if (set->interval) {
+      const auto ends = bounds(value);
+      if (!ends) return maybe_any(lookup, outcome);
+      found = last_up_to(*set, ends->least);
+      if (found != last_up_to(*set, ends->greatest)) return maybe_any(lookup, outcome);
+    } else {
+      for (const NftSet::Element& element : set->elements) {
+        const Answer answer = equal(value, element.key);
+        if (answer == Answer::kMaybe) return maybe_any(lookup, outcome);
+        if (answer == Answer::kYes) found = &element;
+      }
     }
     const bool inside = found != nullptr && !found->end;
     if (lookup.verdict && inside) outcome.verdict = found->verdict;
     return yes_if(inside == lookup.inside);
+  }
+
+  // The element of an interval set that decides about a value.
+  static const NftSet::Element* last_up_to(const NftSet& set, const Bytes& value) {
+    const NftSet::Element* found = nullptr;
+    for (const NftSet::Element& element : set.elements) {
+      if (element.key <= value && (found == nullptr || element.key >= found->key)) found = &element;
+    }
+    return found;
   }
 
   static Answer maybe_any(const NftLookup& lookup, Outcome& outcome) {
@@ -338,8 +409,10 @@ NftPacket at(const NftPacket& packet, Stage stage, std::int32_t priority) {
   switch (stage) {
     case Stage::kPrerouting:
       out.out.clear();
+      out.out_index = 0;
       if (packet.translated && priority <= kAfterDestinationNat) {
         out.destination.reset();
+        out.destination_network.reset();
         out.destination_port.reset();
         out.translated = false;
       }
@@ -348,6 +421,12 @@ NftPacket at(const NftPacket& packet, Stage stage, std::int32_t priority) {
       break;
     case Stage::kPostrouting:
       out.in.clear();
+      out.in_index = 0;
+      if (priority >= kAfterSourceNat) {
+        out.source.reset();
+        out.source_network.reset();
+        out.source_port.reset();
+      }
       break;
   }
   return out;
@@ -357,12 +436,14 @@ std::string name_of(const NftTable& table) {
   return fmt::format("{} {}", table.family == NFPROTO_INET ? "inet" : "ip", table.name);
 }
 
-std::optional<NftRefusal> refusal(const NftTable& table, const NftChain& chain, const NftPacket& packet) {
+std::optional<NftRefusal> refusal(const NftTable& table, const NftChain& chain, const NftPacket& packet,
+                                  std::uint32_t written) {
   if (!chain.hook || chain.hook->type == "nat") return std::nullopt;
   const auto stage = stage_of(packet.hook, chain.hook->number);
   if (!stage) return std::nullopt;
   const bool early = *stage == Stage::kPrerouting || packet.hook == NftPacket::Hook::kOutput;
-  const NftPacket there = at(packet, *stage, chain.hook->priority);
+  NftPacket there = at(packet, *stage, chain.hook->priority);
+  there.zero_bits &= ~written;
   const auto decision = Machine(table, there, early && chain.hook->priority <= kAfterConntrack).run(chain);
   const bool policy = decision.end == Machine::End::kThrough && chain.hook->drops;
   if (decision.end != Machine::End::kRefused && !policy) return std::nullopt;
@@ -373,10 +454,11 @@ std::optional<NftRefusal> refusal(const NftTable& table, const NftChain& chain, 
 
 std::vector<NftRefusal> refusals(const NftRuleset& ruleset, const NftPacket& packet) {
   std::vector<NftRefusal> out;
+  const std::uint32_t written = written_mark_bits(ruleset);
   for (const NftTable& table : ruleset.tables) {
     if (table.dormant || (table.family != NFPROTO_IPV4 && table.family != NFPROTO_INET)) continue;
     for (const NftChain& chain : table.chains) {
-      if (auto found = refusal(table, chain, packet)) out.push_back(std::move(*found));
+      if (auto found = refusal(table, chain, packet, written)) out.push_back(std::move(*found));
     }
   }
   return out;

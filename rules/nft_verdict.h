@@ -18,12 +18,20 @@ struct NftPacket {
   enum class Hook : std::uint8_t { kInput, kForward, kOutput };
   Hook hook = Hook::kForward;
   std::string in, out;                   // devices
+  int in_index = 0, out_index = 0;       // their numbers
   std::optional<std::uint8_t> protocol;  // IPPROTO_UDP
   std::optional<IpAddress> source, destination;
+  std::optional<IpPrefix> source_network, destination_network;  // where only these are known
   std::optional<std::uint16_t> source_port, destination_port;
-  bool translated = false;  // its destination was (DNAT): a forwarded service
-  bool answer = false;      // of a connection that both directions have seen; else its first packet
+  std::uint32_t zero_bits = 0;  // of the packet's and its connection's mark: those that nobody sets
+  bool no_way_back = false;     // the route to its source leaves by another device than it came in by
+  bool translated = false;      // its destination was (DNAT): a forwarded service
+  bool answer = false;          // of a connection that both directions have seen; else its first packet
 };
+
+// The bits of packets' and connections' marks that rules of others in nf_tables may set; all where that is
+// not known.
+std::uint32_t written_mark_bits(const NftRuleset& ruleset);
 
 // The place that drops or rejects it.
 struct NftRefusal {

@@ -11,9 +11,11 @@
 
 namespace bondd::control {
 
-// A way that the site promises, as a packet on it, and what that carries in words.
+// A way that the site promises, as packets on it, and what that carries in words.
 struct Way {
   rules::NftPacket packet;
+  // The same with addresses, where an example has to do: the way is blocked where each of them is refused.
+  std::vector<rules::NftPacket> examples;
   std::string what;                  // "what the LAN (eth0) sends into bond0"
   std::string match;                 // the rest for nft beside the devices: "udp dport 1194"
   std::vector<std::string> trusted;  // devices that firewalld must trust for it

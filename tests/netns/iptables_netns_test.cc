@@ -468,11 +468,73 @@ TEST_F(NftVerdictNetns, SetsIntervalsAndUnknownThingsAreJudgedWithCare) {
   EXPECT_EQ(refused(tunnel(1194)), Refused{"inet admin in"});
   admin("nft 'insert rule inet admin in meta mark 7 accept'");
   EXPECT_EQ(refused(tunnel(1194)), Refused{}) << "it may bear that mark";
+  NftPacket unmarked = tunnel(1194);
+  unmarked.zero_bits = 0xffffff;
+  EXPECT_EQ(refused(unmarked), Refused{"inet admin in"}) << "nobody gives it that mark";
+  admin(
+      "nft 'add chain inet admin pre { type filter hook prerouting priority -150; }; add rule inet admin pre "
+      "meta mark set meta mark or 7'");
+  EXPECT_EQ(refused(unmarked), Refused{}) << "now somebody does";
   admin(
       "nft 'flush chain inet admin in; add rule inet admin in limit rate 1/second drop; "
       "add rule inet admin in udp dport != 1194 accept'");
   EXPECT_EQ(refused(tunnel(1194)), Refused{"inet admin in policy"});
   EXPECT_EQ(refused(tunnel(1200)), Refused{});
+}
+
+// What a firewall lets in for others is no reason to keep silent about what it drops of the site's.
+TEST_F(NftVerdictNetns, AnAcceptThatCannotFitSilencesNoDrop) {
+  const auto dropped_after = [&](const std::string& accept, const NftPacket& packet) {
+    admin(
+        "nft 'flush ruleset; add table inet admin; add set inet admin friends { type ipv4_addr; flags "
+        "interval; "
+        "elements = { 192.0.2.0/24, 198.18.0.1 }; };"
+        "add chain inet admin f { type filter hook forward priority 10; policy drop; };"
+        "add rule inet admin f " +
+        accept + "'");
+    return refused(packet) == Refused{"inet admin f policy"};
+  };
+  NftPacket lan = forward("eth1", "bond0");
+  lan.in_index = 7;
+  lan.out_index = 8;
+  lan.protocol = 17;
+  lan.source_network = IpPrefix{IpAddress::v4({192, 168, 1, 0}), 24};
+  lan.destination = IpAddress::v4({93, 184, 216, 34});
+  lan.zero_bits = 0xffffff;
+  for (const char* accept : {"iif lo accept", "ip saddr 192.168.99.0/24 accept", "ip saddr @friends accept",
+                             "meta mark 0x7 accept", "tcp dport 443 accept", "ip daddr 198.51.100.81 accept",
+                             "icmp type echo-request accept", "ct direction reply accept",
+                             "ip saddr 192.168.4.0-192.168.9.255 accept"})
+    EXPECT_TRUE(dropped_after(accept, lan)) << accept;
+  for (const char* accept :
+       {"ip saddr 192.168.1.50 accept", "ip saddr 192.168.0.0/16 accept", "udp dport 53 accept",
+        "meta l4proto { tcp, udp } accept", "ct direction original accept",
+        "ip saddr 192.168.0.0-192.168.1.255 accept", "ip daddr != 10.0.0.0/8 accept", "iif != lo accept"})
+    EXPECT_FALSE(dropped_after(accept, lan)) << accept;
+}
+
+TEST_F(NftVerdictNetns, ConntracksStateOfIptablesIsRead) {
+  admin("nft flush ruleset; iptables-nft -t mangle -A FORWARD -m conntrack --ctstate NEW -i eth1 -j DROP");
+  EXPECT_EQ(refused(forward("eth1", "bond0")), Refused{"ip mangle FORWARD"});
+  EXPECT_EQ(refused(forward("eth1", "bond0", true)), Refused{});
+}
+
+TEST_F(NftVerdictNetns, ReversePathChecksAreRead) {
+  NftPacket packet = tunnel(1194);
+  for (const char* rules :
+       {"nft 'flush ruleset; add table inet admin; add chain inet admin pre { type filter hook prerouting "
+        "priority -300; };"
+        " add rule inet admin pre fib saddr . iif oif missing drop'",
+        "nft 'flush ruleset; add table inet admin; add chain inet admin pre { type filter hook prerouting "
+        "priority -300; };"
+        " add rule inet admin pre fib saddr . mark . iif oif 0 drop'",
+        "nft flush ruleset; iptables-nft -t raw -A PREROUTING -m rpfilter --invert -j DROP"}) {
+    admin(rules);
+    packet.no_way_back = false;
+    EXPECT_EQ(refused(packet), Refused{}) << rules;
+    packet.no_way_back = true;
+    EXPECT_EQ(refused(packet).size(), 1U) << rules;
+  }
 }
 
 class EmptyMachine : public bondd::testing::OwnNetns {};

@@ -1,0 +1,148 @@
+// What another's firewall drops of a site's packets is named, as nf_tables of a real kernel holds the rules.
+// What the kernel does with packets is asked of it in firewall_test.py.
+#include "bondd/control/blocked_ways.h"
+#include "tests/netns/own_netns.h"
+#include "tests/support/print.h"
+
+namespace bondd::control {
+namespace {
+
+IpPrefix prefix(const char* text) {
+  return parse_prefix(text).value();
+}
+
+class BlockedWays : public bondd::testing::OwnNetns {
+ protected:
+  void SetUp() override {
+    OwnNetns::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    if (output_of("nft --version").find("exit status") != std::string::npos) GTEST_SKIP() << "no nft";
+    for (const char* device : {"lan", "dsl1", "bond0"})
+      admin(std::string("ip link add ") + device + " type veth peer name " + device + "x");
+    int index = 10;
+    for (const char* device : {"lan", "dsl1", "bond0"}) {
+      netlink::Link link;
+      link.name = device;
+      link.up = true;
+      facts_.network.links.push_back(link);
+      facts_.network.facts[device].index = ++index;
+    }
+    facts_.network.addresses = {{"lan", prefix("192.168.1.252/24"), std::nullopt},
+                                {"dsl1", prefix("192.168.11.2/24"), std::nullopt}};
+    facts_.server_addresses = {parse_ip("203.0.113.10").value()};
+    model::Wan wan;
+    wan.name = "box1";
+    wan.port = 1194;
+    wan.device = "dsl1";
+    wan.gateway = parse_ip("192.168.11.1").value();
+    office_.role = model::Role::kClient;
+    office_.bond.interface = "bond0";
+    office_.bond.address = prefix("172.16.16.2/30");
+    office_.wans = {wan};
+    office_.through_bond = {prefix("0.0.0.0/0")};
+    vps_ = office_;
+    vps_.role = model::Role::kServer;
+    vps_.wans.front().device.clear();
+    vps_.wans.front().gateway.reset();
+    vps_.through_bond = {prefix("192.168.1.0/24")};
+    vps_.masquerade = {"dsl1"};
+  }
+
+  static rules::NftRuleset ruleset() {
+    auto out = rules::read_nft_ruleset().value();
+    rules::read_nft_sets(out);
+    return out;
+  }
+  std::size_t said(const model::Config& config, const std::string& words) {
+    std::size_t n = 0;
+    for (const std::string& text : blocked_ways(promised_ways(config, facts_), ruleset()))
+      n += text.find(words) != std::string::npos ? 1 : 0;
+    return n;
+  }
+  // A base chain of the admin's with this policy and rule.
+  static void chain(const std::string& hook, const std::string& policy, const std::string& rule) {
+    admin("nft 'flush ruleset; add table inet adm; add chain inet adm c { type filter hook " + hook +
+          " ; policy " + policy + "; }; add rule inet adm c " + rule + "'");
+  }
+
+  model::Facts facts_;
+  model::Config office_, vps_;
+};
+
+TEST_F(BlockedWays, APolicyOfTheOfficeIsNamedWhateverElseIsLetThrough) {
+  for (const char* accept :
+       {"iif lo accept", "iif dsl1 oif lan accept", "ip saddr 192.168.99.0/24 accept", "meta mark 0x7 accept",
+        "tcp dport 443 accept", "ip daddr 198.51.100.81 accept", "icmp type echo-request accept"}) {
+    chain("forward priority 10", "drop", accept);
+    EXPECT_EQ(said(office_, "what the LAN (lan) sends into bond0: table inet adm, chain c"), 1U) << accept;
+  }
+}
+
+TEST_F(BlockedWays, DropsOfTheLanAreNamed) {
+  for (const char* drop :
+       {"ip saddr 192.168.1.0/24 drop", "meta l4proto != icmp drop",
+        "ip daddr != { 10.0.0.0/8, 192.168.0.0/16 } drop", "ct direction original iifname lan drop",
+        "oifname \"bond0\" drop", "meta l4proto vmap { tcp : drop, udp : drop }", "tcp flags syn drop"}) {
+    chain("forward priority 0", "accept", drop);
+    EXPECT_EQ(said(office_, "what the LAN (lan) sends into bond0: table inet adm, chain c"), 1U) << drop;
+  }
+  for (const char* rule : {"-t mangle -A FORWARD -i lan -o bond0 -p tcp -j DROP",
+                           "-t raw -A PREROUTING -s 192.168.1.0/24 -j DROP",
+                           "-t mangle -A FORWARD -m conntrack --ctstate NEW -i lan -j DROP"}) {
+    admin("nft flush ruleset; iptables-nft " + std::string(rule));
+    EXPECT_EQ(said(office_, "what the LAN (lan) sends into bond0"), 1U) << rule;
+  }
+}
+
+TEST_F(BlockedWays, WhatIsSomebodysOwnWishOrLetsAllThroughIsNotNamed) {
+  for (const char* rule :
+       {"ip saddr 192.168.1.50 drop", "ip saddr 192.168.99.0/24 drop", "tcp dport 25 drop",
+        "udp dport 443 drop", "ip daddr 198.51.100.0/24 drop",
+        "ip daddr { 10.0.0.0/8, 100.64.0.0/10, 240.0.0.0/4 } drop", "meta l4proto icmp drop",
+        "meta mark 0x7 drop", "ct state invalid drop", "iif lo drop", "oifname dsl1 iifname lan drop",
+        "limit rate over 100/second drop", "ct direction reply iifname lan drop",
+        "tcp flags & (fin|syn) == (fin|syn) drop", "meta mark & 0x7f000000 != 0 drop"}) {
+    chain("forward priority 10", "accept", rule);
+    EXPECT_EQ(said(office_, ""), 0U) << rule;
+    EXPECT_EQ(said(vps_, ""), 0U) << rule;
+  }
+  for (const char* accept :
+       {"ip saddr 192.168.0.0/16 accept; add rule inet adm c ct state established accept",
+        "meta l4proto { tcp, udp } accept", "ct state new,established accept",
+        "tcp dport { 80, 443 } accept; add rule inet adm c udp dport 53 accept; add rule "
+        "inet adm c ct state established accept"}) {
+    chain("forward priority 10", "drop", accept);
+    EXPECT_EQ(said(office_, ""), 0U) << accept;
+  }
+}
+
+TEST_F(BlockedWays, InputOfTheVpsIsNamedBehindAnAcceptForLo) {
+  chain("input priority 0", "drop",
+        "iif lo accept; add rule inet adm c ct state established,related accept; add rule inet adm c tcp "
+        "dport 22 accept");
+  EXPECT_EQ(said(vps_, "the office's packets for box1, UDP port 1194: table inet adm, chain c (its policy)"),
+            1U);
+  chain("output priority 0", "drop", "tcp dport { 80, 443 } accept");
+  EXPECT_EQ(said(vps_, "the tunnel's packets of box1 to the office: table inet adm, chain c (its policy)"),
+            1U);
+  admin("nft add rule inet adm c ct state established,related accept");
+  EXPECT_EQ(said(vps_, ""), 0U);
+}
+
+TEST_F(BlockedWays, ForwardOfTheVpsIsNamedBehindAcceptsForOthers) {
+  for (const char* accept :
+       {"iif lo accept", "ip saddr 10.8.0.0/24 accept", "ip saddr { 192.0.2.0/24, 198.18.0.1 } accept"}) {
+    chain("forward priority 0", "drop", accept);
+    EXPECT_EQ(said(vps_, "what the office sends from bond0 to the Internet (dsl1)"), 1U) << accept;
+  }
+}
+
+TEST_F(BlockedWays, AReversePathCheckThatDropsTheServersPacketsIsNamed) {
+  chain("prerouting priority -300", "accept", "fib saddr . iif oif missing drop");
+  EXPECT_EQ(said(office_, "the server's packets for box1: table inet adm, chain c"), 1U);
+  office_.through_bond = {prefix("10.20.0.0/16")};
+  EXPECT_EQ(said(office_, ""), 0U) << "the server is not reached through the bond";
+}
+
+}  // namespace
+}  // namespace bondd::control
