@@ -14,6 +14,7 @@
 #include "bondd/plan/exits.h"
 #include "bondd/plan/foreign.h"
 #include "bondd/plan/processes.h"
+#include "bondd/plan/routing.h"
 #include "bondd/plan/tunnels.h"
 
 namespace bondd::config {
@@ -149,6 +150,16 @@ class Machine {
     return is_site ? " of the site " + link->alias.substr(std::string_view("bondd:").size()) : "";
   }
 
+  // A network on a WAN's device that the file does not expect there: mostly its gateway's choice, by DHCP,
+  // which may be another tomorrow.
+  [[nodiscard]] bool comes_from_a_gateway(const Device& device, const IpPrefix& network) const {
+    if (sections_.side != Side::kClient || config_.wans.size() > model::kMaxWans) return false;
+    const bool expected = std::any_of(config_.wans.begin(), config_.wans.end(), [&](const model::Wan& wan) {
+      return (wan.gateway && network.contains(*wan.gateway)) || (wan.bind && *wan.bind == network.address);
+    });
+    return !expected && plan::is_from_a_gateway(config_, network_, device.name);
+  }
+
   void check_bond() {
     const auto own = sections_.bond.get<IpPrefix>("address");
     if (!own) return;
@@ -156,11 +167,19 @@ class Machine {
       if (device.name == "lo" || is_of_this_site(device)) continue;
       for (const IpPrefix& other : device.addresses) {
         if (!overlap(other, *own)) continue;
-        report_.error(
-            sections_.bond.at("address"),
-            fmt::format("{} overlaps with {} on {}{}; take a network for the bond that is used nowhere else, "
-                        "the same on both ends",
-                        to_string(*own), to_string(other), device.name, of_site(device)));
+        const Position at = sections_.bond.at("address");
+        const std::string what = fmt::format("{} overlaps with {} on {}{}", to_string(*own), to_string(other),
+                                             device.name, of_site(device));
+        if (comes_from_a_gateway(device, other)) {
+          report_.warning(at,
+                          fmt::format("{} now; if that lasts, take another network for the bond, the same "
+                                      "on both ends",
+                                      what));
+        } else {
+          report_.error(at, fmt::format("{}; take a network for the bond that is used nowhere else, the same "
+                                        "on both ends",
+                                        what));
+        }
       }
     }
   }
@@ -190,9 +209,11 @@ class Machine {
     const Device* const device = find(wan.device);
     const Device* const own = wan.gateway ? owner_of(*wan.gateway) : nullptr;
     if (own != nullptr) {
-      report_.error(section.at("gateway"),
-                    fmt::format("gateway = \"{}\" is this machine's own address (on {}); write the gateway's",
-                                to_string(*wan.gateway), own->name));
+      report_.warning_of_the_moment(
+          section.at("gateway"),
+          fmt::format("gateway = \"{}\" is this machine's own address (on {}) now; write the "
+                      "gateway's, or give this machine another; {}",
+                      to_string(*wan.gateway), own->name, kUntil));
     } else if (!wan.device.empty() && device == nullptr) {
       report_.warning_of_the_moment(section.at("device"), absent(wan.device, kUntil));
     } else if (const plan::Exit exit = plan::find_exit(wan, network_); !exit.known()) {
@@ -268,6 +289,14 @@ class Machine {
       for (const IpPrefix& own : device.addresses) {
         if (!own.contains(network)) continue;
         const bool part = own.length < network.length;
+        if (comes_from_a_gateway(device, own)) {
+          report_.warning(at,
+                          fmt::format("\"{}\" is {}the network {} that {} has now; it goes through the bond "
+                                      "all the same",
+                                      to_string(network), part ? "a part of " : "", to_string(own.network()),
+                                      device.name));
+          continue;
+        }
         report_.error(at, fmt::format("\"{}\" is {}{}'s own network{}, on this side of the bond; {}",
                                       to_string(network), part ? "a part of " : "", device.name,
                                       part ? " " + to_string(own.network()) : "", other_side()));

@@ -18,6 +18,7 @@
 #include "bondd/control/run_dir.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/foreign.h"
+#include "bondd/plan/routing.h"
 #include "bondd/plan/tunnels.h"
 #include "bondd/supervise/run_program.h"
 
@@ -142,8 +143,11 @@ void check_names(const model::Config& config, const plan::Plan& plan, const netl
   }
 }
 
-void check_addresses(const plan::Plan& plan, const netlink::Snapshot& network, const std::string& alias,
+// What a WAN's device has comes from its gateway and may change; the two do not meet, for each has a table of
+// its own.
+void check_addresses(const model::Config& config, const plan::Plan& plan, const netlink::Snapshot& network,
                      Errors& errors) {
+  const std::string alias = model::link_alias(config.site);
   const auto is_ours = [&](const std::string& device) {
     return std::ranges::any_of(
         network.links, [&](const netlink::Link& link) { return link.name == device && link.alias == alias; });
@@ -151,7 +155,7 @@ void check_addresses(const plan::Plan& plan, const netlink::Snapshot& network, c
   for (const netlink::Address& wanted : plan.state.addresses) {
     for (const netlink::Address& there : network.addresses) {
       if (there.device == wanted.device || there.prefix.address != wanted.prefix.address ||
-          is_ours(there.device))
+          is_ours(there.device) || plan::is_from_a_gateway(config, network, there.device))
         continue;
       say(errors,
           fmt::format("the address {} of the bond is on {} already; give the bond one of its own",
@@ -232,7 +236,7 @@ Errors check_conflicts(const model::Config& config, const plan::Plan& plan, cons
                        rules::Iptables& iptables, const model::Config* running) {
   Errors errors;
   check_names(config, plan, network, errors);
-  check_addresses(plan, network, model::link_alias(config.site), errors);
+  check_addresses(config, plan, network, errors);
   check_ports(config, running, errors);
   check_firewall(plan, iptables, errors);
   return errors;

@@ -325,6 +325,16 @@ bool is_wan_device(const model::Config& config, const Snapshot& network, std::st
                      [&](const model::Wan& wan) { return find_exit(wan, network).device == device; });
 }
 
+std::vector<std::string> lan_devices(const model::Config& config, const netlink::Snapshot& network) {
+  std::vector<std::string> lans, wans;
+  for (const Link& link : network.links) {
+    const bool ours = is_ours(network, link.name) || link.name == config.bond.interface;
+    if (ours || !link.up || link.name == "lo" || ipv4_addresses(network, link.name).empty()) continue;
+    (is_wan_device(config, network, link.name) ? wans : lans).push_back(link.name);
+  }
+  return lans.empty() ? wans : lans;
+}
+
 std::vector<std::string> internet_devices(const model::Config& config, const Snapshot& network) {
   std::vector<std::string> out;
   for (const Route& route : network.routes) {

@@ -55,6 +55,10 @@ std::optional<unsigned> default_wan(const model::Config& config, const netlink::
 // Whether a WAN of the file leaves by `device`.
 bool is_wan_device(const model::Config& config, const netlink::Snapshot& network, std::string_view device);
 
+// Where an office's LAN is: devices that are up with an IPv4 address, not lo, not bondd's, not a WAN's; when
+// there are none, the WANs'.
+std::vector<std::string> lan_devices(const model::Config& config, const netlink::Snapshot& network);
+
 // The devices of the main table's IPv4 default routes that are not bondd's, each once; a server's ways to the
 // Internet.
 std::vector<std::string> internet_devices(const model::Config& config, const netlink::Snapshot& network);

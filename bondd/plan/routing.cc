@@ -148,11 +148,20 @@ class Builder {
     add_rule(model::rule_priority::kBond, table);
   }
 
+  // By a wider route, or by the very network that a WAN's device has from its gateway: what the file says
+  // counts more, and the WAN has a table of its own.
   [[nodiscard]] bool covered_by_main(const IpPrefix& destination) const {
     return std::any_of(facts_.network.routes.begin(), facts_.network.routes.end(), [&](const Route& route) {
-      return route.table == netlink::kMainTable && !route.destination.is_default() &&
-             route.destination.length < destination.length && route.destination.contains(destination.address);
+      const bool inside = route.table == netlink::kMainTable && !route.destination.is_default() &&
+                          route.destination.length <= destination.length &&
+                          route.destination.contains(destination.address);
+      return inside && (route.destination.length < destination.length || is_a_wans_own(route));
     });
+  }
+
+  [[nodiscard]] bool is_a_wans_own(const Route& route) const {
+    return !route.gateway && route.protocol != model::kProtocol &&
+           is_from_a_gateway(config_, facts_.network, route.device);
   }
 
   const Config& config_;
@@ -164,6 +173,13 @@ class Builder {
 
 std::string wan_device(const model::Wan& wan, const Snapshot& network) {
   return find_exit(wan, network).device;
+}
+
+bool is_from_a_gateway(const Config& config, const Snapshot& network, const std::string& device) {
+  const auto lans = lan_devices(config, network);
+  return config.role == Role::kClient && std::find(lans.begin(), lans.end(), device) == lans.end() &&
+         std::any_of(config.wans.begin(), config.wans.end(),
+                     [&](const model::Wan& wan) { return wan.device == device; });
 }
 
 Routing plan_routing(const Config& config, const Facts& facts) {

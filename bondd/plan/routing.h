@@ -2,6 +2,7 @@
 // the rest into the bond, answers back the way the question came.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "bondd/model/config.h"
@@ -14,5 +15,10 @@ struct Routing {
   std::vector<netlink::Rule> rules;
 };
 Routing plan_routing(const model::Config& config, const model::Facts& facts);
+
+// Whether the networks of `device` are its gateway's choice, by DHCP: the file names it for a WAN, and the
+// LAN is elsewhere. They may be others tomorrow, and what the file says goes before them.
+bool is_from_a_gateway(const model::Config& config, const netlink::Snapshot& network,
+                       const std::string& device);
 
 }  // namespace bondd::plan

@@ -236,6 +236,24 @@ TEST(Plan, ThroughBondInsideAWiderMainRouteStillWins) {
       Contains("ip rule add priority 5230 to 192.168.1.0/24 fwmark 0x0/0x7f000000 lookup 5200 protocol 98"));
 }
 
+TEST(Plan, ThroughBondThatAGatewayTakesForItsOwnNetworkStillGoesIntoTheBond) {
+  model::Config config = office();
+  config.through_bond = {prefix("192.168.1.0/24")};
+  for (model::Wan& wan : config.wans) wan.gateway.reset();
+  model::Facts facts = office_facts();
+  netlink::Route own;
+  own.destination = prefix("192.168.1.0/24");
+  own.device = "eth0";
+  facts.network.routes.push_back(own);
+  const std::string rule =
+      "ip rule add priority 5230 to 192.168.1.0/24 fwmark 0x0/0x7f000000 lookup 5200 protocol 98";
+  const auto lines = [&] { return print(diff(plan(config, facts).value().state, nothing(facts))); };
+  EXPECT_THAT(lines(), Not(Contains(rule)));  // the LAN is on that device, too
+  facts.network.links.push_back(ethernet("lan"));
+  facts.network.addresses.push_back({"lan", prefix("10.1.0.1/16"), std::nullopt});
+  EXPECT_THAT(lines(), Contains(rule));
+}
+
 // What of `lines` contains `part`.
 std::vector<std::string> with(const std::vector<std::string>& lines, const std::string& part) {
   std::vector<std::string> out;

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Networks, names and machines as they are found: odd addresses, lying name servers, what others have on them.
+
+  tests/netns/networks_test.py --bondd PATH [unittest arguments]
+
+Needs root; exit status 77 without.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+from checks import main_of_cases  # noqa: E402
+from office_net import SERVER, WEB, OfficeNet  # noqa: E402
+
+BONDD = None
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.net = OfficeNet(BONDD).__enter__()
+        self.addCleanup(self.net.__exit__)
+
+    def status(self, site="office"):
+        return json.loads(self.net.run_bondd(site, "status", "--json", check=False)[0])
+
+    def states(self, site="office"):
+        return {wan["name"]: wan["state"] for wan in self.status(site)["wans"]}
+
+    def edit(self, site, old, new):
+        file = self.net.folder / f"{site}.toml"
+        text = file.read_text()
+        self.assertIn(old, text)
+        file.write_text(text.replace(old, new))
+
+    def check(self, site="office", status=0):
+        """What `bondd check` says, and that it ends so."""
+        done = subprocess.run(self.net._command(site, "check"), capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stderr
+
+    def settings(self, who="office"):
+        return self.net.sh(who, "sysctl -a 2>/dev/null | grep -E 'net.ipv4.(conf|ip_forward)'").splitlines()
+
+    def expect_lan_in_the_bond(self):
+        self.assertEqual(self.net.ask("pc", "tcp", WEB, 7), SERVER)
+
+
+class OddNetworks(Case):
+    """What a gateway gives its line's device does not stop the others."""
+
+    def set_dsl2(self, address):
+        self.net.sh("office", f"ip addr flush dev dsl2; ip addr add {address} dev dsl2")
+
+    def test_a_line_with_an_unexpected_network_waits_and_the_others_carry(self):
+        net = self.net
+        net.serve("web", "tcp", 7)
+        net.write()
+        net.up("vps")
+        for address, what in (("172.16.16.77/20", "overlaps with 172.16.16.77/20 on dsl2 now"),
+                              ("192.168.12.1/24", "is this machine's own address (on dsl2) now"),
+                              ("172.16.16.2/20", "overlaps with 172.16.16.2/20 on dsl2 now")):
+            with self.subTest(address):
+                self.set_dsl2(address)
+                self.assertIn(what, self.check())
+                net.up("office")
+                self.assertEqual(self.states(), {"box1": "up", "box2": "waiting"})
+                net.run_bondd("office", "reload")
+                self.expect_lan_in_the_bond()
+                net.run_bondd("office", "down")
+
+    def test_a_reload_while_a_line_has_an_unexpected_network_is_done(self):
+        net = self.net
+        net.write()
+        net.up()
+        net.sh("office", "ip addr add 172.16.16.77/20 dev dsl2")
+        net.run_bondd("office", "reload")
+        net.wait("both lines up", lambda: set(self.states().values()) == {"up"})
+
+    def test_what_shall_go_through_the_bond_does_although_a_gateway_has_that_network(self):
+        net = self.net
+        net.serve("web", "tcp", 7)
+        net.write(through='"198.51.100.0/24"')
+        self.edit("office", 'device = "dsl2"\ngateway = "192.168.12.1"\n', 'device = "dsl2"\n')
+        self.set_dsl2("198.51.100.77/24")
+        self.assertIn('"198.51.100.0/24" is the network 198.51.100.0/24 that dsl2 has now', self.check())
+        net.up()
+        self.expect_lan_in_the_bond()
+
+
+def take(args):
+    global BONDD
+    BONDD = str(args.bondd.resolve())
+
+
+if __name__ == "__main__":
+    sys.exit(main_of_cases(take, ["bondd"]))
