@@ -96,12 +96,17 @@ std::string summary(const std::vector<model::Step>& steps) {
   return text;
 }
 
-// What of others on this machine stands in the way, as warnings; how many.
-std::size_t say_foreign(const model::Config& config, const std::filesystem::path& run_root) {
-  const auto notes = look_for_foreign(config, run_root);
+struct Findings {
+  std::size_t errors = 0, warnings = 0;
+};
+
+// What of others on this machine stands in the way: of `up` itself, as errors, and of packets, as warnings.
+Findings say_foreign(const model::Config& config, const std::filesystem::path& run_root) {
+  const auto [obstacles, notes] = look_for_foreign(config, run_root);
   for (const plan::Note& note : notes)
     say(fmt::format("{}: warning: {}", config.file.native(), plan::to_string(note)));
-  return notes.size();
+  for (const std::string& obstacle : obstacles) say(fmt::format("{}: {}", config.file.native(), obstacle));
+  return {obstacles.size(), notes.size()};
 }
 
 // What a running site has measured of its lines.
@@ -123,10 +128,12 @@ int check_command(const CommonOptions& options) {
   if (!file) return kFailed;
   const auto checked = load_site_file(file->path);
   if (!checked) return kFailed;
-  const std::size_t warnings = checked->warnings.size() + say_foreign(checked->config, options.run_root);
-  say(fmt::format("{}: 0 errors, {} warning{}", file->path.native(), warnings, warnings == 1 ? "" : "s"));
+  const Findings foreign = say_foreign(checked->config, options.run_root);
+  const std::size_t warnings = checked->warnings.size() + foreign.warnings;
+  say(fmt::format("{}: {} error{}, {} warning{}", file->path.native(), foreign.errors,
+                  foreign.errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s"));
   say_line_advice(options.run_root, file->site);
-  return kDone;
+  return foreign.errors == 0 ? kDone : kFailed;
 }
 
 int plan_command(const CommonOptions& options) {

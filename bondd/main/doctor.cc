@@ -128,7 +128,9 @@ std::vector<Finding> line_findings(const model::Config& config) {
   std::vector<setup::FoundExit> exits;
   for (const model::Wan& wan : config.wans) {
     ways.push_back(plan::find_exit(wan, *network));
-    exits.push_back({{ways.back().device, ways.back().gateway}});
+    setup::FoundExit& found = exits.emplace_back();
+    found.exit = {ways.back().device, ways.back().gateway};
+    found.is_named = true;
   }
   test_exits(exits, *network, config.server.address);
   std::vector<Finding> out;
@@ -141,8 +143,10 @@ std::vector<Finding> line_findings(const model::Config& config) {
 std::vector<Finding> resting_findings(const model::Config& config, const control::RunDirView& view,
                                       const std::filesystem::path& run_root) {
   std::vector<Finding> out = line_findings(config);
-  for (const plan::Note& note : look_for_foreign(config, run_root))
-    out.push_back({"foreign", Level::kWarning, note.wan, note.text, ""});
+  const Others others = look_for_foreign(config, run_root);
+  for (const std::string& text : others.obstacles) out.push_back({"firewall", Level::kError, "", text, ""});
+  for (const plan::Note& note : others.notes)
+    out.push_back({"foreign-rules", Level::kWarning, note.wan, note.text, ""});
   if (view.running()) {
     out.push_back({"busy", Level::kWarning, "", fmt::format("{} is coming up or going down", view.site()),
                    "wait, and ask again"});

@@ -3,13 +3,15 @@
 #include "bondd/control/observer.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/control/sysctls.h"
+#include "bondd/plan/firewall.h"
 #include "bondd/plan/foreign.h"
+#include "bondd/plan/tunnels.h"
 #include "netlink/rtnl.h"
 #include "rules/iptables.h"
 
 namespace bondd {
 
-std::vector<plan::Note> look_for_foreign(const model::Config& config, const std::filesystem::path& run_root) {
+Others look_for_foreign(const model::Config& config, const std::filesystem::path& run_root) {
   auto rtnl = netlink::make_rtnl();
   auto iptables = rules::make_iptables();
   if (!rtnl || !iptables) return {};
@@ -21,7 +23,8 @@ std::vector<plan::Note> look_for_foreign(const model::Config& config, const std:
   auto seen = observer.observe(control::Depth::kAll, slot, {}, &config);
   if (!seen) return {};
   if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
-  return plan::foreign_notes(config, seen->facts);
+  return {(*iptables)->obstacles(plan::plan_firewall(config, seen->facts, plan::tunnels(config))),
+          plan::foreign_notes(config, seen->facts)};
 }
 
 }  // namespace bondd

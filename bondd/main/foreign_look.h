@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <vector>
 
 #include "bondd/model/config.h"
@@ -10,8 +11,13 @@
 
 namespace bondd {
 
+struct Others {
+  std::vector<std::string> obstacles;  // that `up` would fail at
+  std::vector<plan::Note> notes;       // that take the site's packets
+};
+
 // Empty where the machine cannot be read; without rights the firewall is not looked at. Blocks for netlink
 // dumps and for iptables-save.
-std::vector<plan::Note> look_for_foreign(const model::Config& config, const std::filesystem::path& run_root);
+Others look_for_foreign(const model::Config& config, const std::filesystem::path& run_root);
 
 }  // namespace bondd

@@ -87,7 +87,7 @@ class Doctor(unittest.TestCase):
     def test_what_somebody_sets_while_the_site_is_up(self):
         self.up()
         self.net.sh("office", "ip rule add pref 100 iif lan lookup 300; ip route add default via 192.168.11.1 table 300")
-        self.wait_for(("warning", ""))
+        self.wait_for(("foreign-rules", ""))
         self.net.sh("office", "nft add table inet mine; nft add chain inet mine f '{ type filter hook forward priority 0; policy drop; }'")
         self.net.wait("the dropping chain is named", lambda: any("inet mine" in one["text"] for one in self.findings()), 20)
 

@@ -90,6 +90,21 @@ class OddNetworks(Case):
         self.expect_lan_in_the_bond()
 
 
+class Checks(Case):
+    """check says what up would refuse."""
+
+    def test_chains_that_iptables_cannot_use(self):
+        net = self.net
+        net.write()
+        for chain in ("INPUT '{ type filter hook input priority -5; }'", "FORWARD"):
+            with self.subTest(chain):
+                net.sh("office", f"nft add table ip filter; nft add chain ip filter {chain}")
+                said = self.check(status=1)
+                self.assertRegex(said, r"chain (INPUT|FORWARD) of table ip filter cannot be used by iptables")
+                self.assertIn("1 error, 0 warnings", said)
+                net.sh("office", "nft delete table ip filter")
+
+
 def take(args):
     global BONDD
     BONDD = str(args.bondd.resolve())
