@@ -14,6 +14,7 @@
 #include "bondd/control/preflight.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
+#include "bondd/plan/servers.h"
 
 namespace bondd::control {
 namespace {
@@ -210,8 +211,17 @@ std::string Daemon::why_not_reloaded(const model::Config& config) {
 void Daemon::resolve_server() {
   if (stopping_ || resolver_.busy()) return;
   if (options_.config.server.address.empty()) return on_resolved(std::vector<IpAddress>{});
-  resolver_.start(options_.config.server.address, kResolveLimit, lookup_past_the_bond(),
-                  [this](Result<std::vector<IpAddress>> addresses) { on_resolved(std::move(addresses)); });
+  resolver_.start(
+      options_.config.server.address, kResolveLimit, lookup_past_the_bond(),
+      [this](const std::vector<IpAddress>& addresses) { return usable(addresses); },
+      [this](Result<std::vector<IpAddress>> addresses) { on_resolved(std::move(addresses)); });
+}
+
+// A server's own address is where it listens; that of an office's server cannot be anywhere.
+Resolver::Answer Daemon::usable(const std::vector<IpAddress>& addresses) const {
+  if (options_.config.role == model::Role::kServer) return addresses;
+  return plan::fit_servers(options_.config, addresses,
+                           machine_.rtnl->snapshot().value_or(netlink::Snapshot{}));
 }
 
 // A bond that carries nothing takes the questions to the name server along, if they go into it.
@@ -223,7 +233,10 @@ Resolver::Lookup Daemon::lookup_past_the_bond() const {
     const plan::Exit exit = plan::find_exit(options_.config.wans[n - 1], network);
     ways.push_back({model::tunnel_mark(options_.config.mark_mask, options_.slot, n), exit.gateway});
   }
-  return [ways](const std::string& name) { return ask_name_servers(name, ways, kResolveLimit); };
+  const auto fits = [config = options_.config, network](const IpAddress& address) {
+    return plan::unfit_server(config, address, network).empty();
+  };
+  return [ways, fits](const std::string& name) { return ask_name_servers(name, ways, fits, kResolveLimit); };
 }
 
 void Daemon::on_resolved(Result<std::vector<IpAddress>> addresses) {

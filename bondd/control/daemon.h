@@ -89,6 +89,7 @@ class Daemon {
   std::string why_not_reloaded(const model::Config& config);
 
   void resolve_server();
+  [[nodiscard]] Resolver::Answer usable(const std::vector<IpAddress>& addresses) const;
   [[nodiscard]] Resolver::Lookup lookup_past_the_bond() const;
   void on_resolved(Result<std::vector<IpAddress>> addresses);
   void use_servers();

@@ -47,9 +47,9 @@ class ResolverState {
   ResolverState(const ResolverState&) = delete;
   ResolverState& operator=(const ResolverState&) = delete;
 
-  std::vector<std::uint8_t> question(const std::string& name) {
+  std::vector<std::uint8_t> question(const std::string& name, ns_type type) {
     std::vector<std::uint8_t> bytes(NS_PACKETSZ);
-    const int size = res_nmkquery(&state_, ns_o_query, name.c_str(), ns_c_in, ns_t_a, nullptr, 0, nullptr,
+    const int size = res_nmkquery(&state_, ns_o_query, name.c_str(), ns_c_in, type, nullptr, 0, nullptr,
                                   bytes.data(), static_cast<int>(bytes.size()));
     bytes.resize(static_cast<std::size_t>(std::max(size, 0)));
     return bytes;
@@ -61,10 +61,20 @@ class ResolverState {
 };
 
 std::optional<IpAddress> address_of(ns_rr& record) {
-  if (ns_rr_type(record) != ns_t_a || ns_rr_rdlen(record) != 4) return std::nullopt;
-  std::array<std::uint8_t, 4> bytes{};
-  std::memcpy(bytes.data(), ns_rr_rdata(record), bytes.size());
-  return IpAddress::v4(bytes);
+  std::array<std::uint8_t, 4> four{};
+  std::array<std::uint8_t, 16> sixteen{};
+  const auto is = [&](ns_type type, std::size_t size) {
+    return ns_rr_type(record) == type && static_cast<std::size_t>(ns_rr_rdlen(record)) == size;
+  };
+  if (is(ns_t_a, four.size())) {
+    std::memcpy(four.data(), ns_rr_rdata(record), four.size());
+    return IpAddress::v4(four);
+  }
+  if (is(ns_t_aaaa, sixteen.size())) {
+    std::memcpy(sixteen.data(), ns_rr_rdata(record), sixteen.size());
+    return IpAddress::v6(sixteen);
+  }
+  return std::nullopt;
 }
 
 // The addresses in an answer to `question`; none for an answer to another, or one that is no help.
@@ -118,23 +128,20 @@ std::optional<std::string> read_file(const char* path) {
   return text ? std::optional(std::move(*text)) : std::nullopt;
 }
 
-// What has come on any of the sockets until `until`.
-std::vector<IpAddress> wait_for_answer(const std::vector<UniqueFd>& sockets, Bytes question,
-                                       TimePoint until) {
+// Takes what comes on any of the sockets until `until`, or until an answer fits.
+void wait_for_answer(const std::vector<UniqueFd>& sockets, NameAnswers& answers, TimePoint until) {
   std::vector<pollfd> polled;
   polled.reserve(sockets.size());
   for (const UniqueFd& socket : sockets) polled.push_back({socket.get(), POLLIN, 0});
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
-    if (left <= 0ms || ::poll(polled.data(), polled.size(), static_cast<int>(left.count())) <= 0) return {};
+    if (left <= 0ms || ::poll(polled.data(), polled.size(), static_cast<int>(left.count())) <= 0) return;
     for (pollfd& one : polled) {
       if (one.revents == 0) continue;
       std::array<std::uint8_t, 4096> buffer{};
       const ssize_t size = ::recv(one.fd, buffer.data(), buffer.size(), 0);
       if (size < 0) one.fd = -1;  // a server that refuses has nothing more to say
-      if (size <= 0) continue;
-      auto found = parse_answer(Bytes(buffer.data(), static_cast<std::size_t>(size)), question);
-      if (!found.empty()) return found;
+      if (size > 0 && answers.handle(Bytes(buffer.data(), static_cast<std::size_t>(size)))) return;
     }
   }
 }
@@ -167,20 +174,47 @@ std::vector<IpAddress> upstream_name_servers(const ReadFile& read) {
   return servers;
 }
 
-Result<std::vector<IpAddress>> ask_name_servers(const std::string& name, const std::vector<NameWay>& ways,
-                                                Duration limit) {
+Result<NameAnswers> NameAnswers::to(const std::string& name, Fits fits) {
   ResolverState state;
-  const std::vector<std::uint8_t> question = state.question(name);
-  if (question.empty()) return failure(fmt::format("{} is no name to ask for", name));
+  NameAnswers answers;
+  answers.fits_ = std::move(fits);
+  for (const ns_type type : {ns_t_a, ns_t_aaaa}) {
+    answers.questions_.push_back(state.question(name, type));
+    if (answers.questions_.back().empty()) return failure(fmt::format("{} is no name to ask for", name));
+  }
+  return answers;
+}
+
+bool NameAnswers::handle(Bytes datagram) {
+  for (const std::vector<std::uint8_t>& question : questions_) {
+    const std::vector<IpAddress> found = parse_answer(datagram, question);
+    if (found.empty()) continue;
+    const bool good = std::any_of(found.begin(), found.end(), [&](const IpAddress& address) {
+      return address.is_v4() && fits_(address);
+    });
+    auto& kept = good ? good_ : any_;
+    const bool better = kept.empty() || (!good && !fits_(kept.front()) && fits_(found.front()));
+    if (better) kept = found;
+  }
+  return !good_.empty();
+}
+
+Result<std::vector<IpAddress>> ask_name_servers(const std::string& name, const std::vector<NameWay>& ways,
+                                                const Fits& fits, Duration limit) {
+  auto answers = NameAnswers::to(name, fits);
+  if (!answers) return tl::make_unexpected(answers.error());
   const std::vector<UniqueFd> sockets = open_all(upstream_name_servers(read_file), ways);
   const TimePoint deadline = std::chrono::steady_clock::now() + limit;
   while (!sockets.empty() && std::chrono::steady_clock::now() < deadline) {
     for (const UniqueFd& socket : sockets) {
-      [[maybe_unused]] const auto sent = ::send(socket.get(), question.data(), question.size(), MSG_NOSIGNAL);
+      for (const auto& question : answers->questions()) {
+        [[maybe_unused]] const auto sent =
+            ::send(socket.get(), question.data(), question.size(), MSG_NOSIGNAL);
+      }
     }
-    auto found = wait_for_answer(sockets, question,
-                                 std::min<TimePoint>(deadline, std::chrono::steady_clock::now() + kAskAgain));
-    if (!found.empty()) return found;
+    wait_for_answer(sockets, *answers,
+                    std::min<TimePoint>(deadline, std::chrono::steady_clock::now() + kAskAgain));
+    if (!answers->best().empty()) return answers->best();
   }
   return failure(fmt::format("{} does not resolve: no name server answers by any WAN", name));
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,9 +31,32 @@ std::vector<IpAddress> name_servers_in(std::string_view resolv_conf);
 using ReadFile = std::function<std::optional<std::string>(const char* path)>;
 std::vector<IpAddress> upstream_name_servers(const ReadFile& read);
 
-// The IPv4 addresses of `name`, a full one. Every server is asked by every way, every gateway by its own; the
-// first answer counts. Blocks for `limit` at the most.
+using Fits = std::function<bool(const IpAddress&)>;  // whether the server can be there; called in any thread
+
+// The questions for a name's addresses, IPv4 and IPv6, and what is answered to them, by several servers that
+// may contradict each other: a modem-router that filters says 0.0.0.0.
+class NameAnswers {
+ public:
+  // Fails for what is no name.
+  static Result<NameAnswers> to(const std::string& name, Fits fits);
+  // As they go to a server.
+  [[nodiscard]] const std::vector<std::vector<std::uint8_t>>& questions() const { return questions_; }
+  // Takes a datagram; whether an IPv4 answer that fits is known now. Anything else than an answer is ignored.
+  bool handle(std::span<const std::uint8_t> datagram);
+  // The first IPv4 answer that fits, else the first with any address; empty when there was none.
+  [[nodiscard]] const std::vector<IpAddress>& best() const { return good_.empty() ? any_ : good_; }
+
+ private:
+  NameAnswers() = default;
+  std::vector<std::vector<std::uint8_t>> questions_;
+  Fits fits_;
+  std::vector<IpAddress> good_, any_;
+};
+
+// The addresses of `name`, a full one. Every server is asked by every way, every gateway by its own; the
+// first IPv4 answer that `fits` counts, and when none does within a second, any. Blocks for `limit` at the
+// most.
 Result<std::vector<IpAddress>> ask_name_servers(const std::string& name, const std::vector<NameWay>& ways,
-                                                Duration limit);
+                                                const Fits& fits, Duration limit);
 
 }  // namespace bondd::control

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <condition_variable>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -50,6 +51,24 @@ Result<std::vector<IpAddress>> resolve(const std::string& name) {
   return addresses;
 }
 
+std::optional<Result<std::vector<IpAddress>>> resolve_within(const std::string& name, Duration limit) {
+  struct Waiting {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<Result<std::vector<IpAddress>>> answer;
+  };
+  const auto waiting = std::make_shared<Waiting>();  // getaddrinfo() cannot be called off
+  std::thread([waiting, name] {
+    auto answer = resolve(name);
+    const std::lock_guard lock(waiting->mutex);
+    waiting->answer = std::move(answer);
+    waiting->changed.notify_one();
+  }).detach();
+  std::unique_lock lock(waiting->mutex);
+  waiting->changed.wait_for(lock, limit, [&] { return waiting->answer.has_value(); });
+  return waiting->answer;
+}
+
 // Shared with the threads, which may outlive the resolver: getaddrinfo() cannot be called off.
 struct Resolver::Channel {
   std::mutex mutex;
@@ -66,14 +85,15 @@ Resolver::~Resolver() {
   channel_->owner = nullptr;
 }
 
-void Resolver::start(const std::string& name, Duration limit, Lookup other_way, Done done) {
+void Resolver::start(const std::string& name, Duration limit, Lookup other_way, Judge judge, Done done) {
   ++generation_;
   name_ = name;
   other_way_ = std::move(other_way);
+  judge_ = std::move(judge);
   done_ = std::move(done);
   system_answer_.reset();
   other_asked_ = other_failed_ = false;
-  if (parse_ip(name)) return finish(resolve(name));
+  if (parse_ip(name)) return finish(judged(resolve(name)));
   limit_ = loop_.after(limit, [this, limit] {
     finish(failure(fmt::format("{} does not resolve: no answer from the name server within {}", name_,
                                format_duration(limit))));
@@ -83,7 +103,7 @@ void Resolver::start(const std::string& name, Duration limit, Lookup other_way, 
 }
 
 // Hands what `lookup` finds to `take`, on the loop, unless there was a newer start() meanwhile.
-void Resolver::look_up(const Lookup& lookup, void (Resolver::*take)(Answer)) {
+void Resolver::look_up(const Lookup& lookup, void (Resolver::*take)(const Answer&)) {
   std::thread([channel = channel_, generation = generation_, name = name_, lookup, take] {
     auto answer = lookup(name);
     const std::lock_guard lock(channel->mutex);
@@ -101,15 +121,18 @@ void Resolver::ask_other_way() {
   look_up(other_way_, &Resolver::take_other);
 }
 
-void Resolver::take_system(Answer answer) {
+void Resolver::take_system(const Answer& said) {
+  Answer answer = judged(said);
   if (answer || !other_way_ || other_failed_) return finish(std::move(answer));
   system_answer_ = std::move(answer);
   patience_ = loop_.after(kOtherPatience, [this] { finish(std::move(*system_answer_)); });
   ask_other_way();
 }
 
-void Resolver::take_other(Answer answer) {
-  if (answer) return finish(std::move(answer));
+void Resolver::take_other(const Answer& said) {
+  Answer answer = judged(said);
+  // An answer without use tells more than the system's failure to get any.
+  if (answer || (said && system_answer_)) return finish(std::move(answer));
   other_failed_ = true;
   if (system_answer_) finish(std::move(*system_answer_));
 }

@@ -18,6 +18,7 @@
 #include "bondd/main/foreign_look.h"
 #include "bondd/main/site_file.h"
 #include "bondd/plan/plan.h"
+#include "bondd/plan/servers.h"
 #include "bondd/supervise/supervisor.h"
 #include "netlink/rtnl.h"
 #include "rules/iptables.h"
@@ -56,6 +57,8 @@ Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
   inputs.config = config;
   if (!config.server.address.empty()) {
     auto addresses = control::resolve(config.server.address);
+    if (addresses && config.role == model::Role::kClient)
+      addresses = plan::fit_servers(config, *addresses, (*rtnl)->snapshot().value_or(netlink::Snapshot{}));
     if (!addresses) say_error(addresses.error());
     inputs.server_addresses = addresses.value_or(std::vector<IpAddress>{});
   }
@@ -109,6 +112,20 @@ Findings say_foreign(const model::Config& config, const std::filesystem::path& r
   return {obstacles.size(), notes.size()};
 }
 
+// Where the server's name leads, if that is nowhere, as a warning; how many. A written address is told with
+// the file's other mistakes, and a name server that does not answer soon says nothing.
+std::size_t say_server(const model::Config& config) {
+  if (config.role == model::Role::kServer || parse_ip(config.server.address)) return 0;
+  const auto network = look_at_machine();
+  const auto addresses = control::resolve_within(config.server.address, control::kSystemPatience);
+  if (!network || !addresses || !*addresses) return 0;
+  const auto fit = plan::fit_servers(config, **addresses, *network);
+  if (fit) return 0;
+  say(fmt::format("{}: warning: {}; correct address in [server], or what the name leads to",
+                  config.file.native(), fit.error().message));
+  return 1;
+}
+
 // What a running site has measured of its lines.
 void say_line_advice(const std::filesystem::path& run_root, const std::string& site) {
   const control::RunDirView view(run_root, site);
@@ -129,7 +146,7 @@ int check_command(const CommonOptions& options) {
   const auto checked = load_site_file(file->path);
   if (!checked) return kFailed;
   const Findings foreign = say_foreign(checked->config, options.run_root);
-  const std::size_t warnings = checked->warnings.size() + foreign.warnings;
+  const std::size_t warnings = checked->warnings.size() + foreign.warnings + say_server(checked->config);
   say(fmt::format("{}: {} error{}, {} warning{}", file->path.native(), foreign.errors,
                   foreign.errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s"));
   say_line_advice(options.run_root, file->site);

@@ -2,8 +2,10 @@
 // running site.
 #pragma once
 
+#include <string>
 #include <vector>
 
+#include "bondd/base/error.h"
 #include "bondd/model/config.h"
 #include "bondd/model/state.h"
 
@@ -15,5 +17,15 @@ std::vector<IpAddress> server_candidates(const model::Wan& wan, const std::vecto
 
 // Where this WAN finds the server: as chosen at run time, else the first candidate. Needs an address.
 IpAddress server_of(const model::Wan& wan, const model::Facts& facts);
+
+// Why the office's server cannot be at `address`: "this machine's own address (on eth0)". Empty: it can.
+std::string unfit_server(const model::Config& config, const IpAddress& address,
+                         const netlink::Snapshot& network);
+
+// Of what the server's address in the file resolves to, those where it can be, in that order. Fails with the
+// first one and its reason when there are none.
+Result<std::vector<IpAddress>> fit_servers(const model::Config& config,
+                                           const std::vector<IpAddress>& resolved,
+                                           const netlink::Snapshot& network);
 
 }  // namespace bondd::plan

@@ -7,8 +7,12 @@ Needs root; exit status 77 without.
 """
 import json
 import pathlib
+import shutil
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -88,6 +92,89 @@ class OddNetworks(Case):
         self.assertIn('"198.51.100.0/24" is the network 198.51.100.0/24 that dsl2 has now', self.check())
         net.up()
         self.expect_lan_in_the_bond()
+
+
+class Dns:
+    """A name server in a namespace: `answer(type)` gives the addresses, or None for silence."""
+
+    def __init__(self, net, short, address, answer):
+        self.socket, self.answer = net.socket(short, socket.SOCK_DGRAM, (address, 53)), answer
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                question, who = self.socket.recvfrom(2048)
+            except OSError:
+                if self.socket.fileno() < 0:
+                    return
+                continue
+            end = question.index(b"\0", 12) + 5
+            addresses = self.answer(struct.unpack(">H", question[end - 4:end - 2])[0])
+            if addresses is None:
+                continue
+            records = b"".join(b"\xc0\x0c" + struct.pack(">HHIH", 1 if len(a) == 4 else 28, 1, 60, len(a)) + a for a in addresses)
+            self.socket.sendto(question[:2] + struct.pack(">HHHHH", 0x8180, 1, len(addresses), 0, 0) + question[12:end] + records, who)
+
+
+def four(*addresses):
+    """A name with these IPv4 addresses."""
+    return lambda kind: [socket.inet_aton(a) for a in addresses] if kind == 1 else []
+
+
+def six(*addresses):
+    return lambda kind: [socket.inet_pton(socket.AF_INET6, a) for a in addresses] if kind == 28 else []
+
+
+class Names(Case):
+    """Where the server's name leads is looked at like a written address, and the first answer of use counts."""
+
+    def setUp(self):
+        super().setUp()
+        self.etc = pathlib.Path("/etc/netns") / self.net.names["office"]
+        self.etc.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, self.etc)
+        self.net.write()
+        self.edit("office", f'address = "{SERVER}"', 'address = "vps.example"')
+
+    def resolve_by_hosts(self, address):
+        (self.etc / "resolv.conf").write_text("")
+        (self.etc / "hosts").write_text(f"{address} vps.example\n")
+
+    def test_a_name_that_leads_nowhere_is_said_by_check_up_and_status(self):
+        for address, what in (("127.0.1.1", "this machine itself"), ("192.168.1.252", "this machine's own address (on lan)"),
+                              ("0.0.0.0", "which no machine has"), ("172.16.16.1", "inside the bond's own network 172.16.16.0/30"),
+                              ("192.168.1.10", "in the network of lan, 192.168.1.0/24"), ("192.168.11.1", "the gateway of box1"),
+                              ("2001:db8::1", "and this machine has no IPv6 address")):
+            with self.subTest(address):
+                self.resolve_by_hosts(address)
+                words = f"vps.example is {address}, {what}: the server cannot be there"
+                self.assertIn(words, self.check())
+                done = subprocess.run(self.net._command("office", "up", "-d", "--timeout", "4s"), capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(words, done.stdout + done.stderr)
+
+    def test_a_resolver_that_lies_does_not_hide_one_that_does_not(self):
+        net = self.net
+        net.up("vps")
+        (self.etc / "hosts").write_text("")
+        (self.etc / "resolv.conf").write_text("nameserver 127.0.0.53\n")
+        lies = {"a filter": four("0.0.0.0"), "a captive portal": four("192.168.11.1"), "nothing": four()}
+        box1 = Dns(net, "box1", "192.168.11.1", lies["nothing"])
+        Dns(net, "box2", "192.168.12.1", four(SERVER))
+        for what, lie in lies.items():
+            with self.subTest(what):
+                box1.answer = lie
+                net.up("office")
+                net.run_bondd("office", "down")
+
+    def test_a_name_with_only_ipv6_is_said_when_the_gateways_tell_it(self):
+        (self.etc / "hosts").write_text("")
+        (self.etc / "resolv.conf").write_text("nameserver 127.0.0.53\n")
+        for box, address in (("box1", "192.168.11.1"), ("box2", "192.168.12.1")):
+            Dns(self.net, box, address, six("2001:db8::1"))
+        done = subprocess.run(self.net._command("office", "up", "-d", "--timeout", "6s"), capture_output=True, text=True, timeout=60)
+        self.assertIn("vps.example is 2001:db8::1, and this machine has no IPv6 address", done.stdout + done.stderr)
 
 
 class Checks(Case):

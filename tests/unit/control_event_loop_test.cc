@@ -72,11 +72,15 @@ TEST(EventLoop, SignalsArriveAsCalls) {
   EXPECT_EQ(got, SIGUSR1);
 }
 
+Resolver::Answer take_all(const std::vector<IpAddress>& addresses) {
+  return addresses;
+}
+
 TEST(Resolver, ANumericAddressIsItselfAtOnce) {
   auto loop = EventLoop::create().value();
   Resolver resolver(*loop);
   std::vector<IpAddress> got;
-  resolver.start("203.0.113.10", 1s, {},
+  resolver.start("203.0.113.10", 1s, {}, take_all,
                  [&](Result<std::vector<IpAddress>> answer) { got = answer.value(); });
   ASSERT_EQ(got.size(), 1U);
   EXPECT_EQ(to_string(got.front()), "203.0.113.10");
@@ -86,7 +90,7 @@ TEST(Resolver, ANameThatDoesNotResolveIsNamed) {
   auto loop = EventLoop::create().value();
   Resolver resolver(*loop);
   std::string message;
-  resolver.start("vps.example.invalid", 5s, {}, [&](Result<std::vector<IpAddress>> answer) {
+  resolver.start("vps.example.invalid", 5s, {}, take_all, [&](Result<std::vector<IpAddress>> answer) {
     message = answer ? "resolved" : answer.error().message;
     loop->quit();
   });
@@ -95,11 +99,12 @@ TEST(Resolver, ANameThatDoesNotResolveIsNamed) {
 }
 
 // What a resolver with these two lookups says.
-std::string ask(const Resolver::Lookup& system, const Resolver::Lookup& other_way, Duration limit = 10min) {
+std::string ask(const Resolver::Lookup& system, const Resolver::Lookup& other_way, Duration limit = 10min,
+                const Resolver::Judge& judge = take_all) {
   auto loop = EventLoop::create().value();
   Resolver resolver(*loop, system);
   std::string said;
-  resolver.start("vps.example", limit, other_way, [&](const Resolver::Answer& answer) {
+  resolver.start("vps.example", limit, other_way, judge, [&](const Resolver::Answer& answer) {
     said = answer ? to_string(answer->front()) : answer.error().message;
     loop->quit();
   });
@@ -137,6 +142,17 @@ TEST(Resolver, TheSystemHasTheFirstWord) {
 TEST(Resolver, AsksTheOtherWayWhenTheSystemFails) {
   EXPECT_EQ(ask(fails("no such name"), finds("203.0.113.20")), "203.0.113.20");
   EXPECT_EQ(ask(fails("no such name"), fails("nor here")), "no such name");
+}
+
+TEST(Resolver, AnAnswerWithoutUseIsAFailure) {
+  const auto judge = [](const std::vector<IpAddress>& addresses) -> Resolver::Answer {
+    if (addresses.front().is_unspecified()) return failure("0.0.0.0 is of no use");
+    return addresses;
+  };
+  EXPECT_EQ(ask(finds("0.0.0.0"), finds("203.0.113.20"), 10min, judge), "203.0.113.20");
+  EXPECT_EQ(ask(fails("no such name"), finds("0.0.0.0"), 10min, judge), "0.0.0.0 is of no use");
+  EXPECT_EQ(ask(finds("0.0.0.0"), fails("nor here"), 10min, judge), "0.0.0.0 is of no use");
+  EXPECT_EQ(ask(finds("0.0.0.0"), {}, 10min, judge), "0.0.0.0 is of no use");
 }
 
 TEST(Resolver, AsksTheOtherWayWhenTheSystemIsSilent) {

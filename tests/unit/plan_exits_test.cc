@@ -4,6 +4,7 @@
 
 #include "bondd/plan/exits.h"
 #include "bondd/plan/plan.h"
+#include "bondd/plan/servers.h"
 #include "plan_fixture.h"
 
 namespace bondd::plan {
@@ -233,6 +234,36 @@ TEST(Exits, SameGatewayAddressOnTwoDevicesIsTwoLines) {
   add_device(network, "eth2", {"192.168.1.2/24"});
   EXPECT_THAT(shared_exits({wan("eth1", "192.168.1.1"), wan("eth2", "192.168.1.1")}, network), IsEmpty());
   EXPECT_EQ(shared_exits({wan("eth1", "192.168.1.1"), wan("", "192.168.1.1")}, network).size(), 1U);
+}
+
+// --- where the server cannot be ---
+
+TEST(Servers, ANameThatLeadsNowhereIsNamedWithItsAddress) {
+  model::Config config = office();
+  config.server.address = "vps.example";
+  netlink::Snapshot network = office_facts().network;
+  add_device(network, "lan", {"10.1.0.1/16"});
+  const auto why = [&](const char* address) {
+    const auto fit = fit_servers(config, {ip(address)}, network);
+    return fit ? "" : fit.error().message;
+  };
+  EXPECT_EQ(why("203.0.113.10"), "");
+  EXPECT_EQ(why("192.168.1.7"), "");  // on a WAN's device anything may be
+  EXPECT_EQ(why("127.0.1.1"), "vps.example is 127.0.1.1, this machine itself: the server cannot be there");
+  EXPECT_EQ(why("192.168.1.252"),
+            "vps.example is 192.168.1.252, this machine's own address (on eth0): the server cannot be there");
+  EXPECT_EQ(why("0.0.0.0"), "vps.example is 0.0.0.0, which no machine has: the server cannot be there");
+  EXPECT_THAT(why("172.16.16.1"), HasSubstr("inside the bond's own network 172.16.16.0/30"));
+  EXPECT_THAT(why("10.1.3.4"), HasSubstr("in the network of lan, 10.1.0.0/16"));
+  EXPECT_THAT(why("192.168.1.240"), HasSubstr("the gateway of ovh"));
+  EXPECT_THAT(why("2001:db8::1"), HasSubstr("and this machine has no IPv6 address"));
+  add_device(network, "eth9", {"2001:db8:2::7/64"});
+  EXPECT_EQ(why("2001:db8::1"), "");
+}
+
+TEST(Servers, WhatIsOfUseIsTakenFromAnAnswer) {
+  const auto fit = fit_servers(office(), {ip("0.0.0.0"), ip("203.0.113.10")}, office_facts().network);
+  EXPECT_THAT(fit.value(), ::testing::ElementsAre(ip("203.0.113.10")));
 }
 
 }  // namespace
