@@ -367,8 +367,8 @@ class Machine {
     if (!address || address->is_unspecified() || owner_of(*address) != nullptr) return;
     report_.warning(
         sections_.server.at("address"),
-        fmt::format("{} is not an address of this machine now; if the VPS is behind NAT, delete this line, "
-                    "to listen on all addresses",
+        fmt::format("{} is not an address of this machine now; bondd listens there once it comes; if the VPS "
+                    "is behind NAT, delete this line, to listen on all addresses",
                     to_string(*address)));
   }
 

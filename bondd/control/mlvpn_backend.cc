@@ -168,13 +168,13 @@ class MlvpnBackend : public Backend {
       wanted.link.latency_tolerance =
           wan.latency_tolerance.value_or(all.latency_tolerance.value_or(Duration(0)));
       wanted.socket.address = wan.bind;
+      wanted.socket.may_come_later = true;
       if (now.config.role == model::Role::kServer) {
         if (!wan.bind && !now.server_addresses.empty()) {
           wanted.socket.address = now.server_addresses.front();
         }
         wanted.socket.port = wan.port;
       } else {
-        wanted.socket.may_come_later = true;
         wanted.socket.mark = model::tunnel_mark(now.config.mark_mask, now.slot, static_cast<unsigned>(i) + 1);
         if (const auto server = now.server_of.find(wan.name); server != now.server_of.end()) {
           wanted.link.remote = ipc::EngineEndpoint{server->second, wan.port};

@@ -116,12 +116,7 @@ void check_ports(const model::Config& config, const model::Config* running, Erro
                       tunnel.port, tunnel.port),
           code);
     } else if (code == EADDRNOTAVAIL) {
-      say(errors,
-          fmt::format("this machine does not have the address {} that [server] names; leave `address` out to "
-                      "listen on all",
-                      config.server.address),
-          code);
-      return;
+      return;  // it may come by itself (a floating address, DHCP), and is listened on from then on
     } else {
       say(errors,
           fmt::format("{}: cannot use UDP port {}: {}", wan, tunnel.port,

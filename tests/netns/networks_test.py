@@ -177,6 +177,20 @@ class Names(Case):
         self.assertIn("vps.example is 2001:db8::1, and this machine has no IPv6 address", done.stdout + done.stderr)
 
 
+class Vps(Case):
+    """A server that does not have its address yet, and one whose office sits behind a carrier's NAT."""
+
+    def test_an_address_that_comes_later_is_listened_on(self):
+        net = self.net
+        net.write()
+        for site in ("office", "vps"):
+            self.edit(site, f'address = "{SERVER}"', 'address = "203.0.113.60"')
+        self.assertIn("bondd listens there once it comes", self.check("vps"))
+        net.up("vps")
+        net.sh("vps", "ip addr add 203.0.113.60/24 dev eth0")
+        net.up("office")
+
+
 class Checks(Case):
     """check says what up would refuse."""
 
