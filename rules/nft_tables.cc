@@ -1,4 +1,4 @@
-// nf_tables through libmnl: two dumps and one batch. See linux/netfilter/nf_tables.h.
+// nf_tables through libmnl: dumps and a batch. See linux/netfilter/nf_tables.h.
 #include "rules/nft_tables.h"
 
 #include <arpa/inet.h>
@@ -10,14 +10,32 @@
 namespace bondd::rules {
 namespace {
 
+bool is_base(const nlmsghdr* header) {
+  return find_attribute(header, NFTA_CHAIN_HOOK) != nullptr;
+}
+
+bool accepts(const nlmsghdr* header) {
+  const nlattr* policy = find_attribute(header, NFTA_CHAIN_POLICY);
+  return is_base(header) && policy != nullptr && ntohl(mnl_attr_get_u32(policy)) == NF_ACCEPT;
+}
+
+std::string chain_words(const nlmsghdr* header) {
+  return string_attribute(header, NFTA_CHAIN_TABLE) + " " + string_attribute(header, NFTA_CHAIN_NAME);
+}
+
+// All or nothing; not if anything is still inside, which is no failure.
+Result<> remove_if_unused(NftBatch& batch) {
+  auto done = batch.commit();
+  if (!done && (done.error().code == EBUSY || done.error().code == ENOENT)) return {};
+  return done;
+}
+
 // The chains of a table; nothing if one of them is not a built-in one that accepts.
 Result<std::vector<std::string>> accepting_base_chains(const std::string& table, bool& others) {
   std::vector<std::string> chains;
   auto done = nft_dump(NFT_MSG_GETCHAIN, NFPROTO_IPV4, [&](const nlmsghdr* header) {
     if (string_attribute(header, NFTA_CHAIN_TABLE) != table) return;
-    const nlattr* policy = find_attribute(header, NFTA_CHAIN_POLICY);
-    const bool base = find_attribute(header, NFTA_CHAIN_HOOK) != nullptr;
-    if (!base || policy == nullptr || ntohl(mnl_attr_get_u32(policy)) != NF_ACCEPT) others = true;
+    if (!accepts(header)) others = true;
     chains.push_back(string_attribute(header, NFTA_CHAIN_NAME));
   });
   if (!done) return tl::make_unexpected(done.error());
@@ -45,9 +63,27 @@ Result<> delete_unused_nft_table(const std::string& table) {
     batch.remove(NFT_MSG_DELCHAIN, {{NFTA_CHAIN_TABLE, table}, {NFTA_CHAIN_NAME, chain}});
   }
   batch.remove(NFT_MSG_DELTABLE, {{NFTA_TABLE_NAME, table}});
-  auto done = batch.commit();
-  if (!done && (done.error().code == EBUSY || done.error().code == ENOENT)) return {};
-  return done;
+  return remove_if_unused(batch);
+}
+
+Result<std::vector<std::string>> nft_base_chains() {
+  std::vector<std::string> chains;
+  auto done = nft_dump(NFT_MSG_GETCHAIN, NFPROTO_IPV4, [&](const nlmsghdr* header) {
+    if (is_base(header)) chains.push_back(chain_words(header));
+  });
+  if (!done) return tl::make_unexpected(done.error());
+  return chains;
+}
+
+Result<> delete_unused_nft_chain(const std::string& name) {
+  NftBatch batch;
+  auto looked = nft_dump(NFT_MSG_GETCHAIN, NFPROTO_IPV4, [&](const nlmsghdr* header) {
+    if (chain_words(header) != name || !accepts(header)) return;
+    batch.remove(NFT_MSG_DELCHAIN, {{NFTA_CHAIN_TABLE, string_attribute(header, NFTA_CHAIN_TABLE)},
+                                    {NFTA_CHAIN_NAME, string_attribute(header, NFTA_CHAIN_NAME)}});
+  });
+  if (!looked || batch.empty()) return looked;
+  return remove_if_unused(batch);
 }
 
 }  // namespace bondd::rules

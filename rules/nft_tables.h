@@ -1,5 +1,6 @@
 // The tables that iptables-nft makes with its built-in chains on first use and never
-// removes. A machine without them shall be without them again.
+// removes, and the built-in chains that it adds to others' tables. A machine without them shall be without
+// them again.
 #pragma once
 
 #include <string>
@@ -17,5 +18,11 @@ Result<std::vector<std::string>> nft_tables();
 // rules; does nothing to any other. One transaction, and the kernel itself refuses it
 // (EBUSY, which is success here) when somebody adds a rule meanwhile. See nft(8).
 Result<> delete_unused_nft_table(const std::string& table);
+
+// IPv4 chains that are hooked into the kernel, as "TABLE CHAIN". Errors as of nft_tables().
+Result<std::vector<std::string>> nft_base_chains();
+
+// Deletes the IPv4 chain `name` ("TABLE CHAIN") if it is hooked, accepts and has no rules; else does nothing.
+Result<> delete_unused_nft_chain(const std::string& name);
 
 }  // namespace bondd::rules

@@ -1,9 +1,9 @@
 #include "bondd/control/firewall_tables.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <sstream>
+#include <vector>
 
 #include "rules/nft_tables.h"
 
@@ -11,13 +11,30 @@ namespace bondd::control {
 namespace {
 
 constexpr const char* kNote = "nft-tables";
-constexpr std::array kUsed = {"filter", "mangle", "nat"};  // by plans; iptables-nft has more
+
+// What iptables-nft may make for a plan, and with it all of a table's built-in chains.
+struct BuiltIn {
+  const char* table;
+  std::vector<const char*> chains;
+};
+const std::vector<BuiltIn>& built_in() {
+  static const std::vector<BuiltIn> all = {
+      {"filter", {"INPUT", "FORWARD", "OUTPUT"}},
+      {"mangle", {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}},
+      {"nat", {"PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"}},
+  };
+  return all;
+}
+
+bool has(const std::vector<std::string>& list, const std::string& name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
 
 std::set<std::string> noted(const std::filesystem::path& site_dir) {
   std::istringstream text(read_small_file(site_dir / kNote).value_or(""));
-  std::set<std::string> tables;
-  for (std::string line; std::getline(text, line);) tables.insert(line);
-  return tables;
+  std::set<std::string> names;
+  for (std::string line; std::getline(text, line);) names.insert(line);
+  return names;
 }
 
 }  // namespace
@@ -25,25 +42,35 @@ std::set<std::string> noted(const std::filesystem::path& site_dir) {
 Result<> note_absent_tables(RunDir& run_dir) {
   std::error_code ignored;
   if (std::filesystem::exists(run_dir.path() / kNote, ignored)) return {};
-  const auto there = rules::nft_tables();
-  if (!there) return {};  // a kernel without nf_tables: nothing to make, nothing to remove
+  const auto tables = rules::nft_tables();
+  const auto chains = rules::nft_base_chains();
+  if (!tables || !chains) return {};  // a kernel without nf_tables: nothing to make, nothing to remove
   std::set<std::string> absent;
-  for (const char* table : kUsed) {
-    if (std::find(there->begin(), there->end(), table) == there->end()) absent.insert(table);
+  for (const BuiltIn& one : built_in()) {
+    if (!has(*tables, one.table)) {
+      absent.insert(one.table);
+      continue;
+    }
+    for (const char* chain : one.chains) {
+      const std::string name = std::string(one.table) + " " + chain;
+      if (!has(*chains, name)) absent.insert(name);
+    }
   }
   // What another site made, the last of both removes.
   for (const std::string& site : known_sites(run_dir.path().parent_path())) {
     absent.merge(noted(run_dir.path().parent_path() / site));
   }
   std::string text;
-  for (const std::string& table : absent) text += table + "\n";
+  for (const std::string& name : absent) text += name + "\n";
   return write_durably(run_dir.path() / kNote, text);
 }
 
 Result<> remove_unused_tables(const RunDir& run_dir) {
   Result<> outcome;
-  for (const std::string& table : noted(run_dir.path())) {
-    if (auto done = rules::delete_unused_nft_table(table); !done) outcome = done;
+  for (const std::string& name : noted(run_dir.path())) {
+    const bool chain = name.find(' ') != std::string::npos;
+    auto done = chain ? rules::delete_unused_nft_chain(name) : rules::delete_unused_nft_table(name);
+    if (!done) outcome = done;
   }
   return outcome;
 }

@@ -191,6 +191,24 @@ class Vps(Case):
         net.up("office")
 
 
+class LeftBehind(Case):
+    """down gives the machine back, whatever happened meanwhile."""
+
+    def test_tables_of_the_admin_have_the_chains_that_they_had(self):
+        net = self.net
+        for table, chain, more in (("mangle", "PREROUTING", ""), ("mangle", "FORWARD", ""), ("filter", "INPUT", "counter accept")):
+            hook = f"type filter hook {chain.lower()} priority {table};"
+            net.sh("office", f"nft add table ip {table}; nft add chain ip {table} {chain} '{{ {hook} }}'")
+            if more:
+                net.sh("office", f"nft add rule ip {table} {chain} {more}")
+        ruleset = "nft list ruleset | sed -E 's/packets [0-9]+ bytes [0-9]+//'"
+        before = net.sh("office", ruleset)
+        net.write()
+        net.up()
+        net.down()
+        self.assertEqual(net.sh("office", ruleset), before)
+
+
 class Checks(Case):
     """check says what up would refuse."""
 
