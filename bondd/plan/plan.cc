@@ -51,6 +51,27 @@ std::string value_of(const Facts& facts, const std::string& key) {
   return found == facts.sysctls.end() ? "" : found->second;
 }
 
+// The devices by which forwarded packets come in besides the bond: the kernel asks only that one's setting.
+std::vector<std::string> forwarding_devices(const Config& config, const netlink::Snapshot& network) {
+  if (config.role == Role::kClient) return lan_devices(config, network);
+  std::vector<std::string> out = internet_devices(config, network);
+  for (const std::string& device : config.masquerade) {
+    if (std::find(out.begin(), out.end(), device) == out.end()) out.push_back(device);
+  }
+  return out;
+}
+
+// Those that do not forward though the machine does: switched off one by one (systemd-networkd can), so that
+// setting net.ipv4.ip_forward to what it is changes nothing.
+std::vector<std::string> not_forwarding(const Config& config, const Facts& facts) {
+  std::vector<std::string> out;
+  if (value_of(facts, "net.ipv4.ip_forward") != "1") return out;
+  for (const std::string& device : forwarding_devices(config, facts.network)) {
+    if (value_of(facts, conf(device, "forwarding")) == "0") out.push_back(device);
+  }
+  return out;
+}
+
 // Forwarding first: switching it changes redirects and every device's forwarding as well
 // (inet_forward_change in net/ipv4/devinet.c), so what it changes is written down and set too.
 std::vector<model::Sysctl> plan_sysctls(const Config& config, const Facts& facts) {
@@ -62,6 +83,8 @@ std::vector<model::Sysctl> plan_sysctls(const Config& config, const Facts& facts
     if (value_of(facts, "net.ipv4.ip_forward") == "0" && value_of(facts, key) == "1")
       out.push_back({key, "1"});
   }
+  for (const std::string& device : not_forwarding(config, facts))
+    out.push_back({conf(device, "forwarding"), "1"});
   for (const std::string& device : wan_devices(config, facts.network)) {
     out.push_back({conf(device, "accept_redirects"), "0"});
     out.push_back({conf(device, "send_redirects"), "0"});
@@ -74,15 +97,28 @@ std::vector<model::Sysctl> plan_sysctls(const Config& config, const Facts& facts
   return out;
 }
 
+// A new device's own value is that of "default", so the bond does not forward where that is off.
+bool bond_does_not_forward(const Config& config, const Facts& facts) {
+  return value_of(facts, "net.ipv4.ip_forward") == "1" &&
+         (value_of(facts, "net.ipv4.conf.default.forwarding") == "0" ||
+          value_of(facts, conf(config.bond.interface, "forwarding")) == "0");
+}
+
 // A client of a [[forward]] may be anywhere: also where another way than the bond leads to, which strict
-// reverse path filtering takes for a forgery. A new device's own value is that of "default".
+// reverse path filtering takes for a forgery.
+bool bond_is_strict(const Config& config, const Facts& facts) {
+  return config.role == Role::kClient &&
+         (std::max(value_of(facts, "net.ipv4.conf.all.rp_filter"),
+                   value_of(facts, "net.ipv4.conf.default.rp_filter")) == "1" ||
+          value_of(facts, conf(config.bond.interface, "rp_filter")) == "1");
+}
+
 std::vector<model::Sysctl> plan_device_sysctls(const Config& config, const Facts& facts) {
-  const std::string own = conf(config.bond.interface, "rp_filter");
-  const bool strict = std::max(value_of(facts, "net.ipv4.conf.all.rp_filter"),
-                               value_of(facts, "net.ipv4.conf.default.rp_filter")) == "1" ||
-                      value_of(facts, own) == "1";
-  if (!strict || config.role == Role::kServer) return {};
-  return {{own, "2"}};
+  const std::string& bond = config.bond.interface;
+  std::vector<model::Sysctl> out;
+  if (bond_does_not_forward(config, facts)) out.push_back({conf(bond, "forwarding"), "1"});
+  if (bond_is_strict(config, facts)) out.push_back({conf(bond, "rp_filter"), "2"});
+  return out;
 }
 
 std::vector<Link> plan_bond(const Config& config, const Facts& facts, const std::vector<Tunnel>& tunnels,
@@ -179,6 +215,8 @@ std::vector<std::string> relevant_sysctls(const Config& config, const netlink::S
                                "net.ipv4.conf.all.rp_filter",
                                "net.ipv4.conf.default.rp_filter",
                                "net.ipv4.conf.all.src_valid_mark",
+                               "net.ipv4.conf.default.forwarding",
+                               conf(config.bond.interface, "forwarding"),
                                conf(config.bond.interface, "rp_filter")};
   for (const netlink::Link& link : network.links) {
     out.push_back(conf(link.name, "forwarding"));

@@ -209,6 +209,26 @@ class LeftBehind(Case):
         self.assertEqual(net.sh("office", ruleset), before)
 
 
+class Forwarding(Case):
+    """A device that does not forward, though the machine does, is switched on and off again."""
+
+    def test_forwarding_that_is_off_for_one_device(self):
+        net = self.net
+        net.serve("web", "tcp", 7)
+        net.serve("pc", "tcp", 80)
+        net.write(vps='[[forward]]\nproto = "tcp"\nport = "80"\nto = "192.168.1.10:80"\n')
+        for site, setting in (("office", "lan.forwarding"), ("office", "default.forwarding"), ("vps", "eth0.forwarding")):
+            with self.subTest(f"{site} {setting}"):
+                net.sh(site, f"sysctl -qw net.ipv4.ip_forward=1; sysctl -qw net.ipv4.conf.{setting}=0")
+                before = self.settings(site)
+                net.up()
+                self.expect_lan_in_the_bond()
+                self.assertEqual(net.ask("web", "tcp", SERVER, 80), WEB)
+                net.down()
+                self.assertEqual(self.settings(site), before)
+                net.sh(site, f"sysctl -qw net.ipv4.conf.{setting}=1")
+
+
 class Checks(Case):
     """check says what up would refuse."""
 

@@ -129,6 +129,7 @@ TEST_F(ReconcilerTest, AnInterfaceOfAnotherProgramIsLeftAsItIs) {
 TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
   auto& values = fake_.sysctls.values;
   values["net.ipv4.ip_forward"] = "1";
+  values["net.ipv4.conf.eth0.forwarding"] = "1";
   values["net.ipv4.conf.all.accept_redirects"] = values["net.ipv4.conf.all.send_redirects"] = "0";
   values["net.ipv4.conf.eth0.accept_redirects"] = values["net.ipv4.conf.eth0.send_redirects"] = "0";
   values["net.ipv4.conf.eth0.rp_filter"] = "2";

@@ -351,6 +351,25 @@ TEST(Plan, ForwardingOfOtherDevicesIsWrittenDownBeforeItIsSwitched) {
   EXPECT_NE(std::find(first, down.end(), "sysctl -w net.ipv4.conf.eth1.forwarding=1"), down.end());
 }
 
+TEST(Plan, DevicesThatDoNotForwardThoughTheMachineDoesAreSwitchedOn) {
+  model::Facts facts = office_facts();
+  facts.network.links.push_back(ethernet("lan"));
+  facts.network.addresses.push_back({"lan", prefix("10.1.0.1/16"), std::nullopt});
+  const auto forwarding = [&](const std::map<std::string, std::string>& settings) {
+    facts.sysctls["net.ipv4.ip_forward"] = "1";
+    return with(lines_with(settings, office(), facts), ".forwarding=");
+  };
+  const std::string on = "sysctl -w net.ipv4.conf.lan.forwarding=1",
+                    bond = "sysctl -w net.ipv4.conf.bond0.forwarding=1";
+  EXPECT_THAT(forwarding({{"lan.forwarding", "0"}}), ElementsAre(on));
+  EXPECT_THAT(forwarding({{"lan.forwarding", "1"}, {"eth0.forwarding", "0"}}), IsEmpty());  // a WAN's own
+  EXPECT_THAT(forwarding({{"lan.forwarding", "1"}, {"default.forwarding", "0"}}), ElementsAre(bond));
+  model::Facts server = vps_facts();
+  server.sysctls["net.ipv4.ip_forward"] = "1";
+  EXPECT_THAT(with(lines_with({{"eth0.forwarding", "0"}}, vps(), server), ".forwarding="),
+              ElementsAre("sysctl -w net.ipv4.conf.eth0.forwarding=1"));
+}
+
 TEST(Plan, EachWanUsesItsOwnAddressOfTheServer) {
   model::Facts facts = office_facts();
   facts.server_addresses = {ip("203.0.113.10"), ip("203.0.113.11")};
