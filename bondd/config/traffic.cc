@@ -68,11 +68,9 @@ class Traffic : private RuleSet {
                           "LAN alone",
                           to_string(network), to_string(*listens)));
     } else if (!is_private(network)) {
-      report_.warning(at,
-                      fmt::format("\"{}\" is a public network; right only if the office's LAN has these "
-                                  "addresses, and never with the office's Internet addresses in it: their "
-                                  "tunnels would end",
-                                  to_string(network)));
+      report_.warning(at, fmt::format("\"{}\" is a public network; right only if the office's LAN has these "
+                                      "addresses: nothing else of the Internet with them would be reached",
+                                      to_string(network)));
     }
   }
 

@@ -22,6 +22,7 @@
 #include "bondd/ipc/engine_client.h"
 #include "bondd/mlvpn/io/open_device.h"
 #include "bondd/model/ownership.h"
+#include "bondd/plan/routing.h"
 #include "bondd/supervise/lines.h"
 
 namespace bondd::control {
@@ -174,6 +175,7 @@ class MlvpnBackend : public Backend {
           wanted.socket.address = now.server_addresses.front();
         }
         wanted.socket.port = wan.port;
+        wanted.socket.mark = plan::server_mark(now.config, now.slot);
       } else {
         wanted.socket.mark = model::tunnel_mark(now.config.mark_mask, now.slot, static_cast<unsigned>(i) + 1);
         if (const auto server = now.server_of.find(wan.name); server != now.server_of.end()) {

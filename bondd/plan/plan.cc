@@ -186,7 +186,7 @@ std::vector<Note> wan_notes(const Config& config, const Facts& facts) {
   return notes;
 }
 
-// A server marks nothing.
+// A server marks only its tunnels' own packets, and does without where there is no room.
 Result<> check_marks(const Config& config, const Facts& facts) {
   const unsigned room = model::mark_slots(config.mark_mask);
   if (config.role == Role::kServer || facts.slot < room) return {};

@@ -6,6 +6,7 @@
 
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
+#include "bondd/plan/routing.h"
 #include "bondd/plan/servers.h"
 #include "openvpn-profiles/profile.h"
 
@@ -74,6 +75,7 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
     out.family = outer_family(config, facts);
     if (!facts.server_addresses.empty()) out.local = facts.server_addresses.front();
     out.local_port = tunnel.port;
+    out.fwmark = server_mark(config, facts.slot);
   } else {
     out.role = openvpn::Role::kClient;
     out.local = wan.bind;

@@ -145,7 +145,9 @@ class Builder {
       }
     }
     add_rule(model::rule_priority::kMain + facts_.slot, netlink::kMainTable).suppress_prefix_length = 0;
-    add_rule(model::rule_priority::kBond, table);
+    Rule& bond = add_rule(model::rule_priority::kBond, table);
+    // The office's outer addresses may lie in a through_bond network (private ones behind a carrier's NAT).
+    if (config_.role == Role::kServer) bond.mask = config_.mark_mask;
   }
 
   // By a wider route, or by the very network that a WAN's device has from its gateway: what the file says
@@ -180,6 +182,11 @@ bool is_from_a_gateway(const Config& config, const Snapshot& network, const std:
   return config.role == Role::kClient && std::find(lans.begin(), lans.end(), device) == lans.end() &&
          std::any_of(config.wans.begin(), config.wans.end(),
                      [&](const model::Wan& wan) { return wan.device == device; });
+}
+
+std::uint32_t server_mark(const Config& config, unsigned slot) {
+  const bool room = slot < model::mark_slots(config.mark_mask);
+  return room ? model::tunnel_mark(config.mark_mask, slot, 1) : 0;
 }
 
 Routing plan_routing(const Config& config, const Facts& facts) {

@@ -2,6 +2,7 @@
 // the rest into the bond, answers back the way the question came.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,5 +21,9 @@ Routing plan_routing(const model::Config& config, const model::Facts& facts);
 // LAN is elsewhere. They may be others tomorrow, and what the file says goes before them.
 bool is_from_a_gateway(const model::Config& config, const netlink::Snapshot& network,
                        const std::string& device);
+
+// The mark of a server's tunnels' own packets, which never go into the bond: the office's outer addresses may
+// lie in a through_bond network. 0, none, when [marks] mask has no room for the slot.
+std::uint32_t server_mark(const model::Config& config, unsigned slot);
 
 }  // namespace bondd::plan

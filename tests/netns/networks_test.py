@@ -190,6 +190,18 @@ class Vps(Case):
         net.sh("vps", "ip addr add 203.0.113.60/24 dev eth0")
         net.up("office")
 
+    def test_the_offices_outer_addresses_may_be_in_a_network_behind_the_bond(self):
+        net = self.net
+        for box, line, outer in (("box1", "line1", "10.1.1"), ("box2", "line2", "10.1.2")):
+            net.sh("isp", f"ip addr flush dev {line}; ip addr add {outer}.1/24 dev {line}")
+            net.sh(box, f"ip addr flush dev wan; ip addr add {outer}.2/24 dev wan; ip route replace default via {outer}.1")
+        net.serve("web", "tcp", 7)
+        net.write()
+        self.edit("vps", 'through_bond = ["192.168.1.0/24"]', 'through_bond = ["10.0.0.0/8", "192.168.0.0/16"]')
+        net.up()
+        net.wait("both lines up", lambda: set(self.states().values()) == {"up"})
+        self.expect_lan_in_the_bond()
+
 
 class LeftBehind(Case):
     """down gives the machine back, whatever happened meanwhile."""
