@@ -84,7 +84,8 @@ std::vector<Error> Executor::save_settings(const std::vector<model::Step>& steps
     const auto* set = std::get_if<model::SetSysctl>(&step);
     if (set == nullptr) continue;
     const model::Sysctl& wanted = set->sysctl;
-    auto saved = machine_.run_dir->save_sysctl(wanted.key, set->saved, wanted.value);
+    auto saved = machine_.run_dir->save_sysctl(wanted.key, set->saved, wanted.value,
+                                               machine_.sysctls->device_index(wanted.key));
     if (saved && wanted.key == kForwarding && set->saved == "0")
       saved = machine_.run_dir->note_forwarding_users(machine_.iptables->forwarding_rules());
     if (!saved) errors.push_back(saved.error());
@@ -99,7 +100,8 @@ void Executor::look_at_settings(const std::vector<model::Step>& steps) {
   for (const model::Step& step : steps) {
     const auto* restore = std::get_if<model::RestoreSysctl>(&step);
     if (restore == nullptr) continue;
-    if (auto value = machine_.sysctls->read(restore->sysctl.key)) current_[restore->sysctl.key] = *value;
+    const std::string& key = restore->sysctl.key;
+    if (auto value = machine_.sysctls->read(name_now(key))) current_[key] = *value;
   }
 }
 
@@ -114,14 +116,22 @@ Result<> Executor::run(const model::SetDeviceSysctl& step) {
   return machine_.sysctls->write(step.sysctl.key, step.sysctl.value);
 }
 
+// A device that was renamed meanwhile took its settings along.
+std::string Executor::name_now(const std::string& key) const {
+  const unsigned device = machine_.run_dir->sysctl_device_index(key);
+  if (device == 0 || machine_.sysctls->device_index(key) == device) return key;
+  return machine_.sysctls->of_device(key, device).value_or(key);
+}
+
 Result<> Executor::run(const model::RestoreSysctl& step) {
   const std::string& key = step.sysctl.key;
-  const auto now = machine_.sysctls->read(key);
+  const std::string name = name_now(key);
+  const auto now = machine_.sysctls->read(name);
   // A setting that left with its device needs nothing put back, nor does one that is right.
   if (now && *now != step.sysctl.value && !machine_.run_dir->hand_over_sysctl(key)) {
     if (const std::string claim = claim_of_others(step.sysctl); !claim.empty()) {
-      left_alone_.push_back(left_alone(key, *now, step.sysctl.value, claim));
-    } else if (auto written = machine_.sysctls->write(key, step.sysctl.value);
+      left_alone_.push_back(left_alone(name, *now, step.sysctl.value, claim));
+    } else if (auto written = machine_.sysctls->write(name, step.sysctl.value);
                !written && written.error().code != ENOENT) {
       return written;
     }

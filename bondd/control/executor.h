@@ -62,6 +62,7 @@ class Executor {
 
   // What stands in the way of putting a setting back, in words; empty if nothing does.
   std::string claim_of_others(const model::Sysctl& before);
+  [[nodiscard]] std::string name_now(const std::string& key) const;
   void look_at_settings(const std::vector<model::Step>& steps);
 
   Machine machine_;

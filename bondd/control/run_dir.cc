@@ -37,11 +37,16 @@ Result<> make_private_dir(const fs::path& path) {
 
 constexpr const char* kForwardingUsers = "forwarding";
 
-// "0\n1\n"; a bondd before 0.2 wrote the first line only.
+// "0\n1\n7\n"; a bondd before 0.2 wrote the first line only.
 struct SysctlRecord {
   std::string before;
   std::optional<std::string> set;
+  unsigned device = 0;
 };
+
+std::string to_text(const SysctlRecord& record) {
+  return fmt::format("{}\n{}\n{}\n", record.before, record.set.value_or(record.before), record.device);
+}
 
 std::optional<SysctlRecord> read_sysctl_record(const fs::path& file) {
   const auto text = read_small_file(file);
@@ -50,6 +55,7 @@ std::optional<SysctlRecord> read_sysctl_record(const fs::path& file) {
   SysctlRecord record;
   std::getline(lines, record.before);
   if (std::string set; std::getline(lines, set)) record.set = set;
+  lines >> record.device;
   return record;
 }
 
@@ -179,6 +185,11 @@ std::map<std::string, std::string> RunDirView::saved_sysctls() const {
   return saved;
 }
 
+unsigned RunDirView::sysctl_device_index(const std::string& key) const {
+  const auto record = read_sysctl_record(sysctl_file(key));
+  return record ? record->device : 0;
+}
+
 std::optional<std::string> RunDirView::sysctl_set(const std::string& key) const {
   const auto record = read_sysctl_record(sysctl_file(key));
   return record ? record->set : std::nullopt;
@@ -281,10 +292,11 @@ Result<unsigned> RunDir::allocate_slot() {
   return *slot_number;
 }
 
-Result<> RunDir::save_sysctl(const std::string& key, const std::string& before, const std::string& set) {
+Result<> RunDir::save_sysctl(const std::string& key, const std::string& before, const std::string& set,
+                             unsigned device) {
   const auto record = read_sysctl_record(sysctl_file(key));
-  if (record && record->set == set) return {};
-  return write_durably(sysctl_file(key), fmt::format("{}\n{}\n", record ? record->before : before, set));
+  if (record && record->set == set && record->device == device) return {};
+  return write_durably(sysctl_file(key), to_text({record ? record->before : before, set, device}));
 }
 
 bool RunDir::hand_over_sysctl(const std::string& key) {
@@ -297,7 +309,7 @@ bool RunDir::hand_over_sysctl(const std::string& key) {
     if (!other) continue;
     // What it found was ours already, or it came first and ours was its.
     const std::string& before = own->set && other->before == *own->set ? own->before : other->before;
-    return write_durably(file, fmt::format("{}\n{}\n", before, other->set.value_or(before))).has_value();
+    return write_durably(file, to_text({before, other->set.value_or(before), other->device})).has_value();
   }
   return false;
 }

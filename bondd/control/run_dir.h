@@ -3,8 +3,8 @@
 //   /run/bondd/.lock             held while slots are handed out
 //   /run/bondd/SITE/lock         held as long as the site's bondd lives; its pid and start time inside
 //   /run/bondd/SITE/slot         a number, see model/ownership.h
-//   /run/bondd/SITE/sysctl/KEY   the value before bondd's change, and bondd's, a line each; '/' in KEY is '%'
-//   /run/bondd/SITE/forwarding   what of others' forwarded packets before bondd switched forwarding on
+//   /run/bondd/SITE/sysctl/KEY   the value before bondd's change, bondd's, the device's number; '/' in KEY is
+//   '%' /run/bondd/SITE/forwarding   what of others' forwarded packets before bondd switched forwarding on
 //   /run/bondd/SITE/PROCESS.pid  pid and start time of a child, see Leftover
 //   /run/bondd/SITE/control.sock
 //
@@ -71,6 +71,8 @@ class RunDirView {
   [[nodiscard]] std::map<std::string, std::string> saved_sysctls() const;
   // The value that bondd set last; nothing if there is none on record.
   [[nodiscard]] std::optional<std::string> sysctl_set(const std::string& key) const;
+  // The number of the device that it was of then; 0 if it was of none, or nothing is on record.
+  [[nodiscard]] unsigned sysctl_device_index(const std::string& key) const;
   // See note_forwarding_users(); nothing if there is no note.
   [[nodiscard]] std::optional<std::set<std::string>> forwarding_users() const;
 
@@ -104,8 +106,10 @@ class RunDir : public RunDirView {
   Result<unsigned> allocate_slot();
   // From now on this process runs the site: its pid goes into the lock.
   Result<> record_pid();
-  // Durable. A value `before` on record stays; `set` is the one that bondd is about to write.
-  Result<> save_sysctl(const std::string& key, const std::string& before, const std::string& set);
+  // Durable. A value `before` on record stays; `set` is the one that bondd is about to write, `device` the
+  // number of the device that it is of (0: of none).
+  Result<> save_sysctl(const std::string& key, const std::string& before, const std::string& set,
+                       unsigned device = 0);
   void forget_sysctl(const std::string& key);
   // Another running site of this network namespace needs the setting, too: it puts the value back that was
   // before both. False if none does.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <net/if.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,8 @@ std::string swap_dots(std::string_view text) {
   }
   return out;
 }
+
+constexpr std::string_view kPerDevice = "net.ipv4.conf.";
 
 class ProcSysctls : public Sysctls {
  public:
@@ -51,11 +54,33 @@ class ProcSysctls : public Sysctls {
     return {};
   }
 
+  [[nodiscard]] unsigned device_index(const std::string& key) const override {
+    const std::string device = sysctl_device(key);
+    return device.empty() ? 0 : if_nametoindex(swap_dots(device).c_str());
+  }
+
+  [[nodiscard]] std::optional<std::string> of_device(const std::string& key, unsigned index) const override {
+    std::array<char, IF_NAMESIZE> name{};
+    if (index == 0 || if_indextoname(index, name.data()) == nullptr) return std::nullopt;
+    return with_device(key, swap_dots(name.data()));
+  }
+
  private:
   std::filesystem::path root_;
 };
 
 }  // namespace
+
+std::string sysctl_device(std::string_view key) {
+  const std::size_t end = key.rfind('.');
+  if (!key.starts_with(kPerDevice) || end < kPerDevice.size()) return {};
+  const std::string_view device = key.substr(kPerDevice.size(), end - kPerDevice.size());
+  return device == "all" || device == "default" ? std::string() : std::string(device);
+}
+
+std::string with_device(std::string_view key, std::string_view device) {
+  return fmt::format("{}{}{}", kPerDevice, device, key.substr(key.rfind('.')));
+}
 
 bool is_network_sysctl(std::string_view key) {
   if (!key.starts_with("net.ipv4.") && !key.starts_with("net.ipv6.")) return false;

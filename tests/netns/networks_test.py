@@ -5,6 +5,7 @@
 
 Needs root; exit status 77 without.
 """
+import difflib
 import json
 import pathlib
 import shutil
@@ -219,6 +220,18 @@ class LeftBehind(Case):
         net.up()
         net.down()
         self.assertEqual(net.sh("office", ruleset), before)
+
+    def test_a_renamed_device_has_its_settings_back(self):
+        net = self.net
+        net.sh("office", "sysctl -qw net.ipv4.conf.all.rp_filter=1")
+        before = self.settings()
+        net.write()
+        net.up()
+        self.assertNotEqual(self.settings(), before)
+        net.sh("office", "ip link set dsl2 down; ip link set dsl2 name usb0; ip link set usb0 up")
+        net.run_bondd("office", "down")
+        after = [line.replace(".usb0.", ".dsl2.") for line in self.settings()]
+        self.assertEqual(list(difflib.unified_diff(sorted(before), sorted(after), n=0)), [])
 
 
 class Forwarding(Case):

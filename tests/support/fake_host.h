@@ -35,6 +35,26 @@ class FakeSysctls final : public control::Sysctls {
     }
     return {};
   }
+  [[nodiscard]] unsigned device_index(const std::string& key) const override {
+    const auto found = devices.find(control::sysctl_device(key));
+    return found == devices.end() ? 0 : found->second;
+  }
+  [[nodiscard]] std::optional<std::string> of_device(const std::string& key, unsigned index) const override {
+    for (const auto& [device, number] : devices) {
+      if (number == index) return control::with_device(key, device);
+    }
+    return std::nullopt;
+  }
+  // `ip link set FROM name TO`
+  void rename(const std::string& from, const std::string& to) {
+    std::map<std::string, std::string> renamed;
+    for (const auto& [key, value] : values)
+      renamed[control::sysctl_device(key) == from ? control::with_device(key, to) : key] = value;
+    values = renamed;
+    devices[to] = devices.at(from);
+    devices.erase(from);
+  }
+  std::map<std::string, unsigned> devices{{"eth0", 2}};
   std::map<std::string, std::string> values;
   bool crashed = false, read_only = false;
 };

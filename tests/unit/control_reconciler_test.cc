@@ -143,6 +143,20 @@ TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
   EXPECT_TRUE(run_dir_->saved_sysctls().empty());
 }
 
+TEST_F(ReconcilerTest, ARenamedDeviceGetsItsSettingsBack) {
+  const std::string key = "net.ipv4.conf.eth0.rp_filter";
+  const std::string before = fake_.sysctls.values.at(key);
+  Reconciler reconciler = make(office());
+  settle(reconciler);
+  ASSERT_NE(fake_.sysctls.values.at(key), before);
+  fake_.sysctls.rename("eth0", "usb0");
+  const auto removed = remove_everything(reconciler);
+  ASSERT_TRUE(removed.has_value()) << removed.error().message;
+  EXPECT_EQ(fake_.sysctls.values.at("net.ipv4.conf.usb0.rp_filter"), before);
+  EXPECT_EQ(fake_.sysctls.values.at("net.ipv4.conf.usb0.send_redirects"), "1");
+  EXPECT_FALSE(fake_.sysctls.values.contains(key));
+}
+
 TEST_F(ReconcilerTest, ForwardingStaysOnForAProgramThatCameMeanwhile) {
   fake_.iptables.forwarding = {"iptables -t filter -A FORWARD -j ADMIN"};
   Reconciler reconciler = make(office());
