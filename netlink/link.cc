@@ -110,7 +110,8 @@ std::optional<KernelLink> parse_link(const nlmsghdr* message) {
   result.master_index = static_cast<int>(attributes.u32(IFLA_MASTER).value_or(0));
   result.facts.index = header->ifi_index;
   result.facts.carrier = (header->ifi_flags & IFF_LOWER_UP) != 0;
-  result.facts.point_to_point = (header->ifi_flags & IFF_POINTOPOINT) != 0;
+  // Without ARP no neighbour is told from another: LTE modems that show up as Ethernet are like that.
+  result.facts.point_to_point = (header->ifi_flags & (IFF_POINTOPOINT | IFF_NOARP)) != 0;
   result.facts.slave_up = parse_slave_up(attributes);
   parse_counters(attributes, result.facts);
   return result;

@@ -119,14 +119,29 @@ const Route* route_towards(const Snapshot& network, const IpAddress& gateway, st
   return found == network.routes.end() ? nullptr : &*found;
 }
 
-// Whether a device without a network of its own leads to any gateway: its addresses are all single ones, as
-// clouds give them, or it has but one neighbour.
-bool takes_any_gateway(const Snapshot& network, const std::string& device) {
+// An address without a network, as clouds and some DHCP servers give them: its gateway may be anywhere.
+const Address* single_address(const Snapshot& network, const std::string& device) {
   const auto addresses = ipv4_addresses(network, device);
-  if (addresses.empty()) return false;
-  return is_point_to_point(network, device) ||
-         std::all_of(addresses.begin(), addresses.end(),
-                     [](const Address* a) { return a->prefix.length == 32 && !a->peer; });
+  const auto found = std::find_if(addresses.begin(), addresses.end(), [](const Address* address) {
+    return address->prefix.length == address->prefix.address.bits() && !address->peer;
+  });
+  return found == addresses.end() ? nullptr : *found;
+}
+
+// The far end of `ip addr add OWN peer FAR/32`: nobody else is there, so it is the gateway.
+const Address* address_with_peer(const Snapshot& network, const std::string& device) {
+  const auto addresses = ipv4_addresses(network, device);
+  const auto found = std::find_if(addresses.begin(), addresses.end(), [](const Address* address) {
+    return address->peer && address->peer != address->prefix.address;
+  });
+  return found == addresses.end() ? nullptr : *found;
+}
+
+// Whether a gateway in no network of the device may be there all the same: it has a single address, besides
+// whatever others, or but one neighbour.
+bool takes_any_gateway(const Snapshot& network, const std::string& device) {
+  return single_address(network, device) != nullptr ||
+         (is_point_to_point(network, device) && !ipv4_addresses(network, device).empty());
 }
 
 // The network's own address or its broadcast address: the kernel takes neither for a gateway.
@@ -225,16 +240,26 @@ class Finder {
       return;
     }
     if (wan_.device.empty()) return wait("no default route to learn the gateway from yet");
-    if (!is_point_to_point(network_, wan_.device)) {
-      return wait(fmt::format("{} has no default route to learn the gateway from yet", wan_.device));
-    }
+    if (is_point_to_point(network_, wan_.device)) return use_without_gateway();
+    if (const Address* const address = address_with_peer(network_, wan_.device)) return use_peer(*address);
+    wait(fmt::format("{} has no default route to learn the gateway from yet", wan_.device));
+  }
+
+  void use_peer(const Address& address) {
+    exit_.gateway = address.peer;
+    exit_.network = IpPrefix{*address.peer, address.peer->bits()};
+    exit_.source = address.prefix.address;
+  }
+
+  void use_without_gateway() {
     set_source(wan_.device);
     if (!exit_.source) wait(fmt::format("{} has no IPv4 address yet", wan_.device));
   }
 
   void set_source(const std::string& device) {
     const auto addresses = ipv4_addresses(network_, device);
-    if (!addresses.empty()) exit_.source = addresses.front()->prefix.address;
+    const Address* const single = single_address(network_, device);
+    if (!addresses.empty()) exit_.source = (single != nullptr ? single : addresses.front())->prefix.address;
   }
 
   void use_bind() {

@@ -254,6 +254,34 @@ class Forwarding(Case):
                 net.sh(site, f"sysctl -qw net.ipv4.conf.{setting}=1")
 
 
+class Forms(Case):
+    """A line's gateway in whichever form Linux holds it."""
+
+    def expect_both_lines(self, change, wan):
+        net = self.net
+        net.sh("office", change)
+        net.write()
+        self.edit("office", 'device = "dsl2"\ngateway = "192.168.12.1"\n', wan)
+        self.assertIn("0 errors, 0 warnings", self.check())
+        net.up()
+        net.wait("both lines up", lambda: set(self.states().values()) == {"up"})
+        seen = net.tunnel_packets()
+        self.assertGreater(seen["box2", "own"], 0)
+
+    def test_a_single_address_beside_a_network(self):
+        self.expect_both_lines("ip addr flush dev dsl2; ip addr add 192.168.12.2/32 dev dsl2; ip addr add 10.66.0.5/24 dev dsl2",
+                               'device = "dsl2"\ngateway = "192.168.12.1"\n')
+
+    def test_an_address_with_its_far_end(self):
+        self.expect_both_lines("ip addr flush dev dsl2; ip addr add 192.168.12.2 peer 192.168.12.1/32 dev dsl2", 'device = "dsl2"\n')
+
+    def test_a_device_without_arp(self):
+        mac = json.loads(self.net.sh("box2", "ip -j link show eth0"))[0]["address"]
+        self.net.sh("box2", f"ip neigh replace 192.168.12.2 lladdr {mac} dev eth0")
+        self.expect_both_lines(f"ip link set dsl2 down; ip link set dsl2 arp off; ip link set dsl2 address {mac}; ip addr flush dev dsl2;"
+                               "ip addr add 192.168.12.2/32 dev dsl2; ip link set dsl2 up", 'device = "dsl2"\n')
+
+
 class Checks(Case):
     """check says what up would refuse."""
 

@@ -77,6 +77,28 @@ TEST(Exits, PointToPointDeviceTakesAnyGatewayThatIsWritten) {
   EXPECT_TRUE(exit.onlink);
 }
 
+TEST(Exits, SingleAddressBesideANetworkTakesAnyGatewayThatIsWritten) {
+  netlink::Snapshot network;
+  add_device(network, "dsl2", {"10.66.0.5/24", "192.168.12.2/32"});
+  const Exit exit = find_exit(wan("dsl2", "192.168.12.1"), network);
+  EXPECT_TRUE(exit.known()) << exit.waits;
+  EXPECT_TRUE(exit.onlink);
+  EXPECT_EQ(exit.source, ip("192.168.12.2"));
+  EXPECT_EQ(find_exit(wan("dsl2", "10.66.0.1"), network).source, ip("10.66.0.5"));
+}
+
+TEST(Exits, PeerOfAnAddressIsTheGatewayWhereThereIsNoDefaultRoute) {
+  netlink::Snapshot network;
+  add_device(network, "dsl2", {"192.168.12.2/32"});
+  network.addresses.back().peer = ip("192.168.12.1");
+  const Exit exit = find_exit(wan("dsl2"), network);
+  EXPECT_TRUE(exit.known()) << exit.waits;
+  EXPECT_EQ(exit.gateway, ip("192.168.12.1"));
+  EXPECT_EQ(exit.source, ip("192.168.12.2"));
+  network.routes = {route("0.0.0.0/0", "192.168.12.9", "dsl2")};
+  EXPECT_EQ(find_exit(wan("dsl2"), network).gateway, ip("192.168.12.9"));  // what the kernel has goes first
+}
+
 TEST(Exits, DefaultRouteInAnotherTableIsLearned) {
   netlink::Snapshot network;
   add_device(network, "eth1", {"192.168.8.100/24"});
