@@ -677,6 +677,7 @@ void Daemon::give_up() {
   log_.error(fmt::format("{} carries no traffic after {}:", options_.config.site,
                          format_duration(options_.timeout)));
   diagnose();
+  if (!brought_up_ && !last_error_.empty()) log_.error(fmt::format("  {}", last_error_));
   const auto problems = diagnosis_->all();
   for (const model::Problem& problem : problems) {
     log_.error(fmt::format("  {}{}{}", problem.wan, problem.wan.empty() ? "" : ": ", problem.text));

@@ -44,12 +44,20 @@ class ProcSysctls : public Sysctls {
   }
 
   Result<> write(const std::string& key, const std::string& value) override {
+    const std::string what = fmt::format("cannot set {} = {}", key, value);
     if (!is_network_sysctl(key)) return failure(fmt::format("{} is no setting of the network", key), EINVAL);
     const UniqueFd fd(open((root_ / sysctl_path(key)).c_str(), O_WRONLY | O_CLOEXEC));
-    if (!fd) return errno_failure(fmt::format("cannot set {} = {}", key, value));
+    if (!fd && errno == EROFS) {
+      return failure(
+          fmt::format("{}: /proc/sys is read-only here; set it on the host, or in the container's options "
+                      "(docker: --sysctl, systemd: the container's .nspawn or the host's sysctl.d)",
+                      what),
+          EROFS);
+    }
+    if (!fd) return errno_failure(what);
     const std::string line = value + "\n";
     if (::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
-      return errno_failure(fmt::format("cannot set {} = {}", key, value));
+      return errno_failure(what);
     }
     return {};
   }

@@ -254,6 +254,21 @@ class Forwarding(Case):
                 net.sh(site, f"sysctl -qw net.ipv4.conf.{setting}=1")
 
 
+class ReadOnlySettings(Case):
+    """/proc/sys that cannot be written, as in a container."""
+
+    def test_a_wrong_value_is_named_with_where_to_set_it(self):
+        net = self.net
+        net.write()
+        net.sh("office", "sysctl -qw net.ipv4.conf.all.rp_filter=1")
+        command = " ".join(net._command("office", "up", "-d", "--timeout", "4s")[4:])
+        done = net.sh("office", "unshare -m sh -c 'mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys;"
+                      f"{command} 2>&1; echo exit $?'")
+        self.assertIn("exit 1", done)
+        self.assertRegex(done.partition("carries no traffic")[2],
+                         r"cannot set net\.ipv4\.\S+ = \d: /proc/sys is read-only here; set it on the host")
+
+
 class Forms(Case):
     """A line's gateway in whichever form Linux holds it."""
 
