@@ -141,6 +141,15 @@ class Rules : private RuleSet {
                                 "interfaces; choose another, for example \"bond0\"",
                                 in_quotes(config_.bond.interface)));
     }
+    // "all" and "default" are no devices to the kernel, but its settings for all of them; "lo" is there
+    // always.
+    constexpr std::array<std::string_view, 3> kTaken{"all", "default", "lo"};
+    if (std::find(kTaken.begin(), kTaken.end(), config_.bond.interface) != kTaken.end()) {
+      report_.error(bond.at("interface"),
+                    fmt::format("interface = {}: the kernel has this name for something else; "
+                                "choose another, for example \"bond0\"",
+                                in_quotes(config_.bond.interface)));
+    }
     if (const auto address = bond.get<IpPrefix>("address")) check_bond_address(*address);
     if (bond.has("xmit_hash_policy") &&
         bond.get<std::string>("mode").value_or("balance-rr") != "balance-xor") {
