@@ -135,6 +135,7 @@ class Machine {
   void check_bond_name() {
     const auto link = std::find_if(network_.links.begin(), network_.links.end(),
                                    [&](const netlink::Link& l) { return l.name == config_.bond.interface; });
+    if (config_.bond.interface == "lo") return;  // a name of the kernel's own, said already
     if (link == network_.links.end() || link->alias == model::link_alias(config_.site)) return;
     // A killed bondd's, netlink::is_half_made(): `up` knows whose.
     if (link->alias.empty() && link->group != 0) return;

@@ -107,7 +107,7 @@ TEST(StatusView, AWanThatIsNotHeardHasNoLatencyAndNoLoss) {
   model::SiteStatus site = office();
   for (const auto state : {model::WanState::kStarting, model::WanState::kSilent, model::WanState::kDown}) {
     site.wans[1].state = state;
-    EXPECT_THAT(shown(site), HasSubstr("192.168.1.1           -      -")) << to_string(state);
+    EXPECT_THAT(shown(site), HasSubstr("192.168.1.1           -     -")) << to_string(state);
   }
 }
 
