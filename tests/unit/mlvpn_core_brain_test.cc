@@ -180,6 +180,65 @@ TEST(FlowQueue, DropsFromTheLongestQueue) {
   EXPECT_TRUE(seven);
 }
 
+// Packets of 1000 bytes, each of a flow, at times of a queue.
+struct OldQueue {
+  BufferPool pool{1024};
+  FlowQueue queue;
+  void put(Duration at, FlowBucket flow, int packets = 1) {
+    for (int i = 0; i < packets; ++i) {
+      PacketRef packet = *pool.take();
+      packet.size = 1000;
+      queue.push(kStart + at, packet, flow, [&](const PacketRef& p) { pool.give(p); });
+    }
+  }
+};
+
+// The lines fell to a tenth: a second of what they carried is ten of what they carry, and what a sender sends
+// again would come behind all that.
+TEST(FlowQueue, CutsAFlowWhoseFirstPacketWaitsTooLongButNoOther) {
+  OldQueue old;
+  old.queue.set_rate(100'000);
+  old.put(0ms, 2, 3);
+  old.put(0ms, 1, 100);
+  old.put(800ms, 1);
+  EXPECT_EQ(old.queue.dropped(), 0U);
+  old.put(801ms, 1);
+  EXPECT_EQ(old.queue.dropped(), 72U) << "0.3 s of 100 kB/s are left of 102 packets";
+  EXPECT_EQ(old.pool.free_buffers(), 1024U - 33U);
+  old.put(900ms, 1, 5);
+  EXPECT_EQ(old.queue.dropped(), 72U) << "what is left is the oldest, and has its time to leave";
+}
+
+TEST(FlowQueue, KeepsTenPacketsOfASlowLine) {
+  OldQueue old;
+  old.queue.set_rate(1000);
+  old.put(0ms, 1, 100);
+  old.put(801ms, 1);
+  EXPECT_EQ(old.queue.packets(), 15U) << "of 1500 bytes they are ten";
+}
+
+TEST(FlowQueue, CutsAgainWhenWhatCameAfterTheFirstCutWaitsTooLong) {
+  OldQueue old;
+  old.queue.set_rate(100'000);
+  old.put(0ms, 1, 40);
+  old.put(801ms, 1);
+  EXPECT_EQ(old.queue.packets(), 30U);
+  old.put(900ms, 1, 20);
+  old.put(1800ms, 1);
+  EXPECT_EQ(old.queue.packets(), 51U) << "what was kept is not gone yet";
+  for (int i = 0; i < 30; ++i) (void)old.queue.pop();
+  old.put(1801ms, 1, 10);
+  EXPECT_EQ(old.queue.packets(), 30U);
+}
+
+// Without a rate nothing is known of what the lines carry.
+TEST(FlowQueue, IsNotCutBeforeARateIsKnown) {
+  OldQueue old;
+  old.put(0ms, 1, 100);
+  old.put(10s, 1);
+  EXPECT_EQ(old.queue.dropped(), 0U);
+}
+
 TEST(FlowBucket, KeepsAFlowTogetherAndFragmentsByAddress) {
   EXPECT_EQ(flow_bucket(udp(53), DeviceKind::kTun, 1), flow_bucket(udp(53, 900), DeviceKind::kTun, 1));
   EXPECT_NE(flow_bucket(udp(53), DeviceKind::kTun, 1), flow_bucket(udp(54), DeviceKind::kTun, 1));

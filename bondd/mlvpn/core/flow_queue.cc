@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace bondd::mlvpn {
 namespace {
 
 constexpr std::int32_t kQuantum = 1514;
 constexpr auto kSparseTime = std::chrono::milliseconds(20);
-constexpr std::uint32_t kSparseBytes = 600;  // a few small packets at once are no bulk yet
+constexpr std::uint32_t kSparseBytes = 600;              // a few small packets at once are no bulk yet
+constexpr auto kStale = std::chrono::milliseconds(800);  // no limit allows more on lines that keep their rate
+constexpr double kKeptSeconds = 0.3;   // of the lines' rate: they are busy until the flow's sender reacts
+constexpr double kLeastKept = 15'000;  // bytes, ten packets: enough to tell the sender of those that are lost
 constexpr std::uint16_t kSmallPacket = 300;  // mean size below which a flow counts as delicate
 
 std::uint64_t mix(std::uint64_t h, std::uint64_t v) {
@@ -90,10 +94,10 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
   std::uint32_t index = free_;
   if (index != kNone) {
     free_ = nodes_[index].next;
-    nodes_[index] = {packet, kNone};
+    nodes_[index] = {packet, kNone, now};
   } else {
     index = static_cast<std::uint32_t>(nodes_.size());
-    nodes_.push_back({packet, kNone});
+    nodes_.push_back({packet, kNone, now});
   }
   Flow& flow = flows_[bucket];
   if (flow.head == kNone) {
@@ -119,10 +123,34 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
       append(old_, bucket, Turn::kOld);
     }
   }
+  if (flow.bytes > kept_) cut(now, flow, drop);
   while (bytes_ > limit_ && packets_ > 1) {
     if (bytes_ < limit_ + limit_ / 2 && now < last_drop_ + reaction_) break;
     drop_from_longest(drop);
     last_drop_ = now;
+  }
+}
+
+void FlowQueue::set_rate(double bytes_per_second) {
+  kept_ = static_cast<std::size_t>(std::max(kKeptSeconds * bytes_per_second, kLeastKept));
+}
+
+// What was kept at the last cut has its time to leave.
+void FlowQueue::cut(TimePoint now, Flow& flow, const std::function<void(const PacketRef&)>& drop) {
+  const TimePoint oldest = nodes_[flow.head].queued;
+  if (now - oldest <= kStale || oldest < flow.cut) return;
+  flow.cut = now;
+  std::size_t kept = nodes_[flow.head].packet.size;
+  std::uint32_t last = flow.head;
+  for (; kept < kept_; last = nodes_[last].next) kept += nodes_[nodes_[last].next].packet.size;
+  std::uint32_t index = std::exchange(nodes_[last].next, kNone);
+  flow.tail = last;
+  while (index != kNone) {
+    drop(nodes_[index].packet);
+    ++dropped_;
+    const std::uint32_t next = nodes_[index].next;
+    free_node(flow, index);
+    index = next;
   }
 }
 
@@ -132,15 +160,18 @@ void FlowQueue::drop_from_longest(const std::function<void(const PacketRef&)>& d
   ++dropped_;
 }
 
-FlowQueue::Node FlowQueue::unlink_head(Flow& flow) {
-  const std::uint32_t index = flow.head;
-  const Node node = nodes_[index];
-  flow.head = node.next;
-  flow.bytes -= node.packet.size;
+void FlowQueue::free_node(Flow& flow, std::uint32_t index) {
+  const std::uint32_t size = nodes_[index].packet.size;
+  flow.bytes -= size;
   nodes_[index].next = free_;
   free_ = index;
   --packets_;
-  bytes_ -= node.packet.size;
+  bytes_ -= size;
+}
+
+FlowQueue::Node FlowQueue::unlink_head(Flow& flow) {
+  const Node node = nodes_[flow.head];
+  free_node(flow, std::exchange(flow.head, node.next));
   return node;
 }
 

@@ -39,7 +39,9 @@ class FlowQueue {
   FlowQueue();
 
   // Takes `packet`. When more than the limit waits, packets at the head of the longest
-  // queue are dropped: their senders learn of it soonest. `drop` gets them.
+  // queue are dropped: their senders learn of it soonest. A flow whose first packet has
+  // waited for too long (the lines became slower) is cut down to what the lines carry
+  // in a moment (set_rate), from behind, so that what its sender sends again comes soon. `drop` gets them.
   void push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
             const std::function<void(const PacketRef&)>& drop);
 
@@ -55,6 +57,8 @@ class FlowQueue {
     limit_ = bytes;
     reaction_ = reaction;
   }
+  // What all lines together carry now, in bytes a second: how much is left of a flow's queue that is cut.
+  void set_rate(double bytes_per_second);
   [[nodiscard]] std::size_t limit() const { return limit_; }
   [[nodiscard]] bool empty() const { return packets_ == 0; }
   [[nodiscard]] std::size_t packets() const { return packets_; }
@@ -68,6 +72,7 @@ class FlowQueue {
   struct Node {
     PacketRef packet;
     std::uint32_t next = kNone;
+    TimePoint queued{};
   };
   struct Flow {
     std::uint32_t head = kNone, tail = kNone;
@@ -76,6 +81,7 @@ class FlowQueue {
     std::uint16_t mean_size = 1400;
     Turn turn = Turn::kIdle;
     TimePoint refreshed{};
+    TimePoint cut{};
     FlowBucket next = 0;  // in its list
   };
   // A list of flows, linked through Flow::next.
@@ -88,14 +94,16 @@ class FlowQueue {
   void append(List& list, FlowBucket bucket, Turn turn);
   FlowBucket take_head(List& list);
   bool settle();  // brings a flow with packets and a positive deficit to a list's head
+  void free_node(Flow& flow, std::uint32_t index);
   Node unlink_head(Flow& flow);
+  void cut(TimePoint now, Flow& flow, const std::function<void(const PacketRef&)>& drop);
   void drop_from_longest(const std::function<void(const PacketRef&)>& drop);
 
   std::vector<Flow> flows_;
   std::vector<Node> nodes_;
   std::uint32_t free_ = kNone;
   List new_, old_;
-  std::size_t packets_ = 0, bytes_ = 0, limit_ = 1 << 20;
+  std::size_t packets_ = 0, bytes_ = 0, limit_ = 1 << 20, kept_ = ~std::size_t{0};
   Duration reaction_{0};
   TimePoint last_drop_{};
   std::uint64_t dropped_ = 0;

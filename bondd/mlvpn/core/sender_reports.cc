@@ -257,6 +257,7 @@ void Sender::update_queue_limit() {
     least = std::min(least, link->rate.one_way_ms());
     most = std::max(most, link->rate.one_way_ms());
   }
+  if (rate > 0) queue_.set_rate(rate);
   acks_.set_interval(from_ms(std::clamp(0.19 * trip, 2.5, 50.0)));
   // A slow link is only used once the quick ones have their lead queued up; losses make
   // the flow's round trip longer by that of a repair.
