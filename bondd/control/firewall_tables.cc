@@ -57,8 +57,9 @@ Result<> note_absent_tables(RunDir& run_dir) {
     }
   }
   // What another site made, the last of both removes.
-  for (const std::string& site : known_sites(run_dir.path().parent_path())) {
-    absent.merge(noted(run_dir.path().parent_path() / site));
+  const std::filesystem::path root = run_dir.path().parent_path();
+  for (const std::string& site : known_sites(root)) {
+    if (runs_in_this_netns(RunDirView(root, site))) absent.merge(noted(root / site));
   }
   std::string text;
   for (const std::string& name : absent) text += name + "\n";
