@@ -126,17 +126,15 @@ class Machine {
   // A link of this site, whatever its name: what is on it is the site's own.
   [[nodiscard]] bool is_of_this_site(const Device& device) const {
     if (device.name == config_.bond.interface) return true;
-    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
-                                   [&](const netlink::Link& l) { return l.name == device.name; });
-    return link != network_.links.end() && link->alias == model::link_alias(config_.site);
+    const netlink::Link* const link = plan::find_link(network_, device.name);
+    return link != nullptr && link->alias == model::link_alias(config_.site);
   }
 
   // `up` refuses the same; another bondd may have the name, or the bond of somebody else.
   void check_bond_name() {
-    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
-                                   [&](const netlink::Link& l) { return l.name == config_.bond.interface; });
+    const netlink::Link* const link = plan::find_link(network_, config_.bond.interface);
     if (config_.bond.interface == "lo") return;  // a name of the kernel's own, said already
-    if (link == network_.links.end() || link->alias == model::link_alias(config_.site)) return;
+    if (link == nullptr || link->alias == model::link_alias(config_.site)) return;
     // A killed bondd's, netlink::is_half_made(): `up` knows whose.
     if (link->alias.empty() && link->group != 0) return;
     if (sections_.bond.has("interface") && !sections_.bond.get<std::string>("interface")) return;
@@ -145,9 +143,8 @@ class Machine {
 
   // " of the site two", if the device is that of another site.
   [[nodiscard]] std::string of_site(const Device& device) const {
-    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
-                                   [&](const netlink::Link& l) { return l.name == device.name; });
-    const bool is_site = link != network_.links.end() && link->alias.starts_with("bondd:");
+    const netlink::Link* const link = plan::find_link(network_, device.name);
+    const bool is_site = link != nullptr && link->alias.starts_with("bondd:");
     return is_site ? " of the site " + link->alias.substr(std::string_view("bondd:").size()) : "";
   }
 
@@ -234,9 +231,8 @@ class Machine {
 
   void check_line_mtu(const Section& section, const model::Wan& wan) {
     const std::string device = plan::find_exit(wan, network_).device;
-    const auto link = std::find_if(network_.links.begin(), network_.links.end(),
-                                   [&](const netlink::Link& l) { return l.name == device; });
-    if (!wan.mtu || link == network_.links.end() || *wan.mtu <= link->mtu.value_or(*wan.mtu)) return;
+    const netlink::Link* const link = plan::find_link(network_, device);
+    if (!wan.mtu || link == nullptr || *wan.mtu <= link->mtu.value_or(*wan.mtu)) return;
     report_.warning(section.at("mtu"), fmt::format("mtu = {} is more than {} has, which is {}; leave mtu out",
                                                    *wan.mtu, device, *link->mtu));
   }

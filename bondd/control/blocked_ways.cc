@@ -19,15 +19,6 @@ using model::Facts;
 using rules::NftPacket;
 using Hook = NftPacket::Hook;
 
-std::vector<std::string> devices_of_wans(const Config& config, const netlink::Snapshot& network) {
-  std::vector<std::string> out;
-  for (const model::Wan& wan : config.wans) {
-    const std::string device = plan::wan_device(wan, network);
-    if (!device.empty() && std::find(out.begin(), out.end(), device) == out.end()) out.push_back(device);
-  }
-  return out;
-}
-
 // Devices that are up and have an IPv4 address; not lo, the bond or taps of bondd's.
 std::vector<std::string> addressed_devices(const Config& config, const netlink::Snapshot& network) {
   std::vector<std::string> out;
@@ -40,16 +31,6 @@ std::vector<std::string> addressed_devices(const Config& config, const netlink::
     if (addressed) out.push_back(link.name);
   }
   return out;
-}
-
-// Where there are none besides the WANs', the LAN is on the WANs' device.
-std::vector<std::string> lan_devices(const Config& config, const netlink::Snapshot& network) {
-  const auto wans = devices_of_wans(config, network);
-  std::vector<std::string> out = addressed_devices(config, network);
-  std::erase_if(out, [&](const std::string& device) {
-    return std::find(wans.begin(), wans.end(), device) != wans.end();
-  });
-  return out.empty() ? wans : out;
 }
 
 Way forward(const std::string& in, const std::string& out, std::string what, bool answer) {
@@ -161,7 +142,7 @@ void add_office(const Config& config, const Facts& facts, std::vector<Way>& ways
   const std::string& bond = config.bond.interface;
   add_office_tunnels(config, facts, ways);
   const Places far = places(config.through_bond);
-  for (const std::string& lan : lan_devices(config, facts.network)) {
+  for (const std::string& lan : plan::lan_devices(config, facts.network)) {
     const Places near = places(plan::inside_networks(config, facts.network, lan));
     add_forward({lan, bond, near, far}, fmt::format("what the LAN ({}) sends into {}", lan, bond),
                 {bond, lan}, false, ways);

@@ -17,6 +17,7 @@
 #include "bondd/base/inet.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
 #include "bondd/plan/foreign.h"
 #include "bondd/plan/routing.h"
 #include "bondd/plan/tunnels.h"
@@ -130,10 +131,8 @@ void check_names(const model::Config& config, const plan::Plan& plan, const netl
                  Errors& errors) {
   const std::string alias = model::link_alias(config.site);
   for (const netlink::Link& wanted : plan.state.links) {
-    const auto found = std::find_if(network.links.begin(), network.links.end(),
-                                    [&](const netlink::Link& link) { return link.name == wanted.name; });
-    if (found == network.links.end() || found->alias == alias || netlink::is_half_made(*found, alias))
-      continue;
+    const netlink::Link* const found = plan::find_link(network, wanted.name);
+    if (found == nullptr || found->alias == alias || netlink::is_half_made(*found, alias)) continue;
     say(errors, plan::link_taken(config, *found), EEXIST);
   }
 }
@@ -144,8 +143,8 @@ void check_addresses(const model::Config& config, const plan::Plan& plan, const 
                      Errors& errors) {
   const std::string alias = model::link_alias(config.site);
   const auto is_ours = [&](const std::string& device) {
-    return std::ranges::any_of(
-        network.links, [&](const netlink::Link& link) { return link.name == device && link.alias == alias; });
+    const netlink::Link* const link = plan::find_link(network, device);
+    return link != nullptr && link->alias == alias;
   };
   for (const netlink::Address& wanted : plan.state.addresses) {
     for (const netlink::Address& there : network.addresses) {

@@ -19,12 +19,6 @@ constexpr std::uint32_t kDefaultTable = 253;  // RT_TABLE_DEFAULT, looked up aft
 constexpr std::uint8_t kScopeLink = 253;      // RT_SCOPE_LINK
 constexpr int kWidestInside = 8;              // wider is the Internet, cut in halves by some VPN's 0.0.0.0/1
 
-const Link* find_link(const Snapshot& network, std::string_view device) {
-  const auto found = std::find_if(network.links.begin(), network.links.end(),
-                                  [&](const Link& link) { return link.name == device; });
-  return found == network.links.end() ? nullptr : &*found;
-}
-
 // A bond, tun or tap of any site of ours: what leaves there comes back to us.
 bool is_ours(const Snapshot& network, std::string_view device) {
   const Link* const link = find_link(network, device);
@@ -343,6 +337,12 @@ std::optional<unsigned> default_wan(const model::Config& config, const Snapshot&
     if (exit.device == device && exit.gateway == route->gateway) return n;
   }
   return std::nullopt;
+}
+
+const Link* find_link(const Snapshot& network, std::string_view device) {
+  const auto found = std::find_if(network.links.begin(), network.links.end(),
+                                  [&](const Link& link) { return link.name == device; });
+  return found == network.links.end() ? nullptr : &*found;
 }
 
 bool is_wan_device(const model::Config& config, const Snapshot& network, std::string_view device) {

@@ -53,6 +53,9 @@ std::vector<IpPrefix> inside_networks(const model::Config& config, const netlink
 std::optional<unsigned> default_wan(const model::Config& config, const netlink::Snapshot& network,
                                     std::string_view device);
 
+// The interface of that name; null if there is none.
+const netlink::Link* find_link(const netlink::Snapshot& network, std::string_view device);
+
 // Whether a WAN of the file leaves by `device`.
 bool is_wan_device(const model::Config& config, const netlink::Snapshot& network, std::string_view device);
 
