@@ -12,7 +12,6 @@
 #include "bondd/plan/exits.h"
 #include "bondd/plan/lans.h"
 #include "bondd/plan/tunnels.h"
-#include "netlink/neighbour_states.h"
 
 namespace bondd::control {
 namespace {
@@ -60,9 +59,9 @@ WanFacts local_facts(const model::Wan& wan, const SiteNow& site,
 }
 
 // Whom the neighbour table knows: hosts that answered, or asked for this machine.
-std::set<IpAddress> hosts_met() {
+std::set<IpAddress> hosts_met(const std::vector<NeighbourState>& neighbours) {
   std::set<IpAddress> hosts;
-  for (const NeighbourState& one : netlink::read_neighbour_states().value_or(std::vector<NeighbourState>{})) {
+  for (const NeighbourState& one : neighbours) {
     if (one.state == NeighbourState::State::kAnswers) hosts.insert(one.address);
   }
   return hosts;
@@ -109,11 +108,9 @@ void Diagnosis::ask_about(const SiteNow& site) {
   send_requests();
 }
 
-std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site) const {
+std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site,
+                                           const std::vector<NeighbourState>& neighbours) const {
   const bool client = site.config.role == model::Role::kClient;
-  std::vector<NeighbourState> neighbours;
-  // Also while all WANs are heard: what arrives tells nothing of what leaves.
-  if (client) neighbours = netlink::read_neighbour_states().value_or(std::vector<NeighbourState>{});
   std::vector<WanFacts> out;
   for (const model::Wan& wan : site.config.wans) {
     WanFacts facts = client ? local_facts(wan, site, neighbours) : WanFacts{};
@@ -135,15 +132,20 @@ void Diagnosis::look(const SiteNow& site) {
   for (const model::WanStatus& wan : site.wans) {
     if (model::is_heard(wan.state)) heard_.insert(wan.name);
   }
+  std::vector<NeighbourState> neighbours;
+  // Also while all WANs are heard: what arrives tells nothing of what leaves.
+  if (site.config.role == model::Role::kClient)
+    neighbours = netlink::read_neighbour_states().value_or(std::vector<NeighbourState>{});
+  ours_ = settings(site, neighbours);
   problems::SiteFacts facts;
   facts.config = &site.config;
   facts.states = site.wans;
-  facts.wans = wan_facts(site);
+  facts.wans = wan_facts(site, neighbours);
   facts.resolve_error = site.resolve_error;
   facts.engine_error = site.engine_error;
   facts.pass_error = site.pass_error;
   facts.direct_wan = site.direct_wan;
-  facts.ours = settings(site);
+  facts.ours = ours_;
   facts.theirs = site.theirs;
   facts.remarks = site.remarks;
   tracker_.update(EventLoop::now(), std::time(nullptr), problems::find(facts));
@@ -180,7 +182,8 @@ void Diagnosis::report() {
   told_ = std::move(now);
 }
 
-problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
+problems::PeerSettings Diagnosis::settings(const SiteNow& site,
+                                           const std::vector<NeighbourState>& neighbours) {
   problems::PeerSettings out = problems::settings_of(site.config);
   for (std::size_t i = 0; i < out.wans.size() && i < site.wans.size(); ++i) {
     out.wans[i].capacity_mbit = site.wans[i].capacity_mbit;
@@ -190,7 +193,7 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site) {
     for (const plan::Tunnel& tunnel : plan::tunnels(site.config)) ++out.wans.at(tunnel.wan - 1).tunnels;
   }
   if (site.config.role == model::Role::kClient) {
-    out.networks = plan::lan_networks(site.config, site.network, hosts_met());
+    out.networks = plan::lan_networks(site.config, site.network, hosts_met(neighbours));
   } else {
     const auto ways = plan::internet_devices(site.config, site.network);
     if (!ways.empty()) out.way_out = ways.front();

@@ -20,6 +20,7 @@
 #include "bondd/probes/way_probe.h"
 #include "bondd/problems/find.h"
 #include "bondd/problems/tracker.h"
+#include "netlink/neighbour_states.h"
 #include "netlink/rtnl.h"
 
 namespace bondd::control {
@@ -54,11 +55,15 @@ class Diagnosis {
   // Sets the reason of each WAN that is not heard to what was found for it. One that is heard, though what is
   // sent by it is lost or cannot be read, is silent.
   void explain(std::vector<model::WanStatus>& wans) const;
-  // What this end tells the peer of its file and its networks.
-  [[nodiscard]] static problems::PeerSettings settings(const SiteNow& site);
+  // What this end tells the peer of its file and its networks, as of the last look.
+  [[nodiscard]] const problems::PeerSettings& ours() const { return ours_; }
 
  private:
-  [[nodiscard]] std::vector<problems::WanFacts> wan_facts(const SiteNow& site) const;
+  // `neighbours`: this machine's neighbour table; empty on a server.
+  [[nodiscard]] std::vector<problems::WanFacts> wan_facts(
+      const SiteNow& site, const std::vector<netlink::NeighbourState>& neighbours) const;
+  [[nodiscard]] static problems::PeerSettings settings(
+      const SiteNow& site, const std::vector<netlink::NeighbourState>& neighbours);
   void ask_about(const SiteNow& site);
   void send_requests();
   void read_answers();
@@ -69,6 +74,7 @@ class Diagnosis {
   probes::WayProbe probe_;
   std::optional<probes::IcmpSocket> icmp_;
   problems::Tracker tracker_;
+  problems::PeerSettings ours_;
   std::vector<std::string> told_;  // texts of what was logged and still holds
   std::set<std::string> heard_;    // WANs, as of the last look
   Registration watch_, timer_;
