@@ -113,9 +113,8 @@ class MlvpnBackend : public Backend {
     password_read_ = false;
     const auto now = read_password_file(config.mlvpn.password_file);
     if (!engine_ || !now || same(*now, password_)) return {};
-    return "the password changed: reload the other end within a minute; until then both the old and the new "
-           "one "
-           "work";
+    return "the password changed: reload the other end within a minute; until then both the old and "
+           "the new one work";
   }
   [[nodiscard]] std::set<std::string> dead() const override { return {}; }
 

@@ -18,7 +18,7 @@ struct Routing {
 Routing plan_routing(const model::Config& config, const model::Facts& facts);
 
 // Whether the networks of `device` are its gateway's choice, by DHCP: the file names it for a WAN, and the
-// LAN is elsewhere. They may be others tomorrow, and what the file says goes before them.
+// LAN is elsewhere. They may be others tomorrow, and the file takes precedence over them.
 bool is_from_a_gateway(const model::Config& config, const netlink::Snapshot& network,
                        const std::string& device);
 

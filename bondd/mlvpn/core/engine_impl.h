@@ -137,7 +137,7 @@ struct Engine::Impl {
   struct Notice {
     std::string text;
     TimePoint next{};
-    Duration pause{};                 // until it is said again; doubles
+    Duration pause{};                 // from one transmission of the text to the next; doubles each time
     std::optional<std::string> told;  // by the peer's, not handed on yet
     LinkId told_on = 0;
     TimePoint next_event{};

@@ -10,7 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kNoticeFirst = 1s;   // a new text is said again so soon: the first may be lost
+constexpr Duration kNoticeFirst = 1s;   // a new text is sent again after that time, as the first may be lost
 constexpr Duration kNoticeEvery = 15s;  // later: 3 MB a month of an LTE line's volume
 constexpr Duration kNoticeLeast = 1s;   // between two events: a peer cannot flood the daemon
 
