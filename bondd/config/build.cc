@@ -41,6 +41,9 @@ model::Bond build_bond(const Section& section) {
   if (policy == "layer3+4") bond.hash_policy = netlink::HashPolicy::kLayer34;
   bond.arp_interval = section.get<Duration>("arp_interval").value_or(kArpInterval);
   bond.mtu = small_number(section, "mtu");
+  const auto from = section.get<std::string>("from_bond");
+  if (from == "replies") bond.from_bond = model::FromBond::kReplies;
+  if (from == "all") bond.from_bond = model::FromBond::kAll;
   return bond;
 }
 

@@ -62,6 +62,10 @@ constexpr std::array kKeys{
     Key{"bond", "mtu", Type::kInteger, Side::kBoth, Side::kNone, "1400",
         "Largest packet inside the bond, in bytes. Default: the largest that fits every line unfragmented.", {}, 576, 9000},
 
+    Key{"bond", "from_bond", Type::kChoice, Side::kBoth, Side::kNone, "\"forwards\"",
+        "What may come in through the bond. forwards: answers, pings of this end's address, and what the VPS forwards; replies: answers and pings only; all: everything, both ends are one trusted network. Default: forwards.",
+        "forwards|replies|all"},
+
     Key{"wan", "name", Type::kName, Side::kBoth, Side::kBoth, "\"ovh\"",
         "Letters, digits, '-', '_' and '.', at most 32; what status and logs call the line."},
     Key{"wan", "device", Type::kDevice, Side::kClient, Side::kNone, "\"eth0\"",

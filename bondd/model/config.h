@@ -24,6 +24,13 @@ struct Server {
   auto operator<=>(const Server&) const = default;
 };
 
+// What may come in from the other end, beside answers.
+enum class FromBond : std::uint8_t {
+  kForwards,  // what the VPS forwards, and pings of the bond's address
+  kReplies,   // pings only
+  kAll,       // everything: both ends are one trusted network
+};
+
 struct Bond {
   std::string interface;
   IpPrefix address;  // with host bits
@@ -32,6 +39,7 @@ struct Bond {
   netlink::HashPolicy hash_policy = netlink::HashPolicy::kLayer2;
   Duration arp_interval{};
   std::optional<std::uint32_t> mtu;  // none: computed to fit every line
+  FromBond from_bond = FromBond::kForwards;
   auto operator<=>(const Bond&) const = default;
 };
 

@@ -304,7 +304,7 @@ std::vector<netlink::Route> inside_routes(const model::Config& config, const Sna
     const bool candidate = route.table == netlink::kMainTable && route.protocol != model::kProtocol &&
                            route.type == netlink::RouteType::kUnicast && route.destination.address.is_v4() &&
                            route.destination.length >= kWidestInside && !route.device.empty() &&
-                           route.device != config.bond.interface &&
+                           route.device != config.bond.interface && !is_ours(network, route.device) &&
                            (device.empty() || route.device == device);
     if (candidate && !leads_out(route)) out.push_back(route);
   }
@@ -319,7 +319,7 @@ std::vector<IpPrefix> inside_networks(const model::Config& config, const Snapsho
   for (const netlink::Address& address : network.addresses) {
     const bool candidate = address.prefix.address.is_v4() && address.prefix.length >= kWidestInside &&
                            address.prefix.length < address.prefix.address.bits() && address.device != "lo" &&
-                           address.device != config.bond.interface &&
+                           address.device != config.bond.interface && !is_ours(network, address.device) &&
                            (device.empty() || address.device == device);
     if (candidate) out.push_back(address.prefix.network());
   }

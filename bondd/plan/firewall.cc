@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "bondd/model/ownership.h"
+#include "bondd/plan/exits.h"
 #include "bondd/plan/mangle.h"
 #include "bondd/plan/words.h"
 
@@ -15,10 +17,10 @@ namespace {
 using model::Config;
 using model::Facts;
 using model::Role;
-using rules::Chain;
-using rules::Jump;
 
 const Words kAccept{"-j", "ACCEPT"};
+// A packet that begins something; what is part of nothing is the admin's affair.
+const Words kDropNew{"-m", "conntrack", "--ctstate", "NEW,UNTRACKED", "-j", "DROP"};
 const Words kEstablished{"-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT"};
 
 class Builder {
@@ -39,6 +41,10 @@ class Builder {
   }
 
  private:
+  [[nodiscard]] bool is_client() const { return config_.role == Role::kClient; }
+  [[nodiscard]] bool trusts_all() const { return config_.bond.from_bond == model::FromBond::kAll; }
+  [[nodiscard]] Words from_bond() const { return {"-i", config_.bond.interface}; }
+
   [[nodiscard]] std::string device_of(const std::string& wan) const {
     return wan_device(config_.wans[wan_number(config_, wan) - 1], facts_.network);
   }
@@ -80,57 +86,130 @@ class Builder {
     return out;
   }
 
-  // filter INPUT: the tunnels' own packets, and what comes out of the bond.
+  // filter INPUT: the tunnels' own packets, and what may come out of the bond.
   void add_input() {
+    std::vector<Words> rules = tunnel_packets();
+    if (trusts_all()) {
+      rules.push_back(from_bond() + kAccept);
+      return add_chain(filter_, config_, "IN", "INPUT", std::move(rules));
+    }
+    rules.push_back(from_bond() + kEstablished);
+    rules.push_back(destination(host(config_.bond.address.address)) + from_bond() +
+                    Words{"-p", "icmp", "-m", "icmp", "--icmp-type", "8"} + kAccept);
+    if (takes_forwards()) rules.push_back(forwarded({}));
+    add_chain(filter_, config_, "IN", "INPUT", std::move(rules));
+
+    // Last, so that the admin's own rules may let in more. To the addresses by which the Internet knows the
+    // VPS its own rules apply, for the office as for all.
+    std::vector<Words> last;
+    if (!is_client()) {
+      for (const IpPrefix& address : public_addresses())
+        last.push_back(destination(address) + from_bond() + Words{"-j", "RETURN"});
+    }
+    last.push_back(from_bond() + kDropNew);
+    add_chain(filter_, config_, "DIN", "INPUT", std::move(last), Place::kLast);
+  }
+
+  // The VPS hears anybody at the tunnels' ports. The office has asked first, so that nobody reaches
+  // another port of it from there.
+  [[nodiscard]] std::vector<Words> tunnel_packets() const {
     std::vector<Words> rules;
     for (const Tunnel& tunnel : tunnels_) {
       const std::string port = fmt::format("{}", tunnel.port);
-      if (config_.role == Role::kServer) {
+      if (!is_client()) {
         rules.push_back(listen_address() + proto(model::Protocol::kUdp) + Words{"--dport", port} + kAccept);
         continue;
       }
       for (const IpAddress& server : facts_.server_addresses) {
         if (!server.is_v4()) continue;
-        rules.push_back(source(host(server)) + proto(model::Protocol::kUdp) + Words{"--sport", port} +
-                        kAccept);
+        rules.push_back(source(host(server)) + proto(model::Protocol::kUdp) +
+                        Words{"--sport", port, "-m", "conntrack", "--ctstate", "ESTABLISHED"} + kAccept);
       }
     }
-    rules.push_back(Words{"-i", config_.bond.interface} + kAccept);
-    add_chain(filter_, config_, "IN", "INPUT", std::move(rules));
+    return rules;
   }
 
-  [[nodiscard]] Words listen_address() const {
+  [[nodiscard]] bool takes_forwards() const {
+    return is_client() && config_.bond.from_bond == model::FromBond::kForwards;
+  }
+
+  // What the VPS forwards keeps its client's address, which the VPS's own programs do not have.
+  [[nodiscard]] Words forwarded(const Words& to) const {
+    return Words{"!"} + source(config_.bond.address.network()) + to + from_bond() +
+           Words{"-m", "conntrack", "--ctstate", "NEW"} + kAccept;
+  }
+
+  // By which the Internet knows the VPS: where it listens, and what the devices to the Internet have.
+  [[nodiscard]] std::vector<IpPrefix> public_addresses() const {
+    std::set<IpPrefix> out;
     for (const IpAddress& address : facts_.server_addresses) {
-      if (address.is_v4() && !address.is_unspecified()) return destination(host(address));
+      if (address.is_v4() && !address.is_unspecified()) out.insert(host(address));
     }
-    return {};
+    const std::vector<std::string> outward =
+        config_.masquerade.empty() ? internet_devices(config_, facts_.network) : config_.masquerade;
+    for (const netlink::Address& address : facts_.network.addresses) {
+      const bool is_outward = std::find(outward.begin(), outward.end(), address.device) != outward.end();
+      if (is_outward && address.prefix.address.is_v4()) out.insert(host(address.prefix.address));
+    }
+    return {out.begin(), out.end()};
   }
 
-  // filter FORWARD. At the office everything may use the bond. At the VPS the bond may
-  // leave by the masqueraded devices, and come back; from outside only what is forwarded.
+  // The one address at which the VPS listens; nothing when it listens at all.
+  [[nodiscard]] std::optional<IpAddress> listens_at() const {
+    for (const IpAddress& address : facts_.server_addresses) {
+      if (address.is_v4() && !address.is_unspecified()) return address;
+    }
+    return std::nullopt;
+  }
+  [[nodiscard]] Words listen_address() const {
+    const auto address = listens_at();
+    return address ? destination(host(*address)) : Words{};
+  }
+
+  // filter FORWARD. The office may send anything through the bond; the VPS lets out what has an address of
+  // the office. From outside comes in only what is forwarded.
   void add_forward() {
+    std::vector<Words> rules = is_client() ? forward_at_office() : forward_at_vps();
+    add_chain(filter_, config_, "FWD", "FORWARD", std::move(rules));
+    if (trusts_all()) return;
+    // Last, as above. What the VPS sends elsewhere from the bond has an address of the office (mangle).
+    const std::string& bond = config_.bond.interface;
+    add_chain(filter_, config_, "DFWD", "FORWARD", {Words{is_client() ? "-i" : "-o", bond} + kDropNew},
+              Place::kLast);
+  }
+
+  [[nodiscard]] std::vector<Words> forward_at_office() const {
     const std::string& bond = config_.bond.interface;
     std::vector<Words> rules;
-    if (config_.role == Role::kClient) {
-      add_resets(rules);
-      rules.push_back(Words{"-i", bond} + kAccept);
-      rules.push_back(Words{"-o", bond} + kAccept);
-      for (const auto& [n, device] : steered_wans()) {
-        rules.push_back(Words{"-o", device} + policy_mark(n) + kAccept);
-        rules.push_back(Words{"-i", device} + kEstablished);
-      }
-    } else {
-      for (const std::string& device : config_.masquerade) {
-        rules.push_back(Words{"-i", bond, "-o", device} + kAccept);
-      }
-      rules.push_back(Words{"-i", bond} + kEstablished);
-      rules.push_back(Words{"-o", bond} + kEstablished);
-      for (const model::Forward& forward : config_.forwards) {
-        rules.push_back(destination(host(forward.to)) + Words{"-o", bond} + proto(forward.proto) +
-                        Words{"--dport", ports(forward.to_port.value_or(forward.port))} + kAccept);
-      }
+    add_resets(rules);
+    rules.push_back(from_bond() + (trusts_all() ? kAccept : kEstablished));
+    if (takes_forwards()) {
+      // To the LAN only: the office's lines are no way out for the VPS.
+      for (const IpPrefix& inside : inside_networks(config_, facts_.network, ""))
+        rules.push_back(forwarded(destination(inside)));
     }
-    add_chain(filter_, config_, "FWD", "FORWARD", std::move(rules));
+    rules.push_back(Words{"!", "-i", bond, "-o", bond} + kAccept);
+    for (const auto& [n, device] : steered_wans()) {
+      rules.push_back(Words{"-o", device} + policy_mark(n) + kAccept);
+      rules.push_back(Words{"-i", device} + kEstablished);
+    }
+    return rules;
+  }
+
+  [[nodiscard]] std::vector<Words> forward_at_vps() const {
+    const std::string& bond = config_.bond.interface;
+    std::vector<Words> rules;
+    for (const std::string& device : config_.masquerade) {
+      for (const IpPrefix& prefix : inside())
+        rules.push_back(source(prefix) + Words{"-i", bond, "-o", device} + kAccept);
+    }
+    rules.push_back(Words{"-i", bond} + kEstablished);
+    rules.push_back(Words{"-o", bond} + kEstablished);
+    for (const model::Forward& forward : config_.forwards) {
+      rules.push_back(destination(host(forward.to)) + Words{"-o", bond} + proto(forward.proto) +
+                      Words{"--dport", ports(forward.to_port.value_or(forward.port))} + kAccept);
+    }
+    return rules;
   }
 
   // [failover] running = "reset": TCP of the LAN that began on the way that is not taken now. Only what is
@@ -155,31 +234,40 @@ class Builder {
     return MarkWords{config_.mark_mask}.with(model::policy_mark(config_.mark_mask, facts_.slot, n));
   }
 
+  // At the VPS: the office's networks, by IPv4.
+  [[nodiscard]] std::vector<IpPrefix> inside() const {
+    std::vector<IpPrefix> out{config_.bond.address.network()};
+    std::copy_if(config_.through_bond.begin(), config_.through_bond.end(), std::back_inserter(out),
+                 [](const IpPrefix& prefix) { return prefix.address.is_v4(); });
+    return out;
+  }
+
   // nat POSTROUTING: steered traffic takes the address towards its gateway, the bond's that of the VPS.
   void add_source_nat() {
     std::vector<Words> rules;
     for (const auto& [n, device] : translated_wans()) {
       rules.push_back(Words{"-o", device} + policy_mark(n) + Words{"-j", "MASQUERADE"});
     }
-    std::vector<IpPrefix> inside{config_.bond.address.network()};
-    inside.insert(inside.end(), config_.through_bond.begin(), config_.through_bond.end());
     for (const std::string& device : config_.masquerade) {
-      for (const IpPrefix& prefix : inside) {
-        if (!prefix.address.is_v4()) continue;
+      for (const IpPrefix& prefix : inside())
         rules.push_back(source(prefix) + Words{"-o", device, "-j", "MASQUERADE"});
-      }
     }
-    if (!config_.forwards.empty()) add_hairpin(inside, rules);
+    if (!config_.forwards.empty()) add_hairpin(rules);
     add_chain(nat_, config_, "SNAT", "POSTROUTING", std::move(rules));
   }
 
   // The office asks for its own service by the VPS's address: the answer must come back by the VPS,
-  // so here, and only here, the client's address is not kept.
-  void add_hairpin(const std::vector<IpPrefix>& inside, std::vector<Words>& rules) const {
-    for (const IpPrefix& prefix : inside) {
-      if (!prefix.address.is_v4() || prefix.is_default()) continue;
-      rules.push_back(source(prefix) + Words{"-o", config_.bond.interface, "-m", "conntrack", "--ctstate",
-                                             "DNAT", "-j", "MASQUERADE"});
+  // so here, and only here, the client's address is not kept. It becomes the one that was asked, not the
+  // bond's: what comes from that is a program of the VPS to the office.
+  void add_hairpin(std::vector<Words>& rules) const {
+    std::optional<IpAddress> known = listens_at();
+    if (const auto all = public_addresses(); !known && !all.empty()) known = all.front().address;
+    const Words address =
+        known ? Words{"-j", "SNAT", "--to-source", to_string(*known)} : Words{"-j", "MASQUERADE"};
+    for (const IpPrefix& prefix : inside()) {
+      if (prefix.is_default()) continue;
+      rules.push_back(source(prefix) +
+                      Words{"-o", config_.bond.interface, "-m", "conntrack", "--ctstate", "DNAT"} + address);
     }
   }
 

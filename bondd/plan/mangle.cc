@@ -35,6 +35,7 @@ class Builder {
 
   rules::Table build() {
     add_mss();
+    add_sources();
     if (config_.role == Role::kClient) {
       add_arrivals();
       add_steering();
@@ -49,6 +50,43 @@ class Builder {
                       "SYN,RST", "SYN", "-j", "TCPMSS", "--clamp-mss-to-pmtu"};
     add_chain(mangle_, config_, "MSS", "FORWARD",
               {Words{"-i", config_.bond.interface} + clamp, Words{"-o", config_.bond.interface} + clamp});
+  }
+
+  // PREROUTING: where packets out of the bond may say that they come from, as WireGuard's allowed IPs. To the
+  // VPS from the office's networks; to the office from anywhere, its own networks excepted.
+  void add_sources() {
+    const Words in{"-i", config_.bond.interface, "-j"};
+    std::vector<Words> rules;
+    const auto add = [&](const IpPrefix& prefix, const char* target) {
+      rules.push_back(source(prefix) + in + Words{target});
+    };
+    add(config_.bond.address.network(), "RETURN");
+    if (config_.role == Role::kServer) {
+      for (const IpPrefix& prefix : config_.through_bond) {
+        if (prefix.address.is_v4()) add(prefix, "RETURN");
+      }
+      rules.push_back(in + Words{"DROP"});
+    } else {
+      for (const auto& [prefix, ours] : by_length()) add(prefix, ours ? "DROP" : "RETURN");
+    }
+    add_chain(mangle_, config_, "SRC", "PREROUTING", std::move(rules));
+  }
+
+  // The office's networks (true), and the through_bond networks inside wider ones of them (false), the
+  // longest first, as routes count.
+  [[nodiscard]] std::vector<std::pair<IpPrefix, bool>> by_length() const {
+    const std::vector<IpPrefix> inside = inside_networks(config_, facts_.network, "");
+    std::vector<std::pair<IpPrefix, bool>> out;
+    for (const IpPrefix& prefix : inside) out.emplace_back(prefix, true);
+    for (const IpPrefix& network : config_.through_bond) {
+      const bool covered = std::any_of(inside.begin(), inside.end(), [&](const IpPrefix& wide) {
+        return wide.length < network.length && wide.contains(network.address);
+      });
+      if (covered) out.emplace_back(network.network(), false);
+    }
+    std::stable_sort(out.begin(), out.end(),
+                     [](const auto& a, const auto& b) { return a.first.length > b.first.length; });
+    return out;
   }
 
   // INPUT and PREROUTING: a connection that comes in by a WAN is noted with it. The networks on this side are

@@ -105,7 +105,7 @@ bool bond_does_not_forward(const Config& config, const Facts& facts) {
 }
 
 // A client of a [[forward]] may be anywhere: also where another way than the bond leads to, which strict
-// reverse path filtering takes for a forgery.
+// reverse path filtering takes for a forgery. What really is forged, our own networks as source, the firewall drops.
 bool bond_is_strict(const Config& config, const Facts& facts) {
   return config.role == Role::kClient &&
          (std::max(value_of(facts, "net.ipv4.conf.all.rp_filter"),
@@ -118,6 +118,9 @@ std::vector<model::Sysctl> plan_device_sysctls(const Config& config, const Facts
   std::vector<model::Sysctl> out;
   if (bond_does_not_forward(config, facts)) out.push_back({conf(bond, "forwarding"), "1"});
   if (bond_is_strict(config, facts)) out.push_back({conf(bond, "rp_filter"), "2"});
+  // The firewall is IPv4's, and so is all that a plan sends through the bond: nothing else shall pass there.
+  if (config.bond.from_bond != model::FromBond::kAll)
+    out.push_back({fmt::format("net.ipv6.conf.{}.disable_ipv6", device_key(bond)), "1"});
   return out;
 }
 

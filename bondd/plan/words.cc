@@ -36,11 +36,11 @@ IpPrefix host(const IpAddress& address) {
 }
 
 void add_chain(rules::Table& table, const model::Config& config, std::string_view part,
-               std::string_view builtin, std::vector<Words> rules) {
+               std::string_view builtin, std::vector<Words> rules, Place place) {
   if (rules.empty()) return;
   const std::string chain = model::chain_name(part, config.site);
   table.chains.push_back(rules::Chain{chain, std::move(rules)});
-  table.jumps.push_back(rules::Jump{std::string(builtin), chain, true});
+  table.jumps.push_back(rules::Jump{std::string(builtin), chain, place == Place::kFirst});
 }
 
 unsigned wan_number(const model::Config& config, const std::string& wan) {

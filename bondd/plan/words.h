@@ -24,9 +24,12 @@ Words source(const IpPrefix& prefix);
 Words destination(const IpPrefix& prefix);
 IpPrefix host(const IpAddress& address);
 
-// A chain BONDD-PART-SITE of `rules` and the first jump to it in `builtin`; nothing for no rules.
+// Before or after the admin's own rules of a built-in chain.
+enum class Place : std::uint8_t { kFirst, kLast };
+
+// A chain BONDD-PART-SITE of `rules` and a jump to it in `builtin`; nothing for no rules.
 void add_chain(rules::Table& table, const model::Config& config, std::string_view part,
-               std::string_view builtin, std::vector<Words> rules);
+               std::string_view builtin, std::vector<Words> rules, Place place = Place::kFirst);
 
 // The number, from 1, of the WAN with that name; it must be in the file.
 unsigned wan_number(const model::Config& config, const std::string& wan);

@@ -23,10 +23,13 @@ def build_office(report, lines=None):
     return Office(lines, report.option("boxes", "one-lan"))
 
 
-def build(report, lines=None):
-    """An office, and the files of a site in it: (lab, site)."""
+def build(report, lines=None, measured=False):
+    """An office, and the files of a site in it: (lab, site). `measured`: flows run between the bond's two ends."""
     lab = build_office(report, lines)
-    return lab, Site(lab, report)
+    site = Site(lab, report)
+    if measured:
+        site.edit_both("[bond]", '[bond]\nfrom_bond = "all"')
+    return lab, site
 
 
 class Site:

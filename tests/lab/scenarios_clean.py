@@ -140,7 +140,7 @@ def twice(report):
 @scenario("openvpn-killed", limit=90)
 def openvpn_killed(report):
     """an openvpn is killed in the middle of a download: it comes back by itself"""
-    lab, site = build(report)
+    lab, site = build(report, measured=True)
     site.up()
     running = flow.Flow("srv", "cli", PEER)
     time.sleep(4)

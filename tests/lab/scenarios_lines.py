@@ -55,7 +55,7 @@ def pppoe(report):
 @scenario("new-address", limit=120)
 def new_address(report):
     """box 2 gets a new address from its provider: the line carries again by itself"""
-    lab, site = build(report)
+    lab, site = build(report, measured=True)
     site.up()
     office.ip_batch(["addr del 198.51.102.2/24 dev wan", "addr add 198.51.102.77/24 dev wan", "route replace default via 198.51.102.1"], "box2")
     changed = time.monotonic()
@@ -82,7 +82,7 @@ def second_address(report):
 @scenario("dead-at-start", limit=120)
 def dead_at_start(report):
     """the first line is dead when the site comes up: the other one carries, and the first joins later"""
-    lab, site = build(report)
+    lab, site = build(report, measured=True)
     lab.cut(1)
     report.figure("up -d until traffic flows on line 2 alone", site.up(), "s", most=15.0)
     report.check("status: degraded", site.status()["state"] == "degraded", site.status())
@@ -164,7 +164,7 @@ def files_differ(report):
 @scenario("vps-restart", limit=120)
 def vps_restart(report):
     """the VPS's bondd stops and starts again: the office comes back by itself"""
-    lab, site = build(report)
+    lab, site = build(report, measured=True)
     site.up()
     site.run("vps", "down", str(site.files["vps"]))
     gone = until(10, lambda: site.status()["state"] == "down")

@@ -79,7 +79,7 @@ def by_hand_unlike(report):
 @scenario("rr-download", limit=180)
 def rr_download(report):
     """two equal lines, balance-rr: one TCP download, up and through NAT as well"""
-    lab, site = build(report, office.EQUAL)
+    lab, site = build(report, office.EQUAL, measured=True)
     report.figure("up -d on both ends until traffic flows", site.up(), "s", most=6.0)
     before = lab.fragments()
     report.figure("one TCP download, both lines", one_download(report), "Mbit/s", least=report.option("least", bar(report, 3.55, 3.2)), by_hand="3.40 to 3.53")
@@ -100,7 +100,7 @@ def link_failures():
 def xor_8flows(report):
     """balance-xor layer3+4: eight flows use both lines, and no WAN flaps in 60 s"""
     report.options["mode"] = "balance-xor"
-    lab, site = build(report, office.EQUAL)
+    lab, site = build(report, office.EQUAL, measured=True)
     site.up()
     rate = report.median(lambda: flow.measure(report.option("seconds", 10), "srv", "cli", PEER, flows=8, settle=2), report.option("runs", 1))
     report.figure("eight TCP downloads", rate, "Mbit/s", least=bar(report, 3.4, 3.2))
@@ -120,7 +120,7 @@ def xor_8flows(report):
 @scenario("unlike-weights", limit=180)
 def unlike_weights(report):
     """4000 kbit/s 10 ms + 1600 kbit/s 40 ms, weights from the rates in the files"""
-    lab, site = build(report, office.UNLIKE)
+    lab, site = build(report, office.UNLIKE, measured=True)
     for side in ("office", "vps"):
         for name, rate in (("ovh", "4000kbit"), ("orange", "1600kbit")):
             site.edit(side, f'name = "{name}"', f'name = "{name}"\nupload = "{rate}"\ndownload = "{rate}"')
@@ -135,7 +135,7 @@ def unlike_weights(report):
 @scenario("silent-cut", limit=150)
 def cut(report):
     """a line cut silently in the middle of a download, in both directions, and back"""
-    lab, site = build(report, office.EQUAL)
+    lab, site = build(report, office.EQUAL, measured=True)
     site.up()
     for _ in range(report.option("cuts", 1)):
         silent_cut(report, lab)
@@ -146,7 +146,7 @@ def cut(report):
 @scenario("one-way-cut", limit=150)
 def one_way(report):
     """a line that loses one direction only: first what comes down, then what goes up"""
-    lab, site = build(report, office.EQUAL)
+    lab, site = build(report, office.EQUAL, measured=True)
     site.up()
     for direction in ("down", "up"):
         report.say(f"  only {direction}:")
@@ -159,7 +159,7 @@ def one_way(report):
 @scenario("headroom", limit=90)
 def headroom(report):
     """the same tunnels over lines with no shaping: what the lab's kernel itself carries"""
-    lab, site = build(report, office.EQUAL)
+    lab, site = build(report, office.EQUAL, measured=True)
     site.up()
     lab.unshape()
     report.figure("one TCP download over unshaped lines", one_download(report), "Mbit/s", least=5.0)

@@ -9,12 +9,13 @@ import json
 import pathlib
 import re
 import socket
+import struct
 import sys
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
 from checks import main_of_cases  # noqa: E402
-from office_net import GATEWAYS, LINES, PC, PEER, SERVER, WEB, OfficeNet  # noqa: E402
+from office_net import GATEWAYS, INSIDE, LINES, PC, PEER, SERVER, WEB, Inside, OfficeNet  # noqa: E402
 
 BONDD = None
 
@@ -231,6 +232,108 @@ class ReversePath(Case):
     def test_strict_everywhere_and_only_a_part_goes_through_the_bond(self):
         strict = " ".join(f"net.ipv4.conf.{device}.rp_filter=1" for device in ("all", "default", "lan", "dsl1", "dsl2"))
         self.expect_forwards('"10.20.0.0/16"', strict + " net.ipv4.conf.all.src_valid_mark=1")
+
+
+class Firewall(Case):
+    """Nobody in through the bond but answers and forwards; nobody out of the VPS but the office."""
+
+    def setUp(self):
+        super().setUp()
+        net = self.net
+        for where, port in (("pc", 8080), ("office", 8081), ("vps", 8082), ("web", 7), ("pc", 80)):
+            net.serve(where, "tcp", port)
+        net.serve("office", "udp", 5353)
+        net.sh("vps", "sysctl -qw net.ipv4.ip_forward=1")
+        net.sh("isp", f"ip route add 192.168.1.0/24 via {SERVER}; ip route add 172.16.16.0/30 via {SERVER}")
+        self.forward = '[[forward]]\nproto = "tcp"\nport = "80"\nto = "192.168.1.10:80"\n'
+
+    def expect_office_reaches_the_internet(self):
+        for who in ("pc", "office"):
+            self.assertEqual(self.net.ask(who, "tcp", WEB, 7), SERVER)
+        self.assertEqual(self.net.ask("web", "tcp", SERVER, 80), WEB)
+        self.assertEqual(self.net.pings("pc", "172.16.16.1"), 3)
+        self.assertEqual(self.net.pings("vps", "172.16.16.2"), 3)
+
+    def refused(self, *question, **more):
+        return self.assertIsNone(self.net.ask(*question, tries=1, **more), f"{question} is answered")
+
+    def test_only_answers_and_forwards_come_in(self):
+        net = self.net
+        net.write(vps=self.forward)
+        net.up()
+        self.expect_office_reaches_the_internet()
+        self.refused("vps", "tcp", PC, 8080)
+        self.refused("vps", "tcp", INSIDE, 8081)
+        self.refused("pc", "tcp", PEER, 8082)
+        self.refused("web", "tcp", PC, 8080)
+        self.refused("web", "tcp", INSIDE, 8081)
+        # To its public address the VPS's own rules apply, as to everybody.
+        self.assertIsNotNone(net.ask("web", "tcp", SERVER, 8082))
+        self.assertIsNotNone(net.ask("pc", "tcp", SERVER, 8082))
+        self.assertEqual(net.ask("pc", "tcp", SERVER, 80), SERVER)  # the office's own service by the VPS's address
+        # The admin's own rules let in more.
+        net.sh("office", "iptables -A FORWARD -i bond0 -s 172.16.16.1 -p tcp --dport 8080 -j ACCEPT; iptables -D FORWARD -j BONDD-DFWD-office; "
+               "iptables -A FORWARD -j BONDD-DFWD-office")
+        self.assertEqual(net.ask("vps", "tcp", PC, 8080), "172.16.16.1")
+
+    def test_with_replies_alone_no_forward_comes_in_either(self):
+        self.net.write(vps=self.forward, bond={"office": 'from_bond = "replies"'})
+        self.net.up()
+        self.assertEqual(self.net.ask("pc", "tcp", WEB, 7), SERVER)
+        self.assertEqual(self.net.pings("vps", INSIDE), 3)
+        self.refused("web", "tcp", SERVER, 80)
+
+    def test_drop_policies_do_not_matter(self):
+        for site in ("office", "vps"):
+            self.net.sh(site, "iptables -P INPUT DROP; iptables -P FORWARD DROP; iptables -A INPUT -i lo -j ACCEPT;"
+                        "iptables -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT; iptables -A FORWARD -i lan -j ACCEPT")
+        self.net.write(vps=self.forward)
+        self.net.up()
+        self.expect_office_reaches_the_internet()
+        self.refused("vps", "tcp", PC, 8080)
+        self.refused("vps", "tcp", INSIDE, 8081)
+        self.refused("pc", "tcp", PEER, 8082)
+
+    def test_all_is_one_trusted_network(self):
+        self.net.write(vps=self.forward, bond={"office": 'from_bond = "all"', "vps": 'from_bond = "all"'})
+        self.net.up()
+        self.expect_office_reaches_the_internet()
+        self.assertEqual(self.net.ask("vps", "tcp", PC, 8080), "172.16.16.1")
+        self.assertEqual(self.net.ask("vps", "tcp", INSIDE, 8081), "172.16.16.1")
+        self.assertEqual(self.net.ask("pc", "tcp", PEER, 8082), PC)
+
+    def forge(self, short, source, sport, to, port):
+        """One UDP datagram with that source."""
+        body = b"forged"
+        udp = struct.pack(">HHHH", sport, port, 8 + len(body), 0) + body
+        head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, socket.inet_aton(source), socket.inet_aton(to))
+        with Inside(self.net.names[short]):
+            raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        with raw:
+            raw.sendto(head + udp, (to, 0))
+
+    def heard(self, short, port):
+        s = self.net.socket(short, socket.SOCK_DGRAM, ("", port))
+        s.settimeout(1.5)
+        return s
+
+    def test_forged_sources_get_nowhere(self):
+        net = self.net
+        net.sh("office", "iptables -P INPUT DROP; iptables -A INPUT -i lo -j ACCEPT; iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT")
+        net.write()
+        net.up()
+        at_office, at_web, at_pc = self.heard("office", 5354), self.heard("web", 9999), self.heard("pc", 9998)
+        # The VPS's address and the tunnel's port as source, from somebody on the line, to another port.
+        self.forge("box1", SERVER, 1194, "192.168.11.2", 5354)
+        self.assertRaises(TimeoutError, at_office.recv, 100)
+        # From the LAN with an address of somebody else's, through the VPS.
+        self.forge("pc", "8.8.4.4", 1000, WEB, 9999)
+        self.assertRaises(TimeoutError, at_web.recv, 100)
+        self.forge("pc", PC, 1000, WEB, 9999)
+        self.assertEqual(at_web.recv(100), b"forged")
+        # From the VPS with an address of the LAN.
+        self.forge("vps", "192.168.1.77", 1000, PC, 9998)
+        self.assertRaises(TimeoutError, at_pc.recv, 100)
 
 
 class Foreign(Case):
