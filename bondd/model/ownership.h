@@ -34,8 +34,14 @@ constexpr std::uint32_t kReply = 5220;    // answers to what came in through the
 constexpr std::uint32_t kCovered = 5230;  // through_bond networks inside a wider route of the main table
 constexpr std::uint32_t kMain = 5240;     // + slot: the main table, but not its default route
 constexpr std::uint32_t kPolicy = 5250;   // + n: manual steering
-constexpr std::uint32_t kBond = 5290;     // the rest of through_bond
+constexpr std::uint32_t kBond = 5290;  // through_bond's default route; smaller networks before it, see bond()
 constexpr std::uint32_t kLast = 5299;
+
+// Where networks of this length are looked up in a bond's table, from 5266 (a host) to 5290 (everything):
+// among several sites the smallest network wins, whichever site came up first. Up to /9 they share one.
+constexpr std::uint32_t bond(int length) {
+  return length == 0 ? kBond : kBond - static_cast<std::uint32_t>(length < 9 ? 1 : length - 8);
+}
 }  // namespace rule_priority
 
 constexpr std::uint32_t kTableBase = 5200;

@@ -209,13 +209,14 @@ class Search {
 
   // Without a mark, or with one that another program gives it.
   void look_at_bond() {
-    if (rules_.empty() || rules_.front().priority > priority::kBond) return;
+    const std::uint32_t last = last_priority();
+    if (rules_.empty() || rules_.front().priority > last) return;
     std::map<const Rule*, std::string> found;
     const auto route_of = [this](const Rule& rule) { return taken_by(rule); };
     for (Flow& flow : flows_of_bond()) {
       for (const Marked& marked : marks_of_bond(flow)) {
         flow.mark = marked.mark;
-        for (const Taker& taker : takers(flow, priority::kBond, route_of)) {
+        for (const Taker& taker : takers(flow, last, route_of)) {
           if (!is_for_own_address(*taker.rule)) found.try_emplace(taker.rule, what_of_bond(taker, marked.by));
         }
       }
@@ -227,6 +228,14 @@ class Search {
                           "above {}",
                           words(rule), what->second, priority::kLast));
     }
+  }
+
+  // Behind it nothing is looked at any more that shall go into the bond.
+  [[nodiscard]] std::uint32_t last_priority() const {
+    std::uint32_t last = 0;
+    for (const IpPrefix& network : config_.through_bond)
+      last = std::max(last, priority::bond(network.length));
+    return last;
   }
 
   static std::string what_of_bond(const Taker& taker, const MarkUse* by) {
@@ -427,8 +436,34 @@ class Search {
     return list.size() == 1 ? list.front() : fmt::format("{} and {} more", list.front(), list.size() - 1);
   }
 
-  // Sites of bondd with one mask have different marks, by their slots.
+  // Sites of bondd do not collide, but for what their files say.
   void look_at_other_sites() {
+    look_at_other_masks();
+    for (const Route& route : facts_.network.routes) {
+      const bool other = route.protocol == model::kProtocol && route.device != config_.bond.interface &&
+                         route.type == RouteType::kUnicast && is_bond_table(route.table);
+      const auto& own = config_.through_bond;
+      if (!other || std::none_of(own.begin(), own.end(), [&](const IpPrefix& network) {
+            return network.network() == route.destination;
+          })) {
+        continue;
+      }
+      say("",
+          fmt::format("{} is in through_bond of another site, too ({}), and goes into the bond that came up "
+                      "first; write it into one of the files only",
+                      to_string(route.destination), route.device));
+    }
+  }
+
+  [[nodiscard]] bool is_bond_table(std::uint32_t table) const {
+    for (unsigned slot = 0; slot < model::kSlots; ++slot) {
+      if (slot != facts_.slot && table == model::bond_table(slot)) return true;
+    }
+    return false;
+  }
+
+  // With one mask they have different marks, by their slots.
+  void look_at_other_masks() {
     for (const Rule& rule : facts_.network.rules) {
       const bool own =
           rule.table >= model::bond_table(facts_.slot) && rule.table < model::bond_table(facts_.slot + 1);

@@ -72,20 +72,21 @@ class Builder {
     add_chain(mangle_, config_, "SRC", "PREROUTING", std::move(rules));
   }
 
-  // The office's networks (true), and the through_bond networks inside wider ones of them (false), the
-  // longest first, as routes count.
+  // The office's networks (true), and the through_bond networks that are or lie in one of them (false): the
+  // longest first, as routes count, and what the file says before what an interface has.
   [[nodiscard]] std::vector<std::pair<IpPrefix, bool>> by_length() const {
     const std::vector<IpPrefix> inside = inside_networks(config_, facts_.network, "");
     std::vector<std::pair<IpPrefix, bool>> out;
     for (const IpPrefix& prefix : inside) out.emplace_back(prefix, true);
     for (const IpPrefix& network : config_.through_bond) {
       const bool covered = std::any_of(inside.begin(), inside.end(), [&](const IpPrefix& wide) {
-        return wide.length < network.length && wide.contains(network.address);
+        return wide.length <= network.length && wide.contains(network.address);
       });
       if (covered) out.emplace_back(network.network(), false);
     }
-    std::stable_sort(out.begin(), out.end(),
-                     [](const auto& a, const auto& b) { return a.first.length > b.first.length; });
+    std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+      return std::pair(-a.first.length, a.second) < std::pair(-b.first.length, b.second);
+    });
     return out;
   }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
 
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
@@ -145,9 +146,14 @@ class Builder {
       }
     }
     add_rule(model::rule_priority::kMain + facts_.slot, netlink::kMainTable).suppress_prefix_length = 0;
-    Rule& bond = add_rule(model::rule_priority::kBond, table);
-    // The office's outer addresses may lie in a through_bond network (private ones behind a carrier's NAT).
-    if (config_.role == Role::kServer) bond.mask = config_.mark_mask;
+    std::set<int> lengths;
+    for (const IpPrefix& destination : config_.through_bond) lengths.insert(destination.length);
+    for (const int length : lengths) {
+      Rule& rule = add_rule(model::rule_priority::bond(length), table);
+      if (length > 0) rule.suppress_prefix_length = length - 1;
+      // The office's outer addresses may lie in a through_bond network (private ones behind a carrier's NAT).
+      if (config_.role == Role::kServer) rule.mask = config_.mark_mask;
+    }
   }
 
   // By a wider route, or by the very network that a WAN's device has from its gateway: what the file says

@@ -440,5 +440,36 @@ TEST(ForeignMarks, MarkOfAllThatLeavesTakesTheTunnels) {
   EXPECT_THAT(said_about(facts), ElementsAre(HasSubstr("takes past the bond what")));
 }
 
+TEST(Foreign, NetworkThatAnotherSiteHasTooIsNamed) {
+  model::Facts facts = office_facts(), other = facts;
+  other.slot = 1;
+  model::Config branch = office();
+  branch.bond.interface = "bond1";
+  facts.network.routes = plan(branch, other).value().state.routes;
+  EXPECT_THAT(said_about(facts),
+              ElementsAre(HasSubstr("0.0.0.0/0 is in through_bond of another site, too (bond1)")));
+  model::Config config = office();
+  config.through_bond = {prefix("10.77.0.0/16")};
+  EXPECT_THAT(said_about(facts, config), IsEmpty());
+}
+
+TEST(Sites, SmallestNetworkOfAllSitesIsLookedUpFirst) {
+  namespace priority = model::rule_priority;
+  EXPECT_EQ(priority::bond(0), priority::kBond);
+  for (int length = 10; length <= 32; ++length)
+    EXPECT_LT(priority::bond(length), priority::bond(length - 1)) << length;
+  EXPECT_LT(priority::bond(1), priority::bond(0));
+  EXPECT_GT(priority::bond(32), priority::kPolicy + model::kMaxWans);
+  model::Config config = office();
+  config.through_bond = {prefix("10.77.0.0/16"), prefix("0.0.0.0/0"), prefix("10.78.0.0/16")};
+  std::vector<std::string> rules;
+  for (const std::string& line : print(diff(plan(config, office_facts()).value().state, {}))) {
+    if (line.find("lookup 5200") != std::string::npos) rules.push_back(line);
+  }
+  EXPECT_THAT(rules,
+              ElementsAre("ip rule add priority 5290 lookup 5200 protocol 98",
+                          "ip rule add priority 5282 lookup 5200 suppress_prefixlength 15 protocol 98"));
+}
+
 }  // namespace
 }  // namespace bondd::plan

@@ -113,6 +113,16 @@ TEST(FromBond, OfficeTakesItsOwnNetworksForForgedButNotWhatOfThemIsTheBonds) {
                           "-s 10.0.0.0/8 -i bond0 -j DROP"));
 }
 
+// A gateway gave its line a network that the file leads through the bond: the answers come from there.
+TEST(FromBond, NetworkOfALineThatTheFileLeadsThroughTheBondIsNotForged) {
+  model::Facts facts = office_facts();
+  model::Config config = office();
+  config.through_bond = {prefix("192.168.1.0/24")};
+  EXPECT_THAT(chain("mangle", "SRC", config, facts),
+              ElementsAre("-s 172.16.16.0/30 -i bond0 -j RETURN", "-s 192.168.1.0/24 -i bond0 -j RETURN",
+                          "-s 192.168.1.0/24 -i bond0 -j DROP"));
+}
+
 TEST(FromBond, HairpinKeepsTheAddressThatWasAsked) {
   EXPECT_THAT(
       chain("nat", "SNAT", vps(), vps_facts()),
