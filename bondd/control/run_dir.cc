@@ -59,6 +59,12 @@ std::optional<SysctlRecord> read_sysctl_record(const fs::path& file) {
   return record;
 }
 
+// "net:[4026531840]"
+std::string own_netns() {
+  std::error_code failed;
+  return fs::read_symlink("/proc/self/ns/net", failed).native();
+}
+
 std::string replaced(std::string text, char from, char to) {
   std::replace(text.begin(), text.end(), from, to);
   return text;
@@ -212,6 +218,15 @@ bool runs_in_this_netns(const RunDirView& site) {
   return !failed && theirs == fs::read_symlink("/proc/self/ns/net", failed) && !failed;
 }
 
+bool was_killed_in_this_netns(const RunDirView& site) {
+  if (site.running()) return false;
+  std::istringstream text(read_small_file(site.path() / "lock").value_or(""));
+  pid_t pid = 0;
+  std::uint64_t started = 0;
+  std::string netns;
+  return text >> pid >> started >> netns && netns == own_netns();
+}
+
 std::vector<std::string> known_sites(const fs::path& root) {
   std::vector<std::string> sites;
   std::error_code ignored;
@@ -268,7 +283,8 @@ Result<RunDir> RunDir::take(const fs::path& root, const std::string& site) {
 }
 
 Result<> RunDir::record_pid() {
-  const std::string text = fmt::format("{} {}\n", getpid(), supervise::start_time(getpid()).value_or(0));
+  const std::string text =
+      fmt::format("{} {} {}\n", getpid(), supervise::start_time(getpid()).value_or(0), own_netns());
   if (ftruncate(lock_.fd(), 0) != 0 ||
       pwrite(lock_.fd(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     return errno_failure(fmt::format("cannot write {}/lock", path_.native()));
@@ -303,7 +319,8 @@ bool RunDir::hand_over_sysctl(const std::string& key) {
   const auto own = read_sysctl_record(sysctl_file(key));
   if (!own) return false;
   for (const std::string& site : known_sites(root_)) {
-    if (site == site_ || !runs_in_this_netns(RunDirView(root_, site))) continue;
+    const RunDirView view(root_, site);
+    if (site == site_ || !(runs_in_this_netns(view) || was_killed_in_this_netns(view))) continue;
     const fs::path file = root_ / site / "sysctl" / sysctl_file(key).filename();
     const auto other = read_sysctl_record(file);
     if (!other) continue;

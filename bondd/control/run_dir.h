@@ -1,7 +1,7 @@
 // What a running site keeps on disk, under /run/bondd (mode 0700, root's):
 //
 //   /run/bondd/.lock             held while slots are handed out
-//   /run/bondd/SITE/lock         held as long as the site's bondd lives; its pid and start time inside
+//   /run/bondd/SITE/lock         held as long as the site's bondd lives; pid, start time, namespace inside
 //   /run/bondd/SITE/slot         a number, see model/ownership.h
 //   /run/bondd/SITE/sysctl/KEY   the value before bondd's change, bondd's, the device's number; '/' in KEY is
 //   '%' /run/bondd/SITE/forwarding   what of others' forwarded packets before bondd switched forwarding on
@@ -87,6 +87,8 @@ class RunDirView {
 // True if a bondd runs the site in this process' network namespace: it shares its settings. Sites of several
 // namespaces may share one /run.
 bool runs_in_this_netns(const RunDirView& site);
+// True if the site's bondd was killed here: what it changed is still to be put back.
+bool was_killed_in_this_netns(const RunDirView& site);
 
 // Sites that have a directory, running or left behind, sorted.
 std::vector<std::string> known_sites(const std::filesystem::path& root);
@@ -111,8 +113,8 @@ class RunDir : public RunDirView {
   Result<> save_sysctl(const std::string& key, const std::string& before, const std::string& set,
                        unsigned device = 0);
   void forget_sysctl(const std::string& key);
-  // Another running site of this network namespace needs the setting, too: it puts the value back that was
-  // before both. False if none does.
+  // Another site of this network namespace that runs, or was killed, has the setting, too: it puts the value
+  // back that was before both. False if none does.
   bool hand_over_sysctl(const std::string& key);
   // Who had to do with forwarded packets before bondd switched forwarding on. Once: a note stays.
   Result<> note_forwarding_users(const std::set<std::string>& users);

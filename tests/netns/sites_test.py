@@ -6,8 +6,10 @@
 Beside `office` and `vps` run `branch`, on the office's machine with the same gateways, and `hub`, on the VPS: another bond, for
 10.77.0.0/16 behind the VPS and for the office's second network 192.168.9.0/24. Needs root; exit status 77 without.
 """
+import os
 import pathlib
 import re
+import signal
 import sys
 import unittest
 
@@ -48,6 +50,10 @@ class TwoSites(OfficeNet):
             secret = self.folder / f"{site}.password"
             secret.write_text("another password of the test\n")
             secret.chmod(0o600)
+
+    def kill(self, site):
+        """kill -9 of a site's bondd; its engine ends with it, or not."""
+        os.kill(int((self.folder / "run" / site / "lock").read_text().split()[0]), signal.SIGKILL)
 
     def traces(self):
         """What of any site could be left on both machines."""
@@ -99,6 +105,25 @@ class Sites(unittest.TestCase):
                     self.expect(down[1])
                     self.down(down[1])
                     self.assertEqual(self.net.traces(), before)
+
+    def test_a_killed_one_harms_no_other_and_comes_back(self):
+        net = self.net
+        net.write()
+        before = net.traces()
+        for killed, other in (("first", "second"), ("second", "first")):
+            with self.subTest(f"killed: {killed}"):
+                self.up("first", "second")
+                for site in self.SITES[killed]:
+                    net.kill(site)
+                self.down(killed)
+                self.expect(other)
+                self.up(killed)
+                self.expect("first", "second")
+                for pair in (killed, other):
+                    for site in self.SITES[pair]:
+                        net.kill(site)
+                self.down(other, killed)
+                self.assertEqual(net.traces(), before)
 
     def test_what_leads_packets_is_each_sites_own(self):
         net = self.net

@@ -46,6 +46,23 @@ TEST(RunDir, TheFirstSavedValueStays) {
   EXPECT_TRUE(dir->saved_sysctls().empty());
 }
 
+TEST(RunDir, AKilledSiteIsToPutBackWhatAnotherChangedFirst) {
+  const TemporaryDir root;
+  const std::string key = "net.ipv4.ip_forward";
+  {
+    auto killed = RunDir::take(root.path(), "killed");
+    ASSERT_TRUE(killed->record_pid().has_value());
+    ASSERT_TRUE(killed->save_sysctl(key, "1", "1").has_value());  // it found what the other had set
+  }
+  auto other = RunDir::take(root.path(), "other");
+  ASSERT_TRUE(other->record_pid().has_value());
+  ASSERT_TRUE(other->save_sysctl(key, "0", "1").has_value());
+  EXPECT_TRUE(other->hand_over_sysctl(key));
+  EXPECT_EQ(RunDirView(root.path(), "killed").saved_sysctls().at(key), "0");
+  RunDir::take(root.path(), "killed")->remove();
+  EXPECT_FALSE(other->hand_over_sysctl(key));
+}
+
 TEST(RunDir, RemovingTheLastSiteRemovesTheRoot) {
   const TemporaryDir base;
   const auto root = base.path() / "bondd";
