@@ -105,7 +105,8 @@ bool bond_does_not_forward(const Config& config, const Facts& facts) {
 }
 
 // A client of a [[forward]] may be anywhere: also where another way than the bond leads to, which strict
-// reverse path filtering takes for a forgery. What really is forged, our own networks as source, the firewall drops.
+// reverse path filtering takes for a forgery. What really is forged, our own networks as source, the firewall
+// drops.
 bool bond_is_strict(const Config& config, const Facts& facts) {
   return config.role == Role::kClient &&
          (std::max(value_of(facts, "net.ipv4.conf.all.rp_filter"),
