@@ -116,6 +116,9 @@ void Daemon::diagnose() {
 std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) const {
   auto all = measured_wans(network);
   if (diagnosis_) diagnosis_->explain(all);
+  for (model::WanStatus& wan : all) {
+    if (!model::is_heard(wan.state)) model::forget_measured(wan);
+  }
   return all;
 }
 

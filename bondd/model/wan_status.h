@@ -56,6 +56,11 @@ struct WanStatus {
   bool operator==(const WanStatus&) const = default;
 };
 
+// Without what was measured of a line while the peer was heard on it: it tells nothing of now.
+inline void forget_measured(WanStatus& wan) {
+  wan.rtt_ms = wan.loss_percent = wan.tx_loss_percent = wan.queue_ms = std::nullopt;
+}
+
 // Calls `visit(key, field)` for each figure, `key` being its name in the JSON of the contract.
 template <typename Wan, typename Visit>
 void visit_figures(Wan& wan, Visit visit) {
