@@ -46,7 +46,7 @@ struct Bond {
 struct Wan {
   std::string name;
   std::string device;                // client; empty: the device of the default route
-  std::optional<IpAddress> gateway;  // the box; none: learned from the device's routes
+  std::optional<IpAddress> gateway;  // the modem-router; none: learned from the device's routes
   std::uint16_t port = 0;
   std::optional<Rate> upload, download;
   std::optional<double> weight;
@@ -99,7 +99,7 @@ struct Match {
   auto operator<=>(const Match&) const = default;
 };
 
-// Manual steering: what matches leaves by that WAN's box, outside the bond.
+// Manual steering: what matches leaves by that WAN's gateway, outside the bond.
 struct Policy {
   std::string name;
   std::string wan;
