@@ -100,3 +100,4 @@ import scenarios_demo  # noqa: E402,F401
 import scenarios_break  # noqa: E402,F401
 import scenarios_netns  # noqa: E402,F401
 import scenarios_setup  # noqa: E402,F401
+import scenarios_booted  # noqa: E402,F401
