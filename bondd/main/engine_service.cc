@@ -166,6 +166,8 @@ ipc::EngineEvent::Kind to_ipc(mlvpn::EventKind kind) {
       return ipc::EngineEvent::Kind::kResolve;
     case mlvpn::EventKind::kWrongPassword:
       return ipc::EngineEvent::Kind::kWrongPassword;
+    case mlvpn::EventKind::kDowngrade:
+      return ipc::EngineEvent::Kind::kState;  // its reason is the link's
     case mlvpn::EventKind::kNotice:
       return ipc::EngineEvent::Kind::kNotice;
   }

@@ -135,11 +135,7 @@ class End final : public BondEnd, public Actor {
     for (; !tun_.empty(); tun_.pop_front()) receive(now, std::move(tun_.front()));
   }
 
-  static mlvpn::SecretKey key() {
-    const std::string_view password = mlvpn::test::kPassword;
-    return mlvpn::SecretKey::from_password(
-        {reinterpret_cast<const std::uint8_t*>(password.data()), password.size()});
-  }
+  static mlvpn::Secrets key() { return mlvpn::test::with_sessions(); }
 
   static mlvpn::EngineConfig config(bool server, const BondOptions& options, std::uint64_t seed,
                                     TraceWriter& trace, const mlvpn::Tuning& tuning) {

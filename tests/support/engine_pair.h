@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 #include <map>
 
@@ -40,10 +41,15 @@ struct Pair {
 
   // Without `announce` both take the other for an upstream program.
   explicit Pair(LinkConfig a = {.name = "ovh"}, LinkConfig b = {.name = "orange"}, bool announce = true)
-      : client(config_of(Role::kClient, 1, announce)), server(config_of(Role::kServer, 2, announce)) {
-    LinkConfig configs[2] = {a, b};
+      : Pair(config_of(Role::kClient, 1, announce), config_of(Role::kServer, 2, announce), password_only(),
+             password_only(), {a, b}) {}
+
+  // Any two ends.
+  Pair(const EngineConfig& a, const EngineConfig& b, Secrets of_client, Secrets of_server,
+       std::array<LinkConfig, 2> configs = {LinkConfig{.name = "ovh"}, LinkConfig{.name = "orange"}})
+      : client(a, std::move(of_client)), server(b, std::move(of_server)) {
     for (int i = 0; i < 2; ++i) {
-      LinkConfig config = configs[i];
+      LinkConfig config = configs[static_cast<std::size_t>(i)];
       config.remote = kServers[i];
       EXPECT_EQ(client.engine->add_link(client.now, config), i);
       config.remote.reset();

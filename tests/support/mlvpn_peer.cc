@@ -110,10 +110,20 @@ EngineConfig engine_config(Role role, std::uint8_t seed) {
   return config;
 }
 
-Rig::Rig(EngineConfig config, const std::string& password) : clear(config.clear_data) {
-  engine = std::make_unique<Engine>(
-      now, config,
-      SecretKey::from_password({reinterpret_cast<const std::uint8_t*>(password.data()), password.size()}));
+Secrets password_only(const std::string& password) {
+  return SecretKey::from_password({reinterpret_cast<const std::uint8_t*>(password.data()), password.size()});
+}
+
+Secrets with_sessions(const std::string& password) {
+  Secrets secrets = password_only(password);
+  secrets.psk = SecretKey::from_bytes(key_of("handshake of " + password));
+  return secrets;
+}
+
+Rig::Rig(EngineConfig config, const std::string& password) : Rig(config, password_only(password)) {}
+
+Rig::Rig(EngineConfig config, Secrets secrets) : clear(config.clear_data) {
+  engine = std::make_unique<Engine>(now, config, std::move(secrets));
 }
 
 void Rig::receive(LinkId path, const Endpoint& from, const std::vector<Bytes>& datagrams) {

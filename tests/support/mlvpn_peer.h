@@ -58,6 +58,7 @@ struct Sent {
 class Rig {
  public:
   explicit Rig(EngineConfig config, const std::string& password = kPassword);
+  Rig(EngineConfig config, Secrets secrets);
 
   TimePoint now{std::chrono::hours(1)};
   std::unique_ptr<Engine> engine;
@@ -83,5 +84,9 @@ class Rig {
 };
 
 EngineConfig engine_config(Role role, std::uint8_t seed = 1);
+
+// What the original program makes of a password; and what a bondd does, but quickly.
+Secrets password_only(const std::string& password = kPassword);
+Secrets with_sessions(const std::string& password = kPassword);
 
 }  // namespace bondd::mlvpn::test

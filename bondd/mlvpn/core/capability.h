@@ -25,6 +25,8 @@ enum Capability : std::uint32_t {
   // Shows a server's number in AUTH (see handshake.h), and says "BYE" in DISCONNECT, so that
   // no other packet passes for one.
   kCapProof = 1U << 3,
+  // Agrees on session keys inside AUTH and AUTH_OK (session/hello.h).
+  kCapSession = 1U << 4,
   kCapNotice = 1U << 8,  // hands NOTICE to its daemon
 };
 
@@ -42,7 +44,7 @@ inline constexpr std::size_t kAnnouncementSize = 24;
 std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> body);
 void render_announcement(const Announcement& announcement, std::uint8_t out[kAnnouncementSize]);
 
-// What this version can.
+// What this version can; kCapSession comes with the secret that it needs.
 inline constexpr std::uint32_t kOurCapabilities =
     kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof | kCapNotice;
 

@@ -92,7 +92,9 @@ struct SecretBox::Impl {
 
   void start(std::span<const BoxJob> jobs) {
     SalsaNonce nonces[kSalsaBatch];
-    for (std::size_t i = 0; i < jobs.size(); ++i) nonces[i] = {jobs[i].seq, jobs[i].flow_id};
+    // Another one than a sealed text has, so that neither passes for the other.
+    for (std::size_t i = 0; i < jobs.size(); ++i)
+      nonces[i] = {jobs[i].seq, jobs[i].clear ? ~jobs[i].flow_id : jobs[i].flow_id};
     salsa->start(key.data(), nonces, jobs.size(), streams);
   }
 
@@ -113,7 +115,7 @@ void SecretBox::seal(std::span<BoxJob> jobs) {
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const SalsaStream& stream = impl_->streams[i];
       std::uint8_t* text = batch[i].box + kMacSize;
-      salsa_xor(*impl_->salsa, stream, text, batch[i].text_size);
+      if (!batch[i].clear) salsa_xor(*impl_->salsa, stream, text, batch[i].text_size);
       impl_->poly.compute(stream.block0, text, batch[i].text_size, batch[i].box);
       batch[i].ok = true;
     }
@@ -131,7 +133,7 @@ void SecretBox::open(std::span<BoxJob> jobs) {
       std::uint8_t* text = batch[i].box + kMacSize;
       impl_->poly.compute(stream.block0, text, batch[i].text_size, mac);
       batch[i].ok = crypto_verify_16(mac, batch[i].box) == 0;
-      if (batch[i].ok) salsa_xor(*impl_->salsa, stream, text, batch[i].text_size);
+      if (batch[i].ok && !batch[i].clear) salsa_xor(*impl_->salsa, stream, text, batch[i].text_size);
     }
     jobs = jobs.subspan(batch.size());
   }

@@ -6,7 +6,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 
 namespace bondd::mlvpn {
 
@@ -31,6 +33,16 @@ class SecretKey {
   std::uint8_t* bytes_;  // sodium_malloc: locked and guarded
 };
 
+// What the two ends share. `psk`: the better-made key of the same password that two bondd put into their
+// handshake; without it there are no session keys.
+struct Secrets {
+  SecretKey key;
+  std::optional<SecretKey> psk{};
+  Secrets(SecretKey wire_key,
+          std::optional<SecretKey> handshake_key = {})  // NOLINT(google-explicit-constructor)
+      : key(std::move(wire_key)), psk(std::move(handshake_key)) {}
+};
+
 // One packet to seal or to open. `box` points at the MAC's place; the text
 // follows 16 bytes later and is changed in place.
 struct BoxJob {
@@ -38,7 +50,8 @@ struct BoxJob {
   std::uint32_t text_size = 0;
   std::uint32_t flow_id = 0;
   std::uint64_t seq = 0;
-  bool ok = false;  // set by open
+  bool ok = false;     // set by open
+  bool clear = false;  // the MAC only: the text stays as it is. Under a nonce of its own
 };
 
 // Seals and opens under one key. Holds the working state of one thread.

@@ -16,10 +16,10 @@ constexpr auto kHintEvery = 200ms;
 
 }  // namespace
 
-Engine::Impl::Impl(TimePoint now, const EngineConfig& configuration, SecretKey key)
+Engine::Impl::Impl(TimePoint now, const EngineConfig& configuration, Secrets secrets)
     : config(configuration),
       context(configuration.seed),
-      keys(std::move(key)),
+      keys(std::move(secrets)),
       pool(configuration.pool_buffers + kControlReserve),
       ready(std::max<std::size_t>(configuration.reorder_packets * 2, 8192)),
       reorder(configuration.reorder_packets, configuration.max_reorder_wait, pool, ready),
@@ -31,14 +31,31 @@ Engine::Impl::Impl(TimePoint now, const EngineConfig& configuration, SecretKey k
       next_hint(now) {
   make_brain();
   context.role = config.role;
-  context.announce = config.announce;
+  context.announce = config.announce && config.peer != EngineConfig::Peer::kOriginal;
+  context.peer_kind = config.peer;
+  context.peer_proved = config.peer_proved;
+  context.keys = &keys;
+  context.wall_clock_us = config.wall_clock_us;
+  context.started = now;
   context.session = context.random.next64();
+  context.receive_id_in_use = [this](std::uint32_t id) {
+    return is_own_flow(id) ||
+           std::ranges::any_of(ids, [&](LinkId link) { return places[link].link->uses_receive_id(id); });
+  };
+  context.other_link_named = [this](std::uint64_t name, LinkId except) -> std::string {
+    for (const LinkId id : ids) {
+      if (id != except && name_hash(places[id].link->config().name) == name)
+        return places[id].link->config().name;
+    }
+    return {};
+  };
   context.flow_in_use = [this](std::uint32_t flow_id) { return is_own_flow(flow_id); };
   context.epoch = now - std::chrono::milliseconds(context.random.next64() & 0xffff);
+  wipe_bytes(config.seed);  // it would tell all that is random
 }
 
-Engine::Engine(TimePoint now, const EngineConfig& config, SecretKey key)
-    : impl_(std::make_unique<Impl>(now, config, std::move(key))) {}
+Engine::Engine(TimePoint now, const EngineConfig& config, Secrets secrets)
+    : impl_(std::make_unique<Impl>(now, config, std::move(secrets))) {}
 Engine::~Engine() = default;
 
 // ------------------------------------------------------------------- links
@@ -92,8 +109,8 @@ void Engine::set_remote(TimePoint now, LinkId id, const Endpoint& remote) {
   }
 }
 
-void Engine::set_key(TimePoint now, SecretKey key) {
-  impl_->keys.change(now, std::move(key));
+void Engine::set_key(TimePoint now, Secrets secrets) {
+  impl_->keys.change(now, std::move(secrets));
   impl_->next_key_offer = now;
 }
 

@@ -79,6 +79,7 @@ enum class EventKind : std::uint8_t {
   kPeerMoved,      // the peer's address changed (NAT rebinding, roaming)
   kResolve,        // the peer does not answer: look its name up again, then set_remote
   kWrongPassword,  // packets come that do not open; at most one event per 10 s and link
+  kDowngrade,      // the other end says that it is less than it proved, and is refused; as rare
   kNotice,         // the peer's daemon tells `reason`, see set_notice(); at most one event per second
 };
 
@@ -119,9 +120,19 @@ struct EngineConfig {
   std::size_t reorder_packets = 4096;   // bound of what waits behind holes
   bool repair = true;                   // send again what got lost, towards a bondd peer
   bool announce = true;                 // tell a bondd peer what we can; upstream ignores it
-  const Tuning* tuning = &kTuning;      // not owned; as the brain decides about lines
-  BrainTrace* trace = nullptr;          // not owned; null in the product
+  // Who the peer is. kAuto: whoever it says, but never less than it once proved in this engine's life.
+  // kBondd: one with session keys. kOriginal: the original program, as without `announce`.
+  enum class Peer : std::uint8_t { kAuto, kBondd, kOriginal } peer = Peer::kAuto;
+  bool peer_proved = false;         // had session keys, in an earlier engine's life
+  const Tuning* tuning = &kTuning;  // not owned; as the brain decides about lines
+  BrainTrace* trace = nullptr;      // not owned; null in the product
 };
+
+// What keeps others from reading and changing what a link carries.
+//   kNone      nothing is known of the peer yet, or (clear data) not much
+//   kPassword  the one key of the password, for all time; the header is open to changes
+//   kSession   keys of this session and link
+enum class Protection : std::uint8_t { kNone, kPassword, kSession };
 
 // Counters and figures of a link since it was added. What is not known is empty.
 struct LinkStats {
@@ -130,6 +141,8 @@ struct LinkStats {
   LinkState state = LinkState::kDown;
   std::string reason;  // of the last change of state
   bool peer_is_bondd = false;
+  Protection protection = Protection::kNone;
+  std::optional<Duration> key_age;  // of session keys
   std::optional<Endpoint> peer;
   LinkId path = 0;
   std::optional<double> rtt_ms, rtt_var_ms;
@@ -164,7 +177,7 @@ struct EngineStats {
 
 class Engine {
  public:
-  Engine(TimePoint now, const EngineConfig& config, SecretKey key);
+  Engine(TimePoint now, const EngineConfig& config, Secrets secrets);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -181,7 +194,8 @@ class Engine {
   // Both ends may change the key one after the other without losing a packet:
   // the first goes on sealing with the old one, opens both, and says KEEPALIVE
   // under the new one until it hears it from the peer, or for a minute.
-  void set_key(TimePoint now, SecretKey key);
+  // Session keys that were agreed on stay until their time is over.
+  void set_key(TimePoint now, Secrets secrets);
   // What the peer's daemon is told, now and every 15 s, as an event there; at most kMaxNotice bytes.
   // Only a bondd that knows of this gets it.
   void set_notice(TimePoint now, std::string text);
@@ -223,6 +237,7 @@ class Engine {
   [[nodiscard]] const char* crypto_implementation() const;
 
  private:
+  friend struct SessionInspector;  // of the tests: what somebody with the memory has
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -132,17 +132,15 @@ std::optional<PacketRef> Engine::Impl::seal_extension(TimePoint now, Link& link,
   auto buffer = pool.take();
   if (!buffer) return std::nullopt;
   if (!body.empty()) std::memcpy(buffer->data, body.data(), body.size());
-  const Header header = link.next_header(now, type, body.size() + kMacSize);
-  std::uint8_t* datagram = buffer->data - kOverhead;
-  render_header(header, datagram);
-  BoxJob job{datagram + kHeaderSize, static_cast<std::uint32_t>(body.size()), header.flow_id, header.seq,
-             false};
-  keys.seal({&job, 1});
-  buffer->data = datagram;
-  buffer->size = static_cast<std::uint32_t>(kOverhead + body.size());
-  link.on_sent(now, type, buffer->size);
+  buffer->size = static_cast<std::uint32_t>(body.size());
+  const Layout layout = layout_of(link, type);
+  const Header header = header_for(now, link, type, body.size(), layout);
+  BoxJob job;
+  const PacketRef datagram = frame(header, *buffer, layout, job);
+  seal(link, layout, {&job, 1}, {&datagram, 1});
+  link.on_sent(now, type, datagram.size);
   last_sealed_seq = header.seq;
-  return buffer;
+  return datagram;
 }
 
 bool Engine::Impl::transmit_report(TimePoint now, Transmit& out) {
@@ -196,7 +194,8 @@ bool Engine::Impl::transmit_brain(TimePoint now, Transmit& out) {
     out = {link.id(), link.id(), *to, std::span(burst).first(1)};
     return true;
   }
-  const std::size_t front = config.clear_data ? kHeaderSize : kOverhead;
+  const Layout layout = layout_of(link, PacketType::kData);
+  const std::size_t front = front_of(layout);
   const std::uint32_t size = first->packet.size;
   std::size_t n = 0, bytes = 0;
   for (auto next = first; next && n < kBatch; next = sender->next(now)) {
@@ -206,20 +205,19 @@ bool Engine::Impl::transmit_brain(TimePoint now, Transmit& out) {
     auto buffer = pool.take();
     if (!buffer) break;
     std::memcpy(buffer->data, next->packet.data, length);
-    Header header = link.next_header(now, PacketType::kData, length + front - kHeaderSize);
+    buffer->size = length;
+    Header header = header_for(now, link, PacketType::kData, length, layout);
     header.data_seq = next->data_seq;
     header.unused = kFlowOrderBit;
-    std::uint8_t* datagram = buffer->data - front;
-    render_header(header, datagram);
-    jobs[n] = {datagram + kHeaderSize, length, header.flow_id, header.seq, false};
-    burst[n++] = {datagram, static_cast<std::uint32_t>(length + front), buffer->index};
+    burst[n] = frame(header, *buffer, layout, jobs[n]);
+    ++n;
     bytes += length + front;
     link.on_sent(now, PacketType::kData, length + front);
     sender->sent(now, header.seq, length + front);
     if (length < size) break;
   }
   if (n == 0) return false;
-  if (!config.clear_data) keys.seal(std::span(jobs).first(n));
+  seal(link, layout, std::span(jobs).first(n), std::span(burst).first(n));
   out = {link.id(), link.id(), *to, std::span(burst).first(n)};
   return true;
 }

@@ -1,5 +1,5 @@
 // The inside of Engine, spread over engine.cc (links, time, facts),
-// engine_rx.cc (from UDP to tun) and engine_tx.cc (from tun to UDP).
+// engine_rx.cc (from UDP to tun), engine_tx.cc (from tun to UDP) and engine_seal.cc (between the two).
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ inline constexpr std::size_t kMaxBurstBytes = 65000;  // of one Transmit
 inline constexpr std::size_t kControlReserve = 64;    // pool buffers that DATA leaves alone
 
 struct Engine::Impl {
-  Impl(TimePoint now, const EngineConfig& configuration, SecretKey key);
+  Impl(TimePoint now, const EngineConfig& configuration, Secrets secrets);
 
   // A link and what the engine remembers about it.
   struct Place {
@@ -51,7 +51,8 @@ struct Engine::Impl {
     std::uint8_t* datagram = nullptr;
     std::uint32_t size = 0;
     FlowTable::Place place = FlowTable::Place::kUnknown;
-    std::uint32_t job = 0;  // index of its BoxJob, or kClear
+    std::uint32_t job = 0;         // index of its BoxJob, or kClear
+    std::uint32_t receive_id = 0;  // that chose the session's keys; 0: it came under the password's
   };
   static constexpr std::uint32_t kClear = ~std::uint32_t{0};
 
@@ -67,13 +68,29 @@ struct Engine::Impl {
   // engine_rx.cc
   void receive_batch(TimePoint now);
   bool admit(LinkId path, const Endpoint& from, std::uint8_t* data, std::size_t size);
-  void dispatch(TimePoint now, const Inbound& in, bool opened);
+  bool admit_session(TimePoint now, Inbound in, const SessionFront& front);
+  void count_unopened(TimePoint now, const Inbound& in);
+  void dispatch(TimePoint now, Inbound& in, bool opened);
   void deliver_data(TimePoint now, const Inbound& in);
   void deliver_ack(TimePoint now, const PacketRef& packet, const BareAck& ack);
   void push_ready(const PacketRef& packet);
   Link* attribute(LinkId path, std::uint32_t flow_id);
   [[nodiscard]] bool is_own_flow(std::uint32_t flow_id) const;
   [[nodiscard]] bool is_known_elsewhere(const Link& link, std::uint32_t flow_id) const;
+
+  // engine_seal.cc
+  enum class Layout : std::uint8_t { kPassword, kClear, kSession, kSessionClear };
+  static constexpr bool in_session(Layout layout) {
+    return layout == Layout::kSession || layout == Layout::kSessionClear;
+  }
+  // Bytes of a datagram before its text.
+  static constexpr std::size_t front_of(Layout layout) {
+    return layout == Layout::kClear ? kHeaderSize : kOverhead;
+  }
+  [[nodiscard]] Layout layout_of(Link& link, PacketType type) const;
+  Header header_for(TimePoint now, Link& link, PacketType type, std::size_t text, Layout layout);
+  static PacketRef frame(const Header& header, const PacketRef& text, Layout layout, BoxJob& job);
+  void seal(Link& link, Layout layout, std::span<BoxJob> boxes, std::span<const PacketRef> datagrams);
 
   // engine_tx.cc
   bool transmit_parting(Transmit& out);
@@ -131,7 +148,6 @@ struct Engine::Impl {
   TimePoint epoch_since;
   std::optional<std::uint64_t> peer_session;
   TimePoint next_key_offer, next_hint;
-  unsigned offer_turn = 0;
 
   // What our daemon tells the peer's, and when that and the next of the peer's are due.
   struct Notice {
@@ -155,6 +171,7 @@ struct Engine::Impl {
 
   std::array<PacketRef, kBatch> burst;
   std::array<BoxJob, kBatch> jobs;
+  std::array<SecretBox*, kBatch> openers{};  // of received jobs; null: the password's keys
   std::array<Inbound, kBatch> inbound;
   std::size_t inbound_count = 0;
   std::size_t job_count = 0;

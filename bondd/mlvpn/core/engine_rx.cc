@@ -28,7 +28,7 @@ void Engine::handle_datagrams(TimePoint now, LinkId path, std::span<const Receiv
 
 bool Engine::Impl::is_own_flow(std::uint32_t flow_id) const {
   return std::any_of(ids.begin(), ids.end(),
-                     [&](LinkId id) { return places[id].link->flow_id() == flow_id; });
+                     [&](LinkId id) { return places[id].link->password_flow_id() == flow_id; });
 }
 
 // One key for all links: a packet that was seen on one opens on the others.
@@ -53,55 +53,102 @@ Link* Engine::Impl::attribute(LinkId path, std::uint32_t flow_id) {
 // Everything that can be refused before the MAC is computed.
 bool Engine::Impl::admit(LinkId path, const Endpoint& from, std::uint8_t* data, std::size_t size) {
   Inbound in;
+  in.path = path;
+  in.from = &from;
+  in.datagram = data;
+  in.size = static_cast<std::uint32_t>(size);
+  if (const auto front = parse_session_front({data, size})) {
+    in.link = find(path);
+    if (in.link != nullptr && admit_session(last_now, in, *front)) return true;
+  }
   if (parse_header({data, size}, in.header) != ParseError::kNone) return ++counters.malformed, false;
   in.link = attribute(path, in.header.flow_id);
   if (in.link == nullptr) return ++counters.foreign, false;
   // Our own packets, sent back to us, would open.
   if (is_own_flow(in.header.flow_id)) return ++counters.foreign, false;
-  in.place = in.link->place_of(in.header);
+  in.place = in.link->place_of(in.header, false);
   if (in.place == FlowTable::Place::kReplay) return ++counters.replayed, false;
   if (in.place == FlowTable::Place::kRetired && !in.header.is(PacketType::kAuth))
     return ++counters.replayed, false;
   if (in.place == FlowTable::Place::kUnknown && is_known_elsewhere(*in.link, in.header.flow_id))
     return ++counters.foreign, false;
-  in.path = path;
-  in.from = &from;
-  in.datagram = data;
-  in.size = static_cast<std::uint32_t>(size);
   if (config.clear_data && in.header.is(PacketType::kData)) {
     if (!in.link->trusts_clear(in.header, from)) return ++counters.foreign, false;
     in.job = kClear;
   } else {
     if (in.header.length < kMacSize) return ++counters.malformed, false;
     in.job = static_cast<std::uint32_t>(job_count);
+    openers[job_count] = nullptr;
     jobs[job_count++] = {data + kHeaderSize, in.header.length - static_cast<std::uint32_t>(kMacSize),
-                         in.header.flow_id, in.header.seq, false};
+                         in.header.flow_id, in.header.seq};
   }
   inbound[inbound_count++] = in;
   return true;
 }
 
+// True: it is under keys of the link's session, and was taken or refused.
+bool Engine::Impl::admit_session(TimePoint now, Inbound in, const SessionFront& front) {
+  SecretBox* const box = in.link->opener(now, front.receive_id, in.header.flow_id);
+  if (box == nullptr) return false;
+  in.receive_id = front.receive_id;
+  in.header.seq = front.seq;
+  in.place = in.link->place_of(in.header, true);
+  if (in.place == FlowTable::Place::kReplay) return ++counters.replayed, true;
+  gather_session_mac(in.datagram);
+  in.job = static_cast<std::uint32_t>(job_count);
+  openers[job_count] = box;
+  jobs[job_count++] = {in.datagram + kSessionBox,
+                       in.size - static_cast<std::uint32_t>(kOverhead - kInnerHeaderSize),
+                       front.receive_id,
+                       front.seq,
+                       false,
+                       front.clear};
+  inbound[inbound_count++] = in;
+  return true;
+}
+
 void Engine::Impl::receive_batch(TimePoint now) {
-  keys.open(now, std::span(jobs).first(job_count));
+  for (std::size_t first = 0, next = 0; first < job_count; first = next) {
+    while (next < job_count && openers[next] == openers[first]) ++next;
+    const auto run = std::span(jobs).subspan(first, next - first);
+    if (openers[first] == nullptr) {
+      keys.open(now, run);
+    } else {
+      openers[first]->open(run);
+    }
+  }
   for (std::size_t i = 0; i < inbound_count; ++i) {
-    const Inbound& in = inbound[i];
+    Inbound& in = inbound[i];
     dispatch(now, in, in.job == kClear || jobs[in.job].ok);
   }
   inbound_count = job_count = 0;
 }
 
-void Engine::Impl::dispatch(TimePoint now, const Inbound& in, bool opened) {
+// Of a session that is over each packet is one that nothing opens: only a handshake tells of passwords.
+void Engine::Impl::count_unopened(TimePoint now, const Inbound& in) {
+  ++counters.bad_mac;
+  const Header& h = in.header;
+  const bool handshake = (h.is(PacketType::kAuth) || h.is(PacketType::kAuthOk)) && h.version == 1 &&
+                         h.reorder && h.unused == 0 && h.length <= kMaxHandshake + kMacSize;
+  if (in.receive_id == 0 && (handshake || !context.has_sessions())) in.link->on_bad_mac(now, *in.from);
+}
+
+void Engine::Impl::dispatch(TimePoint now, Inbound& in, bool opened) {
+  if (!opened) return count_unopened(now, in);
   Link& link = *in.link;
-  if (!opened) {
-    ++counters.bad_mac;
-    link.on_bad_mac(now, *in.from);
-    return;
+  const bool in_session = in.receive_id != 0;
+  if (in_session) {
+    parse_inner_header(in.datagram, in.header);
+    link.on_opened(now, in.receive_id, *in.from);
   }
   // An earlier packet of the batch may have changed the link's flows.
-  const FlowTable::Place place = link.place_of(in.header);
+  const FlowTable::Place place = link.place_of(in.header, in_session);
   const std::size_t front = in.job == kClear ? kHeaderSize : kOverhead;
-  const Link::Outcome outcome = link.on_packet(now, in.header, place, in.path, *in.from,
-                                               {in.datagram + front, in.size - front}, in.job == kClear);
+  const auto trust = in_session         ? Link::Trust::kSession
+                     : in.job == kClear ? Link::Trust::kClear
+                                        : Link::Trust::kPassword;
+  const Link::Outcome outcome =
+      link.on_packet(now, in.header, place, in.path, *in.from, {in.datagram + front, in.size - front}, trust);
   if (link.take_forged()) reporter.forget(in.header.flow_id);
   if (place == FlowTable::Place::kCurrent &&
       (outcome == Link::Outcome::kHandled || outcome == Link::Outcome::kDeliver)) {

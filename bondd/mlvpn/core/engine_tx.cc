@@ -108,23 +108,22 @@ std::optional<PacketRef> Engine::Impl::build_control(TimePoint now, Link& link, 
   auto buffer = pool.take();
   if (!buffer) return std::nullopt;
   std::memcpy(buffer->data, packet.body.data(), packet.size);
-  const Header header = link.next_header(now, packet.type, packet.size + kMacSize);
-  std::uint8_t* datagram = buffer->data - kOverhead;
-  render_header(header, datagram);
-  BoxJob job{datagram + kHeaderSize, packet.size, header.flow_id, header.seq, false};
-  // While a new key is offered nobody knows which one a silent peer has: AUTH
-  // tries both in turn.
-  const bool is_auth = packet.type == PacketType::kAuth;
-  if (keys.offering() && (packet.new_key || (is_auth && (offer_turn++ & 1) != 0))) {
+  buffer->size = packet.size;
+  const bool offered = packet.new_key && keys.offering();
+  const Layout layout = offered ? Layout::kPassword : layout_of(link, packet.type);
+  const Header header = header_for(now, link, packet.type, packet.size, layout);
+  BoxJob job;
+  const PacketRef datagram = frame(header, *buffer, layout, job);
+  if (offered) {
     keys.seal_offered({&job, 1});
   } else {
-    keys.seal({&job, 1});
+    seal(link, layout, {&job, 1}, {&datagram, 1});
   }
-  buffer->data = datagram;
-  buffer->size = static_cast<std::uint32_t>(kOverhead + packet.size);
-  link.on_sent(now, packet.type, buffer->size);
-  sender->sent_control(now, link.id(), header.seq, buffer->size);
-  return buffer;
+  link.on_sent(now, packet.type, datagram.size);
+  // The peer reports the numbers of the session, or of the password's key where there is none.
+  if (in_session(layout) == (link.session() != nullptr))
+    sender->sent_control(now, link.id(), header.seq, datagram.size);
+  return datagram;
 }
 
 // As many packets as leave by one link and one call may carry: equal in size, the
@@ -135,25 +134,24 @@ bool Engine::Impl::transmit_data(TimePoint now, Transmit& out) {
   Link& link = *find(first->link);
   const auto to = link.destination();
   if (!to) return false;
-  const std::size_t front = config.clear_data ? kHeaderSize : kOverhead;
+  const Layout layout = layout_of(link, PacketType::kData);
+  const std::size_t front = front_of(layout);
   const std::uint32_t size = first->packet.size;
   std::size_t n = 0, bytes = 0;
   for (auto pick = first; pick && n < kBatch; pick = scheduler.next(now)) {
     const std::uint32_t length = pick->packet.size;
     if (pick->link != first->link || length > size || bytes + length + front > kMaxBurstBytes) break;
-    Header header = link.next_header(now, PacketType::kData, length + front - kHeaderSize);
+    Header header = header_for(now, link, PacketType::kData, length, layout);
     header.data_seq = pick->data_seq;
     header.reorder = pick->reorder;
-    std::uint8_t* datagram = pick->packet.data - front;
-    render_header(header, datagram);
-    jobs[n] = {datagram + kHeaderSize, length, header.flow_id, header.seq, false};
-    burst[n++] = {datagram, static_cast<std::uint32_t>(length + front), pick->packet.index};
+    burst[n] = frame(header, pick->packet, layout, jobs[n]);
+    ++n;
     bytes += length + front;
     link.on_sent(now, PacketType::kData, length + front);
     scheduler.take(now, length + front);
     if (length < size) break;
   }
-  if (!config.clear_data) keys.seal(std::span(jobs).first(n));
+  seal(link, layout, std::span(jobs).first(n), std::span(burst).first(n));
   out = {link.id(), link.id(), *to, std::span(burst).first(n)};
   return true;
 }

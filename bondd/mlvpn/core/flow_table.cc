@@ -23,7 +23,9 @@ bool FlowTable::is_retired(std::uint32_t id) const {
   return std::find(retired_.begin(), end, id) != end;
 }
 
-FlowTable::Place FlowTable::find(std::uint32_t flow_id, std::uint64_t seq) const {
+FlowTable::Place FlowTable::find(std::uint32_t flow_id, std::uint64_t seq, bool in_session) const {
+  if (in_session != (current_ && current_->rank == FlowRank::kSession))
+    return !in_session && is_retired(flow_id) ? Place::kRetired : Place::kUnknown;
   const auto in = [&](const std::optional<PeerFlow>& flow) { return flow && flow->id == flow_id; };
   if (in(current_)) return current_->window.fresh(seq) ? Place::kCurrent : Place::kReplay;
   if (in(previous_)) return previous_->window.fresh(seq) ? Place::kPrevious : Place::kReplay;
@@ -87,7 +89,7 @@ FlowTable::Verdict FlowTable::propose(TimePoint now, const Proposal& proposal) {
               : time_based(proposal.seq) ? FlowRank::kBondd
                                          : FlowRank::kOriginal;
   flow.window.begin(proposal.seq);
-  if (!current_ || flow.rank == FlowRank::kProven) {
+  if (!current_ || (flow.rank == FlowRank::kProven && current_->rank <= FlowRank::kProven)) {
     replace_current(now, flow);
     return Verdict::kSwitched;
   }
@@ -105,6 +107,15 @@ FlowTable::Verdict FlowTable::propose(TimePoint now, const Proposal& proposal) {
   candidate_since_ = now;
   candidate_spoke_ = false;
   return Verdict::kWaits;
+}
+
+void FlowTable::begin_session(TimePoint now, std::uint32_t flow_id, const Endpoint& from,
+                              const Announcement& announcement) {
+  // Nothing of it was recorded before: numbers below the first that comes are late, not old.
+  replace_current(
+      now,
+      {.id = flow_id, .rank = FlowRank::kSession, .peer = from, .heard = now, .announcement = announcement});
+  candidate_.reset();
 }
 
 bool FlowTable::promote_candidate(TimePoint now) {
@@ -132,7 +143,8 @@ void FlowTable::replace_current(TimePoint now, const PeerFlow& with) {
   };
   out(previous_);
   // What proved itself has the link for good; else the older one may turn out to be alive.
-  if (with.rank == FlowRank::kProven && current_ && current_->rank != FlowRank::kOriginal) out(current_);
+  const bool proven = with.rank == FlowRank::kProven && current_ && current_->rank != FlowRank::kOriginal;
+  if (proven || with.rank == FlowRank::kSession) out(current_);
   previous_ = current_;
   if (previous_ && previous_->id == with.id) previous_.reset();
   current_ = with;

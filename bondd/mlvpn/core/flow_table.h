@@ -15,6 +15,7 @@
 //   kProven    showed a number that we made for it: no recording can
 //   kBondd     its numbers start at a time base, so a newer flow is known for one
 //   kOriginal  any other
+//   kSession   all of it comes under keys of the link's own: no static packet is part of it
 #pragma once
 
 #include <algorithm>
@@ -28,7 +29,7 @@
 
 namespace bondd::mlvpn {
 
-enum class FlowRank : std::uint8_t { kOriginal, kBondd, kProven };
+enum class FlowRank : std::uint8_t { kOriginal, kBondd, kProven, kSession };
 
 struct PeerFlow {
   std::uint32_t id = 0;
@@ -50,7 +51,8 @@ class FlowTable {
   enum class Place : std::uint8_t { kCurrent, kPrevious, kCandidate, kUnknown, kRetired, kReplay };
 
   // Where a packet belongs, before anything was decrypted.
-  [[nodiscard]] Place find(std::uint32_t flow_id, std::uint64_t seq) const;
+  // `in_session`: it came under session keys, and such a flow is found by no other packet.
+  [[nodiscard]] Place find(std::uint32_t flow_id, std::uint64_t seq, bool in_session = false) const;
   // Whether the flow spoke on this link, ever (of the last 64).
   [[nodiscard]] bool knows(std::uint32_t flow_id) const;
 
@@ -82,6 +84,9 @@ class FlowTable {
     Duration timeout{};  // of the link: then a flow of higher rank is gone
   };
   Verdict propose(TimePoint now, const Proposal& proposal);
+  // Session keys were agreed on: this flow is current, and what was is over.
+  void begin_session(TimePoint now, std::uint32_t flow_id, const Endpoint& from,
+                     const Announcement& announcement);
   // The candidate becomes current when it said more than AUTH, and the current flow has been
   // silent since.
   bool promote_candidate(TimePoint now);

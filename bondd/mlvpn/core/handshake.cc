@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "bondd/mlvpn/core/bytes.h"
@@ -16,13 +17,17 @@ std::optional<Handshake> parse_handshake(std::span<const std::uint8_t> text, con
   if (text.empty()) return result;
   if (text.size() < kAnnouncementSize || std::memcmp(text.data(), "bnd", 3) != 0) return std::nullopt;
   result.announcement = parse_announcement(text);
-  if (result.can_prove() && text.size() >= kAnnouncementSize + kProofSize)
-    result.proof = load_be<std::uint64_t>(text.data() + kAnnouncementSize);
+  text = text.subspan(kAnnouncementSize);
+  if (!result.can(kCapProof) || text.size() < kProofSize) return result;
+  result.proof = load_be<std::uint64_t>(text.data());
+  text = text.subspan(kProofSize);
+  const std::size_t size = word[0] == 'A' ? kHelloSize : kReplySize;
+  if (result.can(kCapSession) && text.size() >= size) result.noise = text.first(size);
   return result;
 }
 
 HandshakeText render_handshake(const char* word, const std::optional<Announcement>& announcement,
-                               bool with_proof, std::uint64_t proof) {
+                               bool with_proof, std::uint64_t proof, std::span<const std::uint8_t> noise) {
   HandshakeText text;
   std::memcpy(text.bytes.data(), word, 2);
   text.size = 2;
@@ -32,6 +37,8 @@ HandshakeText render_handshake(const char* word, const std::optional<Announcemen
   if (!with_proof) return text;
   store_be(&text.bytes[text.size], proof);
   text.size += kProofSize;
+  std::copy(noise.begin(), noise.end(), &text.bytes[text.size]);
+  text.size += noise.size();
   return text;
 }
 

@@ -7,11 +7,13 @@ namespace {
 constexpr auto kGrace = std::chrono::seconds(60);
 }
 
-KeyRing::KeyRing(SecretKey key) : key_(std::move(key)), active_(key_) {}
+KeyRing::KeyRing(Secrets secrets)
+    : key_(std::move(secrets.key)), psk_(std::move(secrets.psk)), active_(key_) {}
 
-void KeyRing::change(TimePoint now, SecretKey key) {
-  if (key == key_) return;
-  other_key_ = std::move(key);
+void KeyRing::change(TimePoint now, Secrets secrets) {
+  if (secrets.key == key_) return;
+  other_key_ = std::move(secrets.key);
+  other_psk_ = std::move(secrets.psk);
   other_.emplace(other_key_);
   offered_ = true;
   until_ = now + kGrace;
@@ -36,11 +38,13 @@ void KeyRing::on_timer(TimePoint now) {
   } else {
     other_.reset();
     other_key_ = SecretKey();
+    other_psk_.reset();
   }
 }
 
 void KeyRing::complete(TimePoint now) {
   std::swap(key_, other_key_);
+  std::swap(psk_, other_psk_);
   std::swap(active_, *other_);
   offered_ = false;
   until_ = now + kGrace;

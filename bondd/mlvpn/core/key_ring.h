@@ -17,9 +17,9 @@ namespace bondd::mlvpn {
 
 class KeyRing {
  public:
-  explicit KeyRing(SecretKey key);
+  explicit KeyRing(Secrets secrets);
 
-  void change(TimePoint now, SecretKey key);
+  void change(TimePoint now, Secrets secrets);
   void seal(std::span<BoxJob> jobs) { active_.seal(jobs); }
   // Under the key that is offered (offering() must be true).
   void seal_offered(std::span<BoxJob> jobs) { other_->seal(jobs); }
@@ -28,6 +28,9 @@ class KeyRing {
   void on_timer(TimePoint now);
 
   [[nodiscard]] bool offering() const { return offered_; }
+  // For handshakes: of the key that seals, and of the other one that opens; null: there is none.
+  [[nodiscard]] const SecretKey* psk() const { return psk_ ? &*psk_ : nullptr; }
+  [[nodiscard]] const SecretKey* other_psk() const { return other_ && other_psk_ ? &*other_psk_ : nullptr; }
   [[nodiscard]] std::optional<TimePoint> deadline() const {
     return other_ ? std::optional(until_) : std::nullopt;
   }
@@ -37,6 +40,7 @@ class KeyRing {
   void complete(TimePoint now);
 
   SecretKey key_, other_key_;
+  std::optional<SecretKey> psk_, other_psk_;
   SecretBox active_;
   std::optional<SecretBox> other_;
   bool offered_ = false;

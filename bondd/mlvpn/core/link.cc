@@ -43,6 +43,7 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       reason_(context.role == Role::kClient ? "no reply yet" : "waiting for the office"),
       flow_id_(0),
       seq_(first_seq),
+      session_seq_(first_seq),
       proofs_({context.random.next64(), context.random.next64()}),
       probe_mask_(context.random.next64()),
       asked_at_(now - kAskQuiet),
@@ -55,6 +56,7 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       down_since_(now),
       stranger_answered_(now - kStrangerQuiet),
       bad_mac_event_(now - kBadMacQuiet),
+      downgrade_event_(now - kBadMacQuiet),
       deadline_(now) {
   renew_flow();
   // An upstream server that still holds the session of our last run flushes its
@@ -69,13 +71,13 @@ const std::optional<Announcement>& Link::peer() const {
   return flows_.current() ? flows_.current()->announcement : kNone;
 }
 
-Header Link::next_header(TimePoint now, PacketType type, std::size_t length) {
+Header Link::next_header(TimePoint now, PacketType type, std::size_t length, bool in_session) {
   if (renew_flow_ && type == PacketType::kAuth) renew_flow();
   Header h;
   h.length = static_cast<std::uint16_t>(length);
   h.type = static_cast<std::uint8_t>(type);
-  h.flow_id = flow_id_;
-  h.seq = seq_++;
+  h.flow_id = in_session ? keys_.current()->send_id : flow_id_;
+  h.seq = in_session ? session_seq_++ : seq_++;
   h.timestamp = wire_timestamp(wire_ms(now, context_.epoch));
   if (peer_timestamp_ != kNoTimestamp) {
     const auto held = now - peer_timestamp_at_;
@@ -112,33 +114,37 @@ void Link::queue_control(PacketType type, const Endpoint& to, LinkId path, std::
 
 bool Link::trusts_clear(const Header& header, const Endpoint& from) const {
   const auto& flow = flows_.current();
-  return in_session() && flow && flow->id == header.flow_id && flow->peer == from;
+  return in_session() && flow && flow->rank != FlowRank::kSession && flow->id == header.flow_id &&
+         flow->peer == from;
 }
 
-// The type is not authenticated. What each must contain, and must not, tells a packet that was
-// made into another one on the way.
-bool Link::is_well_formed(const Header& header, std::span<const std::uint8_t> text) const {
+// Under the password's key the type is not authenticated. What each must contain, and must not, tells a
+// packet that was made into another one on the way.
+bool Link::is_well_formed(const Header& header, std::span<const std::uint8_t> text, bool in_session) const {
   constexpr std::size_t kProbeSize = 8;
   if (header.is(PacketType::kKeepalive)) return text.empty();
   if (header.is(PacketType::kData)) return !text.empty();
   if (header.is(PacketType::kProbe) || header.is(PacketType::kProbeReply)) return text.size() == kProbeSize;
   if (header.is(PacketType::kDisconnect)) return text.empty() || std::ranges::equal(text, kBye);
   if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk))
-    return !text.empty() || !FlowTable::time_based(header.seq);
+    return !in_session && (!text.empty() || !FlowTable::time_based(header.seq));
   return true;
 }
 
 Link::Outcome Link::on_packet(TimePoint now, const Header& header, FlowTable::Place place, LinkId path,
-                              const Endpoint& from, std::span<const std::uint8_t> text, bool clear) {
-  if (!is_well_formed(header, text)) return Outcome::kForeign;
+                              const Endpoint& from, std::span<const std::uint8_t> text, Trust trust) {
+  if (!is_well_formed(header, text, trust == Trust::kSession)) return Outcome::kForeign;
+  if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk)) {
+    if (const auto outcome = on_session_handshake(now, header, from, text)) return *outcome;
+  }
   if (place == FlowTable::Place::kReplay) return Outcome::kReplayed;
   if (place == FlowTable::Place::kRetired && !header.is(PacketType::kAuth)) return Outcome::kReplayed;
 
   if (place == FlowTable::Place::kUnknown || place == FlowTable::Place::kRetired)
     return on_unknown_flow(now, header, place, from, text);
   const FlowTable::Accepted accepted =
-      clear ? flows_.accept_clear(now, header.seq)
-            : flows_.accept(now, place, header.seq, from, header.is(PacketType::kAuth));
+      trust == Trust::kClear ? flows_.accept_clear(now, header.seq)
+                             : flows_.accept(now, place, header.seq, from, header.is(PacketType::kAuth));
   if (!accepted.fresh) return Outcome::kReplayed;
   forged_ = forged_ || accepted.forged;
   rx_bytes_ += kOverhead + text.size();
@@ -226,6 +232,7 @@ void Link::on_bad_mac(TimePoint now, const Endpoint& from) {
 }
 
 void Link::on_timer(TimePoint now, const Surroundings& others) {
+  check_keys(now);
   if (flows_.promote_candidate(now)) {
     flow_switched();
     heard_ = now;
@@ -259,7 +266,9 @@ void Link::check_session(TimePoint now, const Surroundings& others) {
   if (now >= next_keepalive_) {
     const bool repeat = refuge_ && refuge_->repeats > 0;
     if (repeat) --refuge_->repeats;
-    next_keepalive_ = now + (repeat ? kRefugeGap : kKeepalive);
+    next_keepalive_ = now + (repeat                ? kRefugeGap
+                             : keys_.awaits_peer() ? std::max<Duration>(kConfirmAgain, 2 * estimator_.srtt())
+                                                   : kKeepalive);
     if (const auto to = destination()) queue_control(PacketType::kKeepalive, *to, carrier());
   }
   // A server that restarted ignores a session that it does not know (upstream
@@ -267,6 +276,7 @@ void Link::check_session(TimePoint now, const Surroundings& others) {
   const bool quiet = !refuge_ && now - heard_ > quiet_server();
   if (context_.role == Role::kClient && (quiet || proof_ != 0) && now >= next_auth_) send_auth(now);
   check_silence(now, others);
+  ask_restarted_server(now, others);
   if (refuge_) try_home(now, others);
 }
 
@@ -300,11 +310,14 @@ void Link::check_tolerances(TimePoint now) {
 
 void Link::update_deadline(TimePoint now) {
   TimePoint at = next_tick_;
+  if (const auto k = keys_.deadline()) at = std::min(at, *k);
   if (const auto c = flows_.candidate_deadline()) at = std::min(at, *c);
   if (state_ == LinkState::kStarting) at = std::min({at, next_auth_, next_resolve_});
   if (in_session()) {
     if (context_.role == Role::kClient)
       at = std::min(at, proof_ != 0 ? next_auth_ : std::max(heard_ + quiet_server() + 1ms, next_auth_));
+    if (context_.role == Role::kClient && keys_.current() != nullptr)
+      at = std::min(at, std::max(keys_.current()->made + kRekeyAfter, next_auth_));
     if (refuge_) at = std::min(at, refuge_->next);
     at = std::min({at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + 1ms});
     if (!peer_can(kCapProbe)) {
@@ -350,6 +363,10 @@ void Link::fill(TimePoint now, LinkStats& out) const {
   out.state = state_;
   out.reason = reason_;
   out.peer_is_bondd = peer().has_value();
+  if (in_session()) {
+    out.protection = keys_.current() != nullptr ? Protection::kSession : Protection::kPassword;
+    if (keys_.current() != nullptr) out.key_age = now - keys_.current()->made;
+  }
   out.peer = destination();
   out.path = carrier();
   if (estimator_.has_rtt()) {

@@ -29,8 +29,10 @@
 #include "bondd/mlvpn/core/estimator.h"
 #include "bondd/mlvpn/core/flow_table.h"
 #include "bondd/mlvpn/core/handshake.h"
+#include "bondd/mlvpn/core/key_ring.h"
 #include "bondd/mlvpn/core/random.h"
 #include "bondd/mlvpn/core/ring.h"
+#include "bondd/mlvpn/core/session_keys.h"
 #include "bondd/mlvpn/core/wire.h"
 
 namespace bondd::mlvpn {
@@ -39,11 +41,25 @@ namespace bondd::mlvpn {
 struct LinkContext {
   Role role = Role::kClient;
   bool announce = true;
+  EngineConfig::Peer peer_kind = EngineConfig::Peer::kAuto;
+  const KeyRing* keys = nullptr;
+  std::uint64_t wall_clock_us = 0;  // time of day at `started`
+  TimePoint started;
+  bool peer_proved = false;        // once had session keys: then nothing less is the peer
+  std::uint64_t peer_session = 0;  // the peer's run that the newest keys were agreed on with
   Random random;
   std::uint64_t session = 0;  // of this engine, in our announcement
   TimePoint epoch;            // zero of the wire's millisecond clock
   std::deque<LinkEvent> events;
   std::function<bool(std::uint32_t)> flow_in_use;  // by another of our links: would use its nonces
+  std::function<bool(std::uint32_t)> receive_id_in_use;
+  // Another link that the file gives this name, see name_hash(); empty: none.
+  std::function<std::string(std::uint64_t, LinkId)> other_link_named;
+
+  [[nodiscard]] bool has_sessions() const { return announce && keys->psk() != nullptr; }
+  [[nodiscard]] std::uint32_t capabilities() const {
+    return kOurCapabilities | (has_sessions() ? std::uint32_t{kCapSession} : 0U);
+  }
 
   explicit LinkContext(const std::array<std::uint8_t, 32>& seed) : random(seed) {}
 };
@@ -54,8 +70,8 @@ struct ControlPacket {
   Endpoint to;
   LinkId path = 0;  // the socket it leaves by
   std::uint8_t size = 0;
-  std::array<std::uint8_t, 48> body{};
-  bool new_key = false;  // sealed under the key that waits for the peer, see KeyRing
+  std::array<std::uint8_t, kMaxHandshake> body{};
+  bool new_key = false;  // sealed under the password's key that waits for the peer, see KeyRing
 };
 
 // What a link is told about the others when its timer runs.
@@ -76,8 +92,8 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
 
   // --- sending
   // The header of the next packet: takes a sequence number and the echo.
-  // `length` is the body's with its MAC.
-  Header next_header(TimePoint now, PacketType type, std::size_t length);
+  // `length` is the body's with its MAC. `in_session`: it goes under the session's keys.
+  Header next_header(TimePoint now, PacketType type, std::size_t length, bool in_session = false);
   // Where this link's data goes; empty when nobody is known there yet.
   [[nodiscard]] std::optional<Endpoint> destination() const;
   void on_sent(TimePoint now, PacketType type, std::size_t datagram_bytes);
@@ -85,8 +101,9 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   [[nodiscard]] const Ring<ControlPacket>& control() const { return control_; }
 
   // --- receiving
-  [[nodiscard]] FlowTable::Place place_of(const Header& header) const {
-    return flows_.find(header.flow_id, header.seq);
+  // `in_session`: it came under the session's keys; `header` then names the flow, not the wire's id.
+  [[nodiscard]] FlowTable::Place place_of(const Header& header, bool in_session) const {
+    return flows_.find(header.flow_id, header.seq, in_session);
   }
   // Whether the flow spoke on this link: then it is foreign on all others.
   [[nodiscard]] bool knows_flow(std::uint32_t flow_id) const { return flows_.knows(flow_id); }
@@ -94,13 +111,25 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   [[nodiscard]] bool trusts_clear(const Header& header, const Endpoint& from) const;
   enum class Outcome : std::uint8_t { kHandled, kDeliver, kReplayed, kForeign };
   // A packet whose MAC was right, that came to `path`'s socket. `text` is its plaintext.
-  // `clear`: DATA that trusts_clear() let in; it has no MAC.
+  // What speaks for a packet: session keys, the password's key, or (DATA that trusts_clear() let in) nothing.
+  enum class Trust : std::uint8_t { kSession, kPassword, kClear };
   Outcome on_packet(TimePoint now, const Header& header, FlowTable::Place place, LinkId path,
-                    const Endpoint& from, std::span<const std::uint8_t> text, bool clear);
+                    const Endpoint& from, std::span<const std::uint8_t> text, Trust trust);
   // The peer reported that packets of this link arrived.
   void on_report(TimePoint now) { on_answer(now); }
   // A packet that did not open, from `from`. At most one event in 10 s.
   void on_bad_mac(TimePoint now, const Endpoint& from);
+
+  // --- session keys
+  // What opens packets with this id on the wire, and the flow that they belong to; null: nothing.
+  SecretBox* opener(TimePoint now, std::uint32_t receive_id, std::uint32_t& flow) {
+    return keys_.opener(now, receive_id, flow);
+  }
+  // A packet with this id was opened. Offered keys are the session's from now on.
+  void on_opened(TimePoint now, std::uint32_t receive_id, const Endpoint& from);
+  // Under which all but AUTH and AUTH_OK leaves; null: under the password's key.
+  [[nodiscard]] Session* session() { return keys_.current(); }
+  [[nodiscard]] bool uses_receive_id(std::uint32_t id) const { return keys_.uses(id); }
 
   // --- time
   void on_timer(TimePoint now, const Surroundings& others);
@@ -134,7 +163,12 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   [[nodiscard]] const LinkConfig& config() const { return config_; }
   [[nodiscard]] LinkState state() const { return state_; }
   [[nodiscard]] bool in_session() const { return state_ >= LinkState::kUp; }
-  [[nodiscard]] std::uint32_t flow_id() const { return flow_id_; }
+  // What the peer's reports call our packets.
+  [[nodiscard]] std::uint32_t flow_id() const {
+    return keys_.current() != nullptr ? keys_.current()->send_flow : flow_id_;
+  }
+  // Of our packets under the password's key.
+  [[nodiscard]] std::uint32_t password_flow_id() const { return flow_id_; }
   [[nodiscard]] const Estimator& estimator() const { return estimator_; }
   [[nodiscard]] const FlowTable& flows() const { return flows_; }
   [[nodiscard]] TimePoint heard() const { return heard_; }
@@ -151,6 +185,7 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   void fill(TimePoint now, LinkStats& out) const;
 
  private:
+  friend struct SessionInspector;
   // Where a silent link's session is kept, and when its own line is tried next.
   struct Refuge {
     LinkId carrier = 0;
@@ -167,10 +202,28 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   void end_session(TimePoint now, std::string reason, Duration retry_after);
   void flow_switched();
   void send_auth(TimePoint now);
-  void send_auth_ok(const Endpoint& to, const Handshake& asked, std::uint64_t proof = 0);
+  void send_auth_ok(const Endpoint& to, const Handshake& asked, std::uint64_t proof = 0,
+                    std::span<const std::uint8_t> noise = {});
   void send_disconnect(const Endpoint& to, LinkId path);
   void renew_flow();
   void ask_for_session(TimePoint now);
+  // link_keys.cc
+  struct Asking;
+  const Asking& asking(TimePoint now, bool other_secret);
+  [[nodiscard]] std::uint32_t new_receive_id();
+  std::optional<Outcome> on_session_handshake(TimePoint now, const Header& header, const Endpoint& from,
+                                              std::span<const std::uint8_t> text);
+  Outcome on_hello(TimePoint now, const Header& header, const Endpoint& from, const Handshake& said);
+  Outcome offer_session(TimePoint now, const Endpoint& from, const Handshake& said, const Hello& hello,
+                        bool proven, Noise& noise);
+  Outcome on_reply(TimePoint now, const Endpoint& from, const Handshake& said);
+  std::optional<NoiseKeys> read_reply(std::span<const std::uint8_t> noise, Hello& reply);
+  void begin_session(TimePoint now, Session session, bool same_flow, const Endpoint& from);
+  [[nodiscard]] bool is_of_other_line(TimePoint now, const Hello& hello);
+  Outcome refuse_downgrade(TimePoint now, const Endpoint& from);
+  void check_keys(TimePoint now);
+  void ask_restarted_server(TimePoint now, const Surroundings& others);
+
   void on_heard(TimePoint now, const Header& header, bool by_own_line);
   void on_answer(TimePoint now);
   Outcome on_known_flow(TimePoint now, const Header& header, LinkId path, const Endpoint& from,
@@ -182,7 +235,8 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
                        std::span<const std::uint8_t> text, FlowTable::Place place);
   bool admit_flow(TimePoint now, const Header& header, const Endpoint& from, const Handshake& said,
                   FlowTable::Place place, Outcome& outcome);
-  [[nodiscard]] bool is_well_formed(const Header& header, std::span<const std::uint8_t> text) const;
+  [[nodiscard]] bool is_well_formed(const Header& header, std::span<const std::uint8_t> text,
+                                    bool in_session) const;
   void check_session(TimePoint now, const Surroundings& others);
   void check_silence(TimePoint now, const Surroundings& others);
   void send_probe(TimePoint now);
@@ -196,7 +250,8 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   [[nodiscard]] Duration quiet_server() const;
   [[nodiscard]] Duration probe_interval() const;
   [[nodiscard]] Duration silence_limit() const;
-  [[nodiscard]] bool is_challenge(std::uint64_t value) const;
+  // When the AUTH left that had this challenge; empty: none of the last ones had.
+  [[nodiscard]] std::optional<TimePoint> challenged_at(std::uint64_t value) const;
 
   LinkId id_;
   LinkConfig config_;
@@ -209,8 +264,13 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   Ring<ControlPacket> control_{32};
 
   std::uint32_t flow_id_;
-  std::uint64_t seq_;
-  std::array<std::uint64_t, 8> challenges_{};  // of our last AUTHs
+  std::uint64_t seq_;          // of packets under the password's key
+  std::uint64_t session_seq_;  // of the others; never starts again, so that keys may follow each other
+  struct Challenge {
+    std::uint64_t value = 0;
+    TimePoint sent;
+  };
+  std::array<Challenge, 8> challenges_{};  // of our last AUTHs
   unsigned challenge_count_ = 0;
   bool renew_flow_ = false;       // with the next AUTH
   ProofMaker proofs_;             // a server's, for flows that it does not know
@@ -218,6 +278,21 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   std::uint64_t probe_mask_ = 0;  // over the time in our probes: only their answer shows it
   TimePoint asked_at_;            // for a session, at the word of a DISCONNECT
   bool forged_ = false;
+
+  SessionKeys keys_;
+  // A client's question for keys that has no answer yet.
+  struct Asking {
+    NoiseKey fresh;
+    Hello hello;
+    std::vector<std::uint8_t> message;
+    TimePoint since;
+    bool other_secret = false;
+  };
+  std::optional<Asking> asking_;
+  unsigned auth_turn_ = 0;           // while the password changes, AUTH tries both in turn
+  std::uint64_t last_hello_us_ = 0;  // of the peer's clock: what is not newer may be a recording
+  HandshakeLimit handshakes_;
+  std::optional<TimePoint> misnamed_since_;  // asked with the name of another link, and by nobody else
 
   // Only AUTH brings the session back: after a DISCONNECT of either side.
   bool needs_auth_ = true;
@@ -242,7 +317,7 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
 
   TimePoint next_auth_, next_keepalive_, next_tick_, next_resolve_, down_since_;
   unsigned auth_tries_ = 0;
-  TimePoint stranger_answered_, bad_mac_event_;
+  TimePoint stranger_answered_, bad_mac_event_, downgrade_event_;
   TimePoint deadline_;
 
   std::uint64_t rx_bytes_ = 0, tx_bytes_ = 0, rx_packets_ = 0, tx_packets_ = 0, disconnects_ = 0;

@@ -17,25 +17,33 @@ void Link::renew_flow() {
 void Link::send_auth(TimePoint now) {
   // The server may hold this flow for over: a recording of a run of ours took its place.
   if (state_ == LinkState::kStarting && auth_tries_ != 0 && auth_tries_ % kFlowLife == 0) renew_flow_ = true;
-  next_auth_ = now + (auth_tries_ < kAuthFastTries ? kAuthFast : kAuthSlow);
+  const Duration fast = context_.has_sessions() ? kAuthSession : kAuthFast;
+  next_auth_ = now + (auth_tries_ < kAuthFastTries ? fast : kAuthSlow);
   if (proof_ != 0)
     next_auth_ = std::min(next_auth_, now + std::max<Duration>(kProofAgain, 2 * estimator_.srtt()));
   ++auth_tries_;
   if (!config_.remote) return;
+  // While the password changes nobody knows which one a silent peer has.
+  const bool other_secret = context_.keys->offering() && (auth_turn_++ & 1) != 0;
   std::optional<Announcement> ours;
+  std::span<const std::uint8_t> noise;
   if (context_.announce) {
     const std::uint64_t challenge = context_.random.next64();
-    challenges_[challenge_count_++ % challenges_.size()] = challenge;
-    ours = {kOurCapabilities, context_.session, challenge};
+    challenges_[challenge_count_++ % challenges_.size()] = {challenge, now};
+    ours = {context_.capabilities(), context_.session, challenge};
+    if (context_.has_sessions()) noise = asking(now, other_secret).message;
   }
-  queue_control(PacketType::kAuth, *config_.remote, id_, render_handshake("AU", ours, true, proof_).span());
+  queue_control(PacketType::kAuth, *config_.remote, id_,
+                render_handshake("AU", ours, true, proof_, noise).span(), other_secret);
 }
 
-void Link::send_auth_ok(const Endpoint& to, const Handshake& asked, std::uint64_t proof) {
+void Link::send_auth_ok(const Endpoint& to, const Handshake& asked, std::uint64_t proof,
+                        std::span<const std::uint8_t> noise) {
   std::optional<Announcement> ours;
   if (context_.announce && asked.announcement)
-    ours = {kOurCapabilities, context_.session, asked.announcement->challenge};
-  queue_control(PacketType::kAuthOk, to, id_, render_handshake("OK", ours, proof != 0, proof).span());
+    ours = {context_.capabilities(), context_.session, asked.announcement->challenge};
+  const bool with_proof = proof != 0 || !noise.empty();
+  queue_control(PacketType::kAuthOk, to, id_, render_handshake("OK", ours, with_proof, proof, noise).span());
 }
 
 // Old bondds refuse one with a text, an original peer does not look.
@@ -59,7 +67,10 @@ Link::Outcome Link::on_disconnect(TimePoint now, bool newest, std::span<const st
     ask_for_session(now);
     return Outcome::kForeign;
   }
-  if (newest && in_session()) end_session(now, "the peer disconnected", kRetryAfterGoodbye);
+  if (newest && in_session()) {
+    keys_.clear();
+    end_session(now, "the peer disconnected", kRetryAfterGoodbye);
+  }
   return Outcome::kHandled;
 }
 
@@ -91,7 +102,7 @@ Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endp
   // What a flow can does not become less.
   if (known_flow && peer() && !said->announcement) return Outcome::kForeign;
   if (!server) {
-    if (said->announcement && !is_challenge(said->announcement->challenge)) return Outcome::kReplayed;
+    if (said->announcement && !challenged_at(said->announcement->challenge)) return Outcome::kReplayed;
     // Without a challenge only the address speaks for an unknown answer.
     if (!said->announcement && !known_flow && config_.remote != from) return Outcome::kForeign;
   }
@@ -113,7 +124,7 @@ bool Link::admit_flow(TimePoint now, const Header& header, const Endpoint& from,
                       FlowTable::Place place, Outcome& outcome) {
   const bool server = context_.role == Role::kServer;
   bool proven = !server && said.announcement;  // it answers a challenge of ours
-  if (server && context_.announce && said.can_prove()) {
+  if (server && context_.announce && said.can(kCapProof)) {
     const std::uint64_t number = proofs_.number(header.flow_id);
     if (said.proof != number) {
       send_auth_ok(from, said, number);
@@ -165,9 +176,11 @@ void Link::flow_switched() {
   peer_timestamp_ = kNoTimestamp;
 }
 
-bool Link::is_challenge(std::uint64_t value) const {
+std::optional<TimePoint> Link::challenged_at(std::uint64_t value) const {
   const auto end = challenges_.begin() + std::min<std::ptrdiff_t>(challenge_count_, std::ssize(challenges_));
-  return std::find(challenges_.begin(), end, value) != end;
+  const auto found =
+      std::find_if(challenges_.begin(), end, [&](const Challenge& c) { return c.value == value; });
+  return found == end ? std::nullopt : std::optional(found->sent);
 }
 
 void Link::set_remote(TimePoint now, const Endpoint& remote) {

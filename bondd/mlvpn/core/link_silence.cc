@@ -21,7 +21,8 @@ void Link::on_answer(TimePoint now) {
 }
 
 Duration Link::quiet_server() const {
-  return unanswered_since_ ? kQuietServerBusy : kQuietServer;
+  const Duration least = unanswered_since_ ? kQuietServerBusy : kQuietServer;
+  return keys_.current() != nullptr ? std::max(least, 2 * estimator_.srtt()) : least;
 }
 
 Duration Link::probe_interval() const {

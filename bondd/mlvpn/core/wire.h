@@ -11,6 +11,16 @@
 // The header is neither encrypted nor authenticated, but for flow_id and seq
 // through the nonce. The flag word is a C bit field of little-endian hosts, so
 // it stands in the other byte order.
+//
+// Two bondd that have session keys say all but AUTH and AUTH_OK in as many bytes, of which only the
+// length, the receive id and the number can be read on the way:
+//
+//   0   len              BE16  as above; bit 15: a MAC only, the rest is not enciphered
+//   2   MAC, bytes 0-5
+//   8   receive id       BE32  that the receiver chose: its link and keys
+//   12  seq              BE64  per link; in the nonce
+//   20  MAC, bytes 6-15
+//   30  flags, timestamp, timestamp_reply, data_seq as above, 14 bytes; then the text: all under the MAC
 #pragma once
 
 #include <cstdint>
@@ -67,6 +77,28 @@ ParseError parse_header(std::span<const std::uint8_t> datagram, Header& out);
 
 // Writes 28 bytes at `out`.
 void render_header(const Header& header, std::uint8_t* out);
+
+// --- under session keys: the header's other fields are the first bytes of the text
+inline constexpr std::size_t kInnerHeaderSize = kOverhead - 30;
+// Where the MAC stands while the text is sealed or opened: right before it, see BoxJob.
+inline constexpr std::size_t kSessionBox = kOverhead - kInnerHeaderSize - kMacSize;
+
+struct SessionFront {
+  std::uint32_t receive_id = 0;
+  std::uint64_t seq = 0;
+  bool clear = false;
+};
+
+// The readable fields of a whole datagram of that kind; as strict about the length as parse_header.
+// Nothing when it cannot be one.
+std::optional<SessionFront> parse_session_front(std::span<const std::uint8_t> datagram);
+// Puts the MAC together at kSessionBox, over the readable fields. Then the box can be opened.
+void gather_session_mac(std::uint8_t* datagram);
+// The inverse, after sealing: writes the readable fields. `size`: of the datagram.
+void render_session_front(const SessionFront& front, std::size_t size, std::uint8_t* datagram);
+// The other fields, at the front of the opened text (before it is sealed).
+void parse_inner_header(const std::uint8_t* datagram, Header& out);
+void render_inner_header(const Header& header, std::uint8_t* datagram);
 
 // The sender's clock on the wire: milliseconds mod 65536 with 65535 avoided.
 constexpr std::uint16_t wire_timestamp(std::int64_t milliseconds) {
