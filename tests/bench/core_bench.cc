@@ -1,9 +1,10 @@
 // The engine without any I/O: nanoseconds per packet from tun to the wire and
 // from the wire to tun, for a client and a server in one process with two links.
-//   core_bench [PAYLOAD] [clear]
+//   core_bench [PAYLOAD] [clear] [password]      password: without session keys
 #include <fmt/format.h>
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -32,8 +33,9 @@ struct End {
   Engine engine;
   std::chrono::nanoseconds sending{}, receiving{};
 
-  End(TimePoint now, Role role, bool clear)
-      : engine(now, config_of(role, clear), SecretKey::from_password({})) {}
+  End(TimePoint now, Role role, bool clear, bool sessions)
+      : engine(now, config_of(role, clear),
+               {SecretKey::from_password({}), sessions ? std::optional(SecretKey()) : std::nullopt}) {}
   static EngineConfig config_of(Role role, bool clear) {
     EngineConfig config;
     config.role = role;
@@ -79,9 +81,11 @@ std::size_t carry(TimePoint now, End& from, End& to, std::vector<std::uint8_t>& 
 
 int main(int argc, char** argv) {
   const std::size_t payload = argc > 1 ? static_cast<std::size_t>(std::atoi(argv[1])) : 1400;
-  const bool clear = argc > 2 && std::string(argv[2]) == "clear";
+  const std::vector<std::string> words(argv + std::min(argc, 2), argv + argc);
+  const bool clear = std::ranges::count(words, "clear") > 0;
+  const bool sessions = std::ranges::count(words, "password") == 0;
   TimePoint now{std::chrono::hours(1)};
-  End client(now, Role::kClient, clear), server(now, Role::kServer, clear);
+  End client(now, Role::kClient, clear, sessions), server(now, Role::kServer, clear, sessions);
   for (int i = 0; i < 2; ++i) {
     LinkConfig link;
     link.name = i == 0 ? "ovh" : "orange";
