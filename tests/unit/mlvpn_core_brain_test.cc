@@ -384,6 +384,7 @@ struct OneLink {
     packet.size = 250;
     std::fill_n(packet.data, packet.size, id);
     packet.data[0] = 0x45;
+    packet.data[1] = 0;  // its sender does not understand marks
     sender.enqueue(now, packet);
   }
   // Sends what can be sent; `arrives` decides by number. Returns how many packets of data.

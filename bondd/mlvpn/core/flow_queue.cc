@@ -4,6 +4,9 @@
 #include <cstring>
 #include <utility>
 
+#include "bondd/mlvpn/core/ecn.h"
+#include "bondd/mlvpn/core/inner_ip.h"
+
 namespace bondd::mlvpn {
 namespace {
 
@@ -55,21 +58,16 @@ std::uint64_t hash_ip6(std::uint64_t h, std::span<const std::uint8_t> p) {
 
 FlowBucket flow_bucket(std::span<const std::uint8_t> packet, DeviceKind device, std::uint64_t seed) {
   std::uint64_t h = mix(0x2545f4914f6cdd1dU, seed);
-  if (device == DeviceKind::kTap) {
-    if (packet.size() < 14) return 0;
-    const bool ip = packet[12] == 8 ? packet[13] == 0 : packet[12] == 0x86 && packet[13] == 0xdd;
-    if (!ip) return static_cast<FlowBucket>(mix_bytes(h, packet.first(14)) % kFlowBuckets);
-    packet = packet.subspan(14);
-  }
-  if (packet.size() >= 20 && packet[0] >> 4 == 4) {
-    h = hash_ip4(h, packet);
-  } else if (packet.size() >= 40 && packet[0] >> 4 == 6) {
-    h = hash_ip6(h, packet);
+  const std::span<const std::uint8_t> ip = inner_ip(packet, device);
+  if (!ip.empty()) {
+    h = ip[0] >> 4 == 4 ? hash_ip4(h, ip) : hash_ip6(h, ip);
+  } else if (device == DeviceKind::kTap && packet.size() >= kEthernetHeader) {
+    h = mix_bytes(h, packet.first(kEthernetHeader));
   }
   return static_cast<FlowBucket>((h >> 20) % kFlowBuckets);
 }
 
-FlowQueue::FlowQueue() : flows_(kFlowBuckets) {}
+FlowQueue::FlowQueue(DeviceKind device) : device_(device), flows_(kFlowBuckets) {}
 
 void FlowQueue::append(List& list, FlowBucket bucket, Turn turn) {
   flows_[bucket].turn = turn;
@@ -125,9 +123,16 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
   }
   if (flow.bytes > kept_) cut(now, flow, drop);
   while (bytes_ > limit_ && packets_ > 1) {
-    if (bytes_ < limit_ + limit_ / 2 && now < last_drop_ + reaction_) break;
-    drop_from_longest(drop);
+    const bool far_above = bytes_ >= limit_ + limit_ / 2;
+    if (!far_above && now < last_drop_ + reaction_) break;
     last_drop_ = now;
+    Flow& longest = *std::ranges::max_element(flows_, {}, &Flow::bytes);
+    if (!far_above && mark_congestion(nodes_[longest.head].packet.bytes(), device_)) {
+      ++marked_;
+      break;
+    }
+    drop(unlink_head(longest).packet);
+    ++dropped_;
   }
 }
 
@@ -152,12 +157,6 @@ void FlowQueue::cut(TimePoint now, Flow& flow, const std::function<void(const Pa
     free_node(flow, index);
     index = next;
   }
-}
-
-void FlowQueue::drop_from_longest(const std::function<void(const PacketRef&)>& drop) {
-  const auto longest = std::ranges::max_element(flows_, {}, &Flow::bytes);
-  drop(unlink_head(*longest).packet);
-  ++dropped_;
 }
 
 void FlowQueue::free_node(Flow& flow, std::uint32_t index) {

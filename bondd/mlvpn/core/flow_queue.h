@@ -36,10 +36,11 @@ class FlowQueue {
     bool delicate = false;  // its flow is of small packets: rather out of order than late
   };
 
-  FlowQueue();
+  explicit FlowQueue(DeviceKind device = DeviceKind::kTun);
 
   // Takes `packet`. When more than the limit waits, packets at the head of the longest
-  // queue are dropped: their senders learn of it soonest. A flow whose first packet has
+  // queue are dropped: their senders learn of it soonest. One whose sender understands it is marked instead
+  // (RFC 3168), unless far more waits: then nobody slows down at a mark. A flow whose first packet has
   // waited for too long (the lines became slower) is cut down to what the lines carry
   // in a moment (set_rate), from behind, so that what its sender sends again comes soon. `drop` gets them.
   void push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
@@ -51,7 +52,7 @@ class FlowQueue {
   // True when a flow that keeps no queue has a packet, which is then the next one.
   [[nodiscard]] bool sparse_next();
 
-  // Bytes that wait before packets are dropped. Above it, one packet is dropped and its
+  // Bytes that wait before packets are dropped. Above it, one packet is dropped, or marked, and its
   // sender given `reaction` to slow down; far above it, each further one costs one.
   void set_limit(std::size_t bytes, Duration reaction = Duration::zero()) {
     limit_ = bytes;
@@ -64,6 +65,7 @@ class FlowQueue {
   [[nodiscard]] std::size_t packets() const { return packets_; }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
+  [[nodiscard]] std::uint64_t marked() const { return marked_; }
 
  private:
   static constexpr std::uint32_t kNone = ~std::uint32_t{0};
@@ -97,8 +99,8 @@ class FlowQueue {
   void free_node(Flow& flow, std::uint32_t index);
   Node unlink_head(Flow& flow);
   void cut(TimePoint now, Flow& flow, const std::function<void(const PacketRef&)>& drop);
-  void drop_from_longest(const std::function<void(const PacketRef&)>& drop);
 
+  DeviceKind device_;
   std::vector<Flow> flows_;
   std::vector<Node> nodes_;
   std::uint32_t free_ = kNone;
@@ -106,7 +108,7 @@ class FlowQueue {
   std::size_t packets_ = 0, bytes_ = 0, limit_ = 1 << 20, kept_ = ~std::size_t{0};
   Duration reaction_{0};
   TimePoint last_drop_{};
-  std::uint64_t dropped_ = 0;
+  std::uint64_t dropped_ = 0, marked_ = 0;
 };
 
 }  // namespace bondd::mlvpn

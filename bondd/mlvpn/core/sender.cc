@@ -19,7 +19,11 @@ constexpr std::uint64_t kNumbersSkipped = 32768;  // by a new session: twice Flo
 }  // namespace
 
 Sender::Sender(const SenderConfig& config, BufferPool& pool)
-    : config_(config), pool_(pool), flow_numbers_(kFlowBuckets), flow_staged_(kFlowBuckets) {
+    : config_(config),
+      pool_(pool),
+      queue_(config.device),
+      flow_numbers_(kFlowBuckets),
+      flow_staged_(kFlowBuckets) {
   queue_.set_limit(std::min<std::size_t>(config.most_queued_bytes, 1 << 20));
 }
 
