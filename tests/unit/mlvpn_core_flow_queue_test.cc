@@ -163,5 +163,75 @@ TEST(FlowQueueEcn, WhoIgnoresMarksIsDroppedFarAboveTheLimit) {
   EXPECT_FALSE(q.dropped.empty());
 }
 
+// Packets of the office's computers, each flow known by its port.
+struct Office {
+  BufferPool pool{4096};
+  FlowQueue queue;
+  std::map<int, int> dropped;  // by computer
+
+  explicit Office(OfficeSide side) : queue({DeviceKind::kTun, side, 5}) { queue.set_limit(1 << 22); }
+  void put(std::uint8_t host, std::uint16_t port, int packets) {
+    for (int i = 0; i < packets; ++i) {
+      PacketRef packet = *pool.take();
+      const auto bytes = ip4(kNotEct, host, port);
+      packet.size = static_cast<std::uint32_t>(bytes.size());
+      std::copy(bytes.begin(), bytes.end(), packet.data);
+      queue.push(kStart, packet, flow_bucket(bytes, DeviceKind::kTun, 5), [&](const PacketRef& p) {
+        ++dropped[p.data[15]];
+        pool.give(p);
+      });
+    }
+  }
+  std::map<int, int> pop(int packets) {
+    std::map<int, int> by_host;
+    for (int i = 0; i < packets; ++i) {
+      const auto item = queue.pop();
+      if (!item) break;
+      ++by_host[item->packet.data[15]];
+      pool.give(item->packet);
+    }
+    return by_host;
+  }
+};
+
+TEST(FlowQueueHosts, OneOfManyFlowsGetsNoMoreThanOneOfASingleFlow) {
+  for (const bool known : {true, false}) {
+    Office office(known ? OfficeSide::kSource : OfficeSide::kDestination);
+    for (std::uint16_t port = 1; port <= 16; ++port) office.put(1, port, 40);
+    office.put(2, 99, 200);
+    office.pop(40);  // new flows have their first packets before all others
+    const auto got = office.pop(200);
+    if (known) {
+      EXPECT_NEAR(got.at(2), 100, 5);
+    } else {
+      EXPECT_LT(got.at(2), 20) << "all have the same address there: by flows";
+    }
+  }
+}
+
+TEST(FlowQueueHosts, WhatOneDoesNotUseIsTheOthers) {
+  Office office(OfficeSide::kSource);
+  for (std::uint16_t port = 1; port <= 4; ++port) office.put(1, port, 100);
+  office.put(2, 99, 10);
+  EXPECT_EQ(office.pop(410).at(1), 400);
+  EXPECT_FALSE(office.queue.pop());
+  for (int round = 0; round < 3; ++round) {
+    office.put(2, 99, 20);
+    office.put(3, 5, 20);
+    const auto got = office.pop(20);
+    EXPECT_NEAR(got.at(2), 10, 2) << "nobody has a debt or a claim from before";
+    office.pop(20);
+  }
+}
+
+TEST(FlowQueueHosts, DropsOfTheOneForWhichMostWaits) {
+  Office office(OfficeSide::kSource);
+  for (std::uint16_t port = 1; port <= 20; ++port) office.put(1, port, 10);
+  office.put(2, 99, 50);
+  office.queue.set_limit(200'000);
+  office.put(3, 7, 1);
+  EXPECT_THAT(office.dropped, testing::ElementsAre(testing::Pair(1, 51)));
+}
+
 }  // namespace
 }  // namespace bondd::mlvpn

@@ -23,6 +23,7 @@ double bound_of(const LinkConfig& config) {
 void Engine::Impl::make_brain() {
   SenderConfig sender_config;
   sender_config.device = config.device;
+  sender_config.office = config.role == Role::kClient ? OfficeSide::kSource : OfficeSide::kDestination;
   sender_config.repair = config.repair;
   sender_config.trace = config.trace;
   sender_config.tuning = config.tuning;

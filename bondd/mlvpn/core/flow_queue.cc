@@ -67,7 +67,17 @@ FlowBucket flow_bucket(std::span<const std::uint8_t> packet, DeviceKind device, 
   return static_cast<FlowBucket>((h >> 20) % kFlowBuckets);
 }
 
-FlowQueue::FlowQueue(DeviceKind device) : device_(device), flows_(kFlowBuckets) {}
+HostBucket host_bucket(std::span<const std::uint8_t> packet, DeviceKind device, OfficeSide side,
+                       std::uint64_t seed) {
+  const std::span<const std::uint8_t> ip = inner_ip(packet, device);
+  if (ip.empty() || side == OfficeSide::kNone) return 0;
+  const bool four = ip[0] >> 4 == 4;
+  const std::size_t first = four ? 12 : 8, length = four ? 4 : 16;
+  const auto address = ip.subspan(side == OfficeSide::kSource ? first : first + length, length);
+  return static_cast<HostBucket>((mix_bytes(mix(0x2545f4914f6cdd1dU, seed), address) >> 20) % kHostBuckets);
+}
+
+FlowQueue::FlowQueue(const Config& config) : config_(config), flows_(kFlowBuckets), hosts_(kHostBuckets) {}
 
 void FlowQueue::append(List& list, FlowBucket bucket, Turn turn) {
   flows_[bucket].turn = turn;
@@ -78,6 +88,34 @@ void FlowQueue::append(List& list, FlowBucket bucket, Turn turn) {
   }
   list.tail = bucket;
   ++list.size;
+}
+
+void FlowQueue::append_old(FlowBucket bucket) {
+  const HostBucket id = flows_[bucket].host;
+  Host& host = hosts_[id];
+  append(host.old, bucket, Turn::kOld);
+  if (host.listed) return;
+  host.listed = true;
+  if (listed_hosts_++ == 0) {
+    first_host_ = id;
+  } else {
+    hosts_[last_host_].next = id;
+  }
+  last_host_ = id;
+}
+
+// The first host's turn is over: it comes again as the last one, or (not `keep`) has nothing that waits.
+void FlowQueue::rotate_hosts(bool keep) {
+  const HostBucket id = first_host_;
+  first_host_ = hosts_[id].next;
+  if (keep) {
+    if (listed_hosts_ == 1) first_host_ = id;
+    hosts_[last_host_].next = id;
+    last_host_ = id;
+  } else {
+    hosts_[id].listed = false;
+    --listed_hosts_;
+  }
 }
 
 FlowBucket FlowQueue::take_head(List& list) {
@@ -100,11 +138,15 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
   Flow& flow = flows_[bucket];
   if (flow.head == kNone) {
     flow.head = index;
+    // One that is still in a list stays where it is.
+    if (flow.turn == Turn::kIdle)
+      flow.host = host_bucket(packet.bytes(), config_.device, config_.office, config_.hash_seed);
   } else {
     nodes_[flow.tail].next = index;
   }
   flow.tail = index;
   flow.bytes += packet.size;
+  hosts_[flow.host].bytes += packet.size;
   flow.mean_size = static_cast<std::uint16_t>((flow.mean_size * 15 + packet.size) / 16);
   ++packets_;
   bytes_ += packet.size;
@@ -118,7 +160,7 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
     if (flow.deficit > 0) {
       append(new_, bucket, Turn::kNew);
     } else {
-      append(old_, bucket, Turn::kOld);
+      append_old(bucket);
     }
   }
   if (flow.bytes > kept_) cut(now, flow, drop);
@@ -126,12 +168,12 @@ void FlowQueue::push(TimePoint now, const PacketRef& packet, FlowBucket bucket,
     const bool far_above = bytes_ >= limit_ + limit_ / 2;
     if (!far_above && now < last_drop_ + reaction_) break;
     last_drop_ = now;
-    Flow& longest = *std::ranges::max_element(flows_, {}, &Flow::bytes);
-    if (!far_above && mark_congestion(nodes_[longest.head].packet.bytes(), device_)) {
+    Flow& most = longest();
+    if (!far_above && mark_congestion(nodes_[most.head].packet.bytes(), config_.device)) {
       ++marked_;
       break;
     }
-    drop(unlink_head(longest).packet);
+    drop(unlink_head(most).packet);
     ++dropped_;
   }
 }
@@ -159,9 +201,17 @@ void FlowQueue::cut(TimePoint now, Flow& flow, const std::function<void(const Pa
   }
 }
 
+// Of the host for which most waits.
+FlowQueue::Flow& FlowQueue::longest() {
+  const auto host = std::ranges::max_element(hosts_, {}, &Host::bytes) - hosts_.begin();
+  return *std::ranges::max_element(
+      flows_, {}, [&](const Flow& flow) { return flow.host == host ? flow.bytes : std::uint32_t{0}; });
+}
+
 void FlowQueue::free_node(Flow& flow, std::uint32_t index) {
   const std::uint32_t size = nodes_[index].packet.size;
   flow.bytes -= size;
+  hosts_[flow.host].bytes -= size;
   nodes_[index].next = free_;
   free_ = index;
   --packets_;
@@ -175,14 +225,45 @@ FlowQueue::Node FlowQueue::unlink_head(Flow& flow) {
 }
 
 bool FlowQueue::settle() {
-  while (new_.size + old_.size != 0) {
-    List& list = new_.size != 0 ? new_ : old_;
-    Flow& flow = flows_[list.head];
+  if (settle_new()) return true;
+  while (listed_hosts_ != 0) {
+    Host& host = hosts_[first_host_];
+    if (host.old.size == 0) {
+      rotate_hosts(false);
+    } else if (host.deficit <= 0) {
+      host.deficit += kQuantum;
+      rotate_hosts(true);
+    } else if (settle_host(host)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool FlowQueue::settle_new() {
+  while (new_.size != 0) {
+    Flow& flow = flows_[new_.head];
     if (flow.deficit <= 0) {  // its turn is over
       flow.deficit += kQuantum;
-      append(old_, take_head(list), Turn::kOld);
+      append_old(take_head(new_));
     } else if (flow.head == kNone) {
-      (void)take_head(list);
+      (void)take_head(new_);
+      flow.turn = Turn::kIdle;
+    } else {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool FlowQueue::settle_host(Host& host) {
+  while (host.old.size != 0) {
+    Flow& flow = flows_[host.old.head];
+    if (flow.deficit <= 0) {  // its turn is over
+      flow.deficit += kQuantum;
+      append(host.old, take_head(host.old), Turn::kOld);
+    } else if (flow.head == kNone) {
+      (void)take_head(host.old);
       flow.turn = Turn::kIdle;
     } else {
       return true;
@@ -200,7 +281,7 @@ bool FlowQueue::little(const Flow& flow) {
 bool FlowQueue::sparse_next() {
   while (settle() && new_.size != 0) {
     if (little(flows_[new_.head])) return true;
-    append(old_, take_head(new_), Turn::kOld);
+    append_old(take_head(new_));
   }
   return false;
 }
@@ -208,11 +289,14 @@ bool FlowQueue::sparse_next() {
 std::optional<FlowQueue::Item> FlowQueue::pop() {
   if (!settle()) return std::nullopt;
   const bool sparse = new_.size != 0;
-  const FlowBucket bucket = (sparse ? new_ : old_).head;
+  Host& host = hosts_[first_host_];
+  const FlowBucket bucket = (sparse ? new_ : host.old).head;
   Flow& flow = flows_[bucket];
   const bool lone = little(flow);
   const Node node = unlink_head(flow);
-  flow.deficit -= static_cast<std::int32_t>(node.packet.size);
+  const auto size = static_cast<std::int32_t>(node.packet.size);
+  flow.deficit -= size;
+  if (!sparse) host.deficit -= size;
   return Item{node.packet, bucket, sparse && lone, flow.mean_size < kSmallPacket};
 }
 

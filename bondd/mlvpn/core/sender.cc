@@ -21,7 +21,7 @@ constexpr std::uint64_t kNumbersSkipped = 32768;  // by a new session: twice Flo
 Sender::Sender(const SenderConfig& config, BufferPool& pool)
     : config_(config),
       pool_(pool),
-      queue_(config.device),
+      queue_({config.device, config.office, config.hash_seed}),
       flow_numbers_(kFlowBuckets),
       flow_staged_(kFlowBuckets) {
   queue_.set_limit(std::min<std::size_t>(config.most_queued_bytes, 1 << 20));

@@ -40,6 +40,7 @@ class BrainTrace;
 struct SenderConfig {
   DeviceKind device = DeviceKind::kTun;
   bool repair = true;
+  OfficeSide office = OfficeSide::kNone;  // of what is sent
   std::uint64_t hash_seed = 0;
   std::size_t most_outstanding = 6000;      // packets kept for repair, all links together
   std::size_t most_queued_bytes = 6 << 20;  // of the ingress queue
