@@ -291,6 +291,32 @@ void Daemon::lead_past_bond(bool carries) {
   run_pass(Depth::kAll, Cause::kOwn);
 }
 
+// The bond's packets fit every line as it is found to be. What was found of a WAN stays while it is not
+// heard.
+void Daemon::follow_path_mtu(const std::vector<model::WanStatus>& wans) {
+  std::map<std::string, std::uint32_t> by_wan;
+  for (const model::WanStatus& wan : wans) {
+    const auto known = path_mtu_.find(wan.name);
+    if (model::is_heard(wan.state)) {
+      if (wan.path_mtu) by_wan[wan.name] = static_cast<std::uint32_t>(*wan.path_mtu);
+    } else if (known != path_mtu_.end()) {
+      by_wan.insert(*known);
+    }
+  }
+  if (by_wan == path_mtu_) return;
+  for (const auto& [wan, mtu] : by_wan) {
+    if (!path_mtu_.contains(wan))
+      log_.warning(fmt::format("{} drops packets of more than {} bytes", wan, mtu));
+  }
+  for (const auto& [wan, mtu] : path_mtu_) {
+    if (!by_wan.contains(wan))
+      log_.info(fmt::format("{} carries packets of more than {} bytes again", wan, mtu));
+  }
+  path_mtu_ = std::move(by_wan);
+  reconciler_->set_path_mtu(path_mtu_);
+  run_pass(Depth::kNetwork, Cause::kOwn);
+}
+
 // --- passes ---
 
 void Daemon::on_backend_changed() {
@@ -445,6 +471,7 @@ void Daemon::tick() {
   const bool carries = site_state(now) != SiteState::kDown;
   try_other_addresses(now);
   lead_past_bond(carries);
+  follow_path_mtu(now);
   // A server that went elsewhere is found again by its name, once no WAN reaches it.
   const bool numeric = parse_ip(options_.config.server.address).has_value();
   const bool none = options_.config.role == model::Role::kClient && !carries;

@@ -120,6 +120,7 @@ class Daemon {
   [[nodiscard]] std::vector<problems::Remark> remarks(const model::SiteStatus& measured) const;
   [[nodiscard]] SiteNow site_now() const;
   void diagnose();
+  void follow_path_mtu(const std::vector<model::WanStatus>& wans);
   [[nodiscard]] model::SiteStatus status() const;
   void measure_traffic();
   void report_wans();
@@ -161,6 +162,7 @@ class Daemon {
   ServerChoice servers_;
   PastBond clock_way_{kClockPatience, Duration(0)};
   PastBond direct_way_{model::Failover{}.after, kBondIsBack};
+  std::map<std::string, std::uint32_t> path_mtu_;  // of the WANs that lose long packets
   unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
 
   // The next pass of each depth; a full one does for both.

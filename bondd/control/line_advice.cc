@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 
 #include "bondd/control/delay_match.h"
 
@@ -23,9 +25,8 @@ std::vector<const model::WanStatus*> carrying(const model::SiteStatus& site) {
   return wans;
 }
 
-}  // namespace
-
-std::vector<Remark> line_advice(const model::SiteStatus& site) {
+// What openvpn-bond cannot make up for.
+std::vector<Remark> unlike_lines(const model::SiteStatus& site) {
   const auto wans = carrying(site);
   if (site.backend != "openvpn-bond" || wans.size() < 2) return {};
 
@@ -53,6 +54,31 @@ std::vector<Remark> line_advice(const model::SiteStatus& site) {
              "connection may be slower than over {} alone; backend = \"mlvpn\" is made for such lines",
              farthest->name, apart_ms, nearest->name, nearest->name)});
   }
+  return advice;
+}
+
+// The bond's MTU follows (plan::bond_mtu), down to what QUIC needs; else long packets go by the other lines.
+std::vector<Remark> narrow_lines(const model::SiteStatus& site) {
+  std::vector<Remark> advice;
+  for (const model::WanStatus& wan : site.wans) {
+    if (!model::is_heard(wan.state) || !wan.path_mtu) continue;
+    advice.push_back(
+        {Code::kLineNarrow, wan.name,
+         fmt::format(
+             "{0} drops packets of more than {1} bytes that this end sends: the bond's packets were made "
+             "short "
+             "enough, or long ones go by the other lines; to begin with that, write mtu = {1} in this "
+             "[[wan]] on both ends and reload both",
+             wan.name, *wan.path_mtu)});
+  }
+  return advice;
+}
+
+}  // namespace
+
+std::vector<Remark> line_advice(const model::SiteStatus& site) {
+  std::vector<Remark> advice = narrow_lines(site);
+  std::ranges::move(unlike_lines(site), std::back_inserter(advice));
   return advice;
 }
 

@@ -12,6 +12,7 @@ Result<Prepared> prepare(Observer& observer, Depth depth, unsigned slot, const P
   out.facts.server_addresses = inputs.server_addresses;
   out.facts.server_of = inputs.server_of;
   out.facts.dead = inputs.dead;
+  out.facts.path_mtu = inputs.path_mtu;
   out.facts.direct_wan = inputs.direct_wan;
   out.facts.clock_wan = inputs.clock_wan;
   if (inputs.config) {

@@ -18,12 +18,13 @@ namespace bondd::control {
 
 // What a pass needs to know that the machine does not tell.
 struct Inputs {
-  std::optional<model::Config> config;         // nothing: the site shall be gone
-  std::vector<IpAddress> server_addresses;     // server.address resolved, in order of preference
-  std::map<std::string, IpAddress> server_of;  // by WAN, as chosen at run time; the others take the first
-  std::set<std::string> dead;                  // taps that do not carry now
-  unsigned direct_wan = 0;                     // by which new connections leave past the bond; 0: by the bond
-  unsigned clock_wan = 0;                      // by which this machine's NTP leaves; 0: as all else
+  std::optional<model::Config> config;            // nothing: the site shall be gone
+  std::vector<IpAddress> server_addresses;        // server.address resolved, in order of preference
+  std::map<std::string, IpAddress> server_of;     // by WAN, as chosen at run time; the others take the first
+  std::set<std::string> dead;                     // taps that do not carry now
+  std::map<std::string, std::uint32_t> path_mtu;  // by WAN, as measured where long packets get lost
+  unsigned direct_wan = 0;  // by which new connections leave past the bond; 0: by the bond
+  unsigned clock_wan = 0;   // by which this machine's NTP leaves; 0: as all else
 };
 
 struct Prepared {

@@ -43,6 +43,8 @@ class Reconciler {
   void set_server_of(std::map<std::string, IpAddress> by_wan) { inputs_.server_of = std::move(by_wan); }
   // Taps that do not carry now.
   void set_dead(std::set<std::string> dead) { inputs_.dead = std::move(dead); }
+  // By WAN, where long packets get lost.
+  void set_path_mtu(std::map<std::string, std::uint32_t> by_wan) { inputs_.path_mtu = std::move(by_wan); }
   // The numbers of the WANs by which new connections and this machine's NTP leave past the bond; 0: by the
   // bond.
   void set_past_bond(unsigned direct_wan, unsigned clock_wan) {

@@ -33,6 +33,8 @@ struct Facts {
   std::filesystem::path run_dir;          // /run/bondd/SITE
   std::filesystem::path openvpn;          // the program, absolute
   std::set<std::string> dead;             // tunnels (tap names) that do not carry now; all others may
+  std::map<std::string, std::uint32_t>
+      path_mtu;             // by WAN: the longest IP packet that passes, where longer ones get lost
   unsigned direct_wan = 0;  // number of the WAN by which new connections leave past the bond; 0: by the bond
   unsigned clock_wan = 0;   // number of the WAN by which this machine's NTP leaves; 0: as all else
 };

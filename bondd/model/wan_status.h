@@ -46,7 +46,9 @@ struct WanStatus {
   std::optional<double> capacity_mbit;     // out, as measured or as the file says
   std::optional<double> rx_capacity_mbit;  // in, as the peer measured it
   std::optional<double> queue_ms;          // that the engine keeps in front of the line
-  std::optional<std::uint64_t> repaired;   // packets that were lost here and sent again
+  std::optional<std::uint64_t>
+      path_mtu;  // longest IP packet that arrives, where longer ones of ours are lost
+  std::optional<std::uint64_t> repaired;  // packets that were lost here and sent again
 
   std::optional<std::uint64_t> rx_bytes, tx_bytes;
   // Of the last 10 s; the shares are of all WANs, and empty while next to nothing flows.
@@ -78,6 +80,7 @@ void visit_figures(Wan& wan, Visit visit) {
   visit("rx_mbit", wan.rx_mbit);
   visit("tx_mbit", wan.tx_mbit);
   visit("repaired", wan.repaired);
+  visit("path_mtu", wan.path_mtu);
   visit("today_rx_bytes", wan.today_rx_bytes);
   visit("today_tx_bytes", wan.today_tx_bytes);
 }

@@ -20,6 +20,9 @@ using model::Role;
 constexpr std::uint32_t kPppoeMtu = 1492;
 constexpr std::size_t kMaxSocketPath = 107;  // sun_path in unix(7), less its 0
 constexpr std::uint32_t kUdpHeader = 8;
+// QUIC needs 1228 (RFC 9000, 14.1), IPv6 1280: a bond that carries less is worth less than a line that long
+// packets do not take.
+constexpr std::uint32_t kLeastInside = 1280;
 constexpr std::uint32_t kMlvpnHeader = 28, kMlvpnMac = 16, kEthernetHeader = 14;  // mlvpn/core/wire.h
 
 openvpn::Auth auth(const Config& config) {
@@ -98,14 +101,18 @@ Result<> check_socket_path(const std::filesystem::path& path) {
 
 std::uint32_t bond_mtu(const Config& config, const Facts& facts) {
   if (config.bond.mtu) return *config.bond.mtu;
+  const Family outer = outer_family(config, facts);
   std::uint32_t line = kPppoeMtu;
   bool first = true;
   for (const model::Wan& wan : config.wans) {
-    const std::uint32_t mtu = line_mtu(wan, config, facts);
+    std::uint32_t mtu = line_mtu(wan, config, facts);
+    // A line that loses long packets carries nothing of a bond whose packets are longer.
+    const auto measured = facts.path_mtu.find(wan.name);
+    if (measured != facts.path_mtu.end() && mlvpn_mtu(measured->second, config, outer) >= kLeastInside)
+      mtu = std::min(mtu, measured->second);
     line = first ? mtu : std::min(line, mtu);
     first = false;
   }
-  const Family outer = outer_family(config, facts);
   return config.backend == model::Backend::kOpenVpnBond
              ? openvpn::tunnel_mtu(line, auth(config), outer, version(facts))
              : mlvpn_mtu(line, config, outer);

@@ -106,6 +106,7 @@ constexpr std::array<Row, kCodes> kTable = {{
     // Their texts name the cure.
     {Code::kForeignRules, "foreign-rules", Severity::kWarning, Hop::kNone, kAtOnce, "{detail}", "", true},
     {Code::kFirewallDrops, "firewall-drops", Severity::kWarning, Hop::kNone, kAtOnce, "{detail}", "", true},
+    {Code::kLineNarrow, "line-narrow", Severity::kWarning, Hop::kNone, kAtOnce, "{detail}", ""},
     {Code::kLineLossy, "line-lossy", Severity::kWarning, Hop::kNone, kMeasured, "{detail}", ""},
     {Code::kLineLate, "line-late", Severity::kWarning, Hop::kNone, kMeasured, "{detail}", ""},
     {Code::kWanNote, "wan-note", Severity::kNote, Hop::kNone, kAtOnce, "{detail}", "", true},

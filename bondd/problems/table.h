@@ -44,12 +44,13 @@ enum class Code : std::uint8_t {
   kLanMissing,
   kForeignRules,
   kFirewallDrops,
+  kLineNarrow,
   kLineLossy,
   kLineLate,
   kWanNote,
   kStartNote,
 };
-inline constexpr int kCodes = 34;
+inline constexpr int kCodes = 35;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
 enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };

@@ -297,6 +297,70 @@ class Forms(Case):
                                "ip addr add 192.168.12.2/32 dev dsl2; ip link set dsl2 up", 'device = "dsl2"\n')
 
 
+class LongPackets(Case):
+    """A line that loses long packets without a word, as a tunnel behind a modem does."""
+    LONGEST = 1400
+    MEGABYTES = 4
+
+    def transfer(self, way):
+        """TCP of the PC with the Internet, up or down; how many bytes arrived within 20 s."""
+        listener = self.net.socket("web", socket.SOCK_STREAM, (WEB, 0))
+        listener.listen(1)
+        pc = self.net.socket("pc", socket.SOCK_STREAM)
+        pc.settimeout(20)
+        pc.connect(listener.getsockname())
+        web = listener.accept()[0]
+        web.settimeout(20)
+        sender, receiver = (pc, web) if way == "up" else (web, pc)
+
+        def send():
+            for _ in range(self.MEGABYTES):
+                sender.sendall(bytes(1_000_000))
+            sender.shutdown(socket.SHUT_WR)
+        thread = threading.Thread(target=send, daemon=True)
+        thread.start()
+        arrived = 0
+        while data := receiver.recv(1 << 16):
+            arrived += len(data)
+        thread.join()
+        web.close()
+        return arrived
+
+    def find_and_use_the_line(self, way, end):
+        net = self.net
+        net.write()
+        net.up()
+        net.sh("box2", f"iptables -I FORWARD -p udp -m length --length {self.LONGEST + 1}:65535 -j DROP; iptables -I FORWARD -f -j DROP")
+        # Neither line alone is quick enough.
+        for box in ("box1", "box2"):
+            for device in ("wan", "eth0"):
+                net.sh(box, f"tc qdisc add dev {device} root tbf rate 20mbit burst 30k latency 100ms")
+        # How many long packets go by that line until it is known depends on the other one's speed.
+        for _ in range(10):
+            self.assertEqual(self.transfer(way), self.MEGABYTES * 1_000_000)
+            if self.status(end)["wans"][1]["path_mtu"]:
+                break
+        net.wait("the line is named", lambda: "line-narrow" in [p["code"] for p in self.status(end)["problems"]])
+        longest = {wan["name"]: wan["path_mtu"] for wan in self.status(end)["wans"]}
+        self.assertIsNone(longest["box1"])
+        self.assertTrue(self.LONGEST - 8 <= longest["box2"] <= self.LONGEST, longest)
+        self.assertEqual(self.states(), {"box1": "up", "box2": "up"})
+        # The bond's packets fit: the line carries its part again, in both directions.
+        net.wait("shorter packets", lambda: int(net.sh(end, "cat /sys/class/net/bond0/mtu")) <= longest["box2"] - 72)
+        for direction, sender in (("up", "office"), ("down", "vps")):
+            before = {wan["name"]: wan["tx_bytes"] for wan in self.status(sender)["wans"]}
+            for _ in range(3):
+                self.assertEqual(self.transfer(direction), self.MEGABYTES * 1_000_000)
+            used = {wan["name"]: wan["tx_bytes"] - before[wan["name"]] for wan in self.status(sender)["wans"]}
+            self.assertGreater(used["box2"], 0.2 * used["box1"], direction)
+
+    def test_a_line_that_drops_what_the_office_sends_is_found(self):
+        self.find_and_use_the_line("up", "office")
+
+    def test_a_line_that_drops_what_the_vps_sends_is_found(self):
+        self.find_and_use_the_line("down", "vps")
+
+
 class Checks(Case):
     """check says what up would refuse."""
 

@@ -60,4 +60,19 @@ TEST(LineAdvice, NothingIsSaidOfALineThatDoesNotCarryOrOfAnotherBackend) {
   EXPECT_THAT(line_advice(other), IsEmpty());
 }
 
+TEST(LineAdvice, NamesTheLineThatLosesLongPacketsAndTheMtuToWrite) {
+  model::SiteStatus narrow = site(40, 0);
+  narrow.backend = "mlvpn";
+  EXPECT_THAT(line_advice(narrow), IsEmpty());
+  narrow.wans[1].path_mtu = 1396;
+  EXPECT_THAT(line_advice(narrow),
+              ElementsAre(AllOf(Field(&problems::Remark::code, problems::Code::kLineNarrow),
+                                Field(&problems::Remark::wan, "orange"),
+                                Field(&problems::Remark::text,
+                                      AllOf(HasSubstr("orange drops packets of more than 1396 bytes"),
+                                            HasSubstr("write mtu = 1396 in this [[wan]] on both ends"))))));
+  narrow.wans[1].state = model::WanState::kSilent;
+  EXPECT_THAT(line_advice(narrow), IsEmpty());
+}
+
 }  // namespace

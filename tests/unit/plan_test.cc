@@ -543,5 +543,25 @@ TEST(Tunnels, WithoutRatesOfAllLinesEachHasOne) {
   EXPECT_THAT(instance_counts(wans), ElementsAre(1U, 1U));
 }
 
+// What was measured counts beside the file: the longest packet of the bond, sealed, fits every line.
+TEST(BondMtu, FollowsALineThatLosesLongPackets) {
+  model::Config config = office();
+  config.backend = model::Backend::kMlvpn;
+  model::Facts facts = office_facts();
+  const auto mtu = [&] { return plan(config, facts).value().state.links.front().mtu.value_or(0); };
+  EXPECT_EQ(mtu(), 1420U);
+  facts.path_mtu["orange"] = 1400;
+  EXPECT_EQ(mtu(), 1328U);
+  facts.path_mtu["ovh"] = 1380;
+  EXPECT_EQ(mtu(), 1308U);
+  facts.path_mtu["nobody"] = 1360;
+  EXPECT_EQ(mtu(), 1308U);
+  facts.path_mtu["ovh"] = 1351;
+  EXPECT_EQ(mtu(), 1328U)
+      << "1279 inside would be too little for QUIC and IPv6: ovh carries short packets only";
+  config.bond.mtu = 1410;
+  EXPECT_EQ(mtu(), 1410U) << "the file's word";
+}
+
 }  // namespace
 }  // namespace bondd::plan

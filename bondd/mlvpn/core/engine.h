@@ -151,6 +151,7 @@ struct LinkStats {
   std::optional<double> queue_ms;                // that we keep in front of the line
   std::optional<double> tx_loss_percent;         // of what we sent, as the peer reports
   std::uint64_t repaired = 0;                    // packets lost here and sent again
+  std::optional<std::size_t> longest;            // UDP payload that passes, where longer ones are lost
   std::string explanation;                       // what limits its use, for a person
   std::uint64_t rx_bytes = 0, tx_bytes = 0;      // UDP payload
   std::uint64_t rx_packets = 0, tx_packets = 0;  // all types

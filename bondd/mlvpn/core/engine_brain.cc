@@ -2,6 +2,7 @@
 // and repairs them, and FlowOrder orders by flow. Towards an upstream peer, none of
 // this runs: Scheduler and ReorderBuffer do.
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "bondd/mlvpn/core/engine_impl.h"
@@ -188,7 +189,9 @@ bool Engine::Impl::transmit_brain(TimePoint now, Transmit& out) {
   Link& link = *find(first->link);
   const auto to = link.destination();
   if (first->kind == Departure::Kind::kProbe) {
-    const auto sealed = seal_extension(now, link, PacketType::kNudge, {});
+    static constexpr std::array<std::uint8_t, kMaxPayload> kNothing{};
+    const std::size_t length = std::clamp(first->length, kOverhead, kOverhead + kMaxPayload) - kOverhead;
+    const auto sealed = seal_extension(now, link, PacketType::kNudge, std::span(kNothing).first(length));
     if (!sealed) return false;
     sender->sent(now, last_sealed_seq, sealed->size);
     burst[0] = *sealed;
@@ -246,6 +249,7 @@ void Engine::Impl::fill_brain(LinkStats& stats) const {
     stats.queue_ms = view.queue_ms;
     stats.tx_loss_percent = view.loss_percent;
     stats.repaired = view.repaired;
+    stats.longest = view.longest;
     stats.explanation =
         sender->explain(stats.id, [this](LinkId id) { return places[id].link->config().name; });
   }

@@ -286,6 +286,12 @@ bool FlowQueue::sparse_next() {
   return false;
 }
 
+std::size_t FlowQueue::next_size() {
+  if (!settle()) return 0;
+  const FlowBucket bucket = new_.size != 0 ? new_.head : hosts_[first_host_].old.head;
+  return nodes_[flows_[bucket].head].packet.size;
+}
+
 std::optional<FlowQueue::Item> FlowQueue::pop() {
   if (!settle()) return std::nullopt;
   const bool sparse = new_.size != 0;

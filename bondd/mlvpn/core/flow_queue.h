@@ -68,6 +68,9 @@ class FlowQueue {
   // The next packet by turns; nothing when empty.
   std::optional<Item> pop();
 
+  // The size of the packet that pop() gives; 0 when empty.
+  [[nodiscard]] std::size_t next_size();
+
   // True when a flow that keeps no queue has a packet, which is then the next one.
   [[nodiscard]] bool sparse_next();
 

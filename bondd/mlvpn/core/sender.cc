@@ -13,7 +13,6 @@ using namespace std::chrono_literals;
 constexpr double kBurstMs = 0.2;                  // advantage of the link used last
 constexpr double kSparseDebtMs = 15;              // small flows may overdraw the pacer by so much
 constexpr auto kProbeInterval = 150ms;            // towards a silent link
-constexpr std::size_t kFraming = 42;              // Ethernet, IPv4, UDP around each datagram
 constexpr std::uint64_t kNumbersSkipped = 32768;  // by a new session: twice FlowOrder's horizon
 
 }  // namespace
@@ -178,6 +177,7 @@ Sender::Link* Sender::soonest(TimePoint now, std::size_t bytes, bool behind_stag
   for (const bool fallback : {false, true}) {
     for (const auto& link : links_) {
       if (!link->usable || link->silent || link->blocked || link->fallback != fallback) continue;
+      if (!link->fits(bytes)) continue;
       double arrival = arrival_ms(*link, now, bytes, behind_staged);
       if (link->id == last_link_) arrival -= kBurstMs;  // bursts of a call, not packets in turn
       if (best == nullptr || arrival < best_arrival) {
@@ -186,6 +186,10 @@ Sender::Link* Sender::soonest(TimePoint now, std::size_t bytes, bool behind_stag
       }
     }
     if (best != nullptr) return best;
+  }
+  // A long packet waits for a link that carries it, though its socket is full now.
+  for (const auto& link : links_) {
+    if (link->usable && !link->silent && link->blocked && link->fits(bytes)) return link.get();
   }
   // Better into a silent link than nowhere: into the one that answered last.
   for (const auto& link : links_) {
@@ -229,9 +233,22 @@ std::optional<Departure> Sender::depart(TimePoint now, Link& link, Data data) {
   return departing_;
 }
 
+std::optional<std::size_t> Sender::take_size_probe(TimePoint now, Link& link) {
+  const bool was_narrow = link.size.limit().has_value();
+  const auto length = link.size.take_probe(now, from_ms(link.rate.rtt_ms() + 4 * link.rate.jitter_ms()));
+  // What waits for the line may be longer than it carries.
+  if (!was_narrow && link.size.limit()) restage(link);
+  return length;
+}
+
 std::optional<Departure> Sender::next_probe(TimePoint now) {
   for (const auto& link : links_) {
     if (!link->usable || link->blocked) continue;
+    if (const auto length = link->silent ? std::nullopt : take_size_probe(now, *link)) {
+      departing_ = Departure{Departure::Kind::kProbe, link->id, {}, 0, *length};
+      departing_data_ = {};
+      return departing_;
+    }
     const bool due = link->silent && link->next_probe <= now;
     if (!due && !link->probe_wanted) continue;
     link->probe_wanted = false;
@@ -311,27 +328,37 @@ void Sender::stage(Link& link, Data data) {
   link.staged.push_back(data);
 }
 
+// Of the packet that is next in the queue. While all links carry all sizes, a typical one.
+std::size_t Sender::next_size() {
+  constexpr std::size_t kTypical = 1400;
+  const bool narrow =
+      std::ranges::any_of(links_, [](const auto& link) { return link->size.limit().has_value(); });
+  return narrow ? queue_.next_size() : kTypical;
+}
+
 // Hands packets out in the order of their arrival until one falls to a link that can
 // take it now.
 std::optional<Departure> Sender::next_queued(TimePoint now) {
   if (queue_.empty()) return std::nullopt;
   for (const auto& candidate : links_) {
     if (!candidate->staged.empty() || !ready(*candidate, now)) continue;
-    constexpr std::size_t kTypical = 1400;
-    const Link* const first = soonest(now, kTypical, true);
+    const std::size_t size = next_size();
+    if (!candidate->fits(size)) continue;
+    const Link* const first = soonest(now, size, true);
     if (first != candidate.get()) {
       // Worth it only if the faster links cannot carry all that waits until then.
-      const double mine = arrival_ms(*candidate, now, kTypical, true);
+      const double mine = arrival_ms(*candidate, now, size, true);
       double elsewhere = 0;
       for (const auto& link : links_) {
-        if (link == candidate || !link->usable || link->silent || link->fallback) continue;
-        const double head_start = mine - arrival_ms(*link, now, kTypical, true);
+        if (link == candidate || !link->usable || link->silent || link->fallback || !link->fits(size))
+          continue;
+        const double head_start = mine - arrival_ms(*link, now, size, true);
         if (head_start > 0) elsewhere += head_start * link->rate.pacing_rate() / 1000;
       }
       if (candidate->fallback || static_cast<double>(queue_.bytes()) < elsewhere) continue;
     }
     while (!queue_.empty()) {
-      Link* const link = soonest(now, kTypical, true);
+      Link* const link = soonest(now, next_size(), true);
       Data data = take_queued();
       if (link == candidate.get()) return depart(now, *link, data);
       stage(*link, data);
@@ -406,6 +433,7 @@ void Sender::plan_copy(TimePoint now, const Link& link, const Departure& departu
   double best_arrival = 0;
   for (const auto& other : links_) {
     if (other.get() == &link || other->fallback || !other->rate.measured()) continue;
+    if (!other->fits(departure.packet.size)) continue;
     if (small) {
       if (!other->usable || other->silent || other->blocked) continue;
       if (to_ms(other->next_send - now) > kSparseDebtMs) continue;

@@ -55,6 +55,7 @@ struct Departure {
   LinkId link = 0;
   PacketRef packet;            // empty for a probe
   std::uint64_t data_seq = 0;  // as FlowOrder reads it
+  std::size_t length = 0;      // of a probe: bytes of its datagram; 0: as short as can be
 };
 
 // One link as the brain sees it.
@@ -64,6 +65,8 @@ struct SenderLinkView {
   std::optional<double> capacity;      // bytes/s, once a busy line has shown it
   std::optional<double> loss_percent;  // of what we sent lately, once enough was reported
   std::uint64_t repaired = 0;          // packets that were lost here and sent again
+  std::optional<std::size_t>
+      longest;  // datagram that passes, in bytes of UDP payload, where longer ones do not
 };
 
 class Sender {
@@ -151,11 +154,13 @@ class Sender {
   bool ready(const Link& link, TimePoint now) const;
   double arrival_ms(const Link& link, TimePoint now, std::size_t bytes, bool behind_staged) const;
   Link* soonest(TimePoint now, std::size_t bytes, bool behind_staged) const;
+  std::size_t next_size();
   std::optional<Departure> depart(TimePoint now, Link& link, Data data);
   void put_back(LinkId link);
   void release(const PacketRef& packet);
   void plan_copy(TimePoint now, const Link& link, const Departure& departure, bool small);
   std::optional<Departure> next_probe(TimePoint now);
+  std::optional<std::size_t> take_size_probe(TimePoint now, Link& link);
   std::optional<Departure> next_repair(TimePoint now);
   std::optional<Departure> next_sparse(TimePoint now);
   std::optional<Departure> next_staged(TimePoint now);
@@ -165,7 +170,7 @@ class Sender {
   void stage(Link& link, Data data);
   void restage(Link& link);
   void handle_link_report(TimePoint now, const Report& report, const LinkReport& entry);
-  void confirm(Link& link, Outstanding& packet);
+  void confirm(TimePoint now, Link& link, Outstanding& packet);
   void lose(TimePoint now, Link& link, Outstanding& packet, bool by_silence);
   void trim(Link& link);
   void fall_silent(TimePoint now, Link& link);

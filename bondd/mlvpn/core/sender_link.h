@@ -7,9 +7,12 @@
 #include <optional>
 
 #include "bondd/mlvpn/core/sender.h"
+#include "bondd/mlvpn/core/wire.h"
+#include "bondd/mlvpn/line/path_size.h"
 
 namespace bondd::mlvpn {
 
+inline constexpr std::size_t kFraming = 42;  // Ethernet, IPv4, UDP around each datagram
 inline constexpr auto kPacerSlack = std::chrono::microseconds(400);  // a wake-up sends this much ahead
 inline constexpr auto kRepairFor = std::chrono::milliseconds(1500);  // then a packet is nobody's any more
 inline constexpr double kLossBefore = 0.005;                         // of a line that has not proved itself
@@ -26,6 +29,8 @@ struct Sender::Link {
   bool blocked = false;
   bool usable = false, fallback = false, silent = false;
   Line rate;
+  PathSize size;
+  std::size_t lost_by_silence = 0;      // the shortest long datagram of those; 0: none
   std::deque<Outstanding> outstanding;  // by sequence number, gaps allowed
   std::deque<Data> staged;
   std::size_t staged_bytes = 0;
@@ -47,6 +52,8 @@ struct Sender::Link {
   // Packets that came to count in `loss`, up to the many after which nothing of kLossBefore is left in it.
   unsigned judged = 0;
 
+  // Whether a packet of the tun's, sealed, passes the line, as far as is known.
+  [[nodiscard]] bool fits(std::size_t packet) const { return size.fits(packet + kOverhead); }
   [[nodiscard]] std::optional<double> measured_loss() const;
 };
 

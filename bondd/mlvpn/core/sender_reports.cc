@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "bondd/mlvpn/core/brain_trace.h"
 #include "bondd/mlvpn/core/sender_link.h"
@@ -30,8 +31,9 @@ void Sender::handle_report(TimePoint now, const Report& report) {
   update_queue_limit();
 }
 
-void Sender::confirm(Link& link, Outstanding& packet) {
+void Sender::confirm(TimePoint now, Link& link, Outstanding& packet) {
   packet.open = false;
+  if (packet.bytes != 0) link.size.on_confirmed(now, packet.bytes - kFraming);
   link.in_flight -= packet.bytes;
   link.delivered += packet.bytes;
   // Down to nothing: numbers near the smallest cost the processor a hundred cycles each.
@@ -49,6 +51,7 @@ void Sender::lose(TimePoint now, Link& link, Outstanding& packet, bool by_silenc
   packet.open = false;
   link.in_flight -= packet.bytes;
   if (packet.bytes != 0 && !by_silence) {
+    link.size.on_lost(now, packet.bytes - kFraming);
     link.loss += (1 - link.loss) / kLossMemory;
     link.judged = std::min(link.judged + 1, kLossSettled);
   }
@@ -74,6 +77,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   Link* const link = find_flow(entry.flow_id);
   if (link == nullptr || link->outstanding.empty()) return;
   auto& packets = link->outstanding;
+  const bool was_narrow = link->size.limit().has_value();
   if (entry.highest < packets.front().seq || entry.highest > packets.back().seq) return;
   const auto at = std::ranges::upper_bound(packets, entry.highest, {}, &Outstanding::seq);
   std::ptrdiff_t i = at - packets.begin() - 1;  // the newest that can have come
@@ -104,7 +108,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
       if (!packet.open) continue;
       if (received) {
         progress = progress || packet.bytes != 0;
-        confirm(*link, packet);
+        confirm(now, *link, packet);
       } else if (now - packet.sent >= (passed(packet) ? overdue : hopeless)) {
         lose(now, *link, packet, false);
       }
@@ -120,8 +124,12 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   if (lowest < upper) walk(lowest, true);
   // A report names only the newest holes: nothing more will be said of what lies below.
   walk(0, false);
+  // What waits for the line may be longer than it carries.
+  if (!was_narrow && link->size.limit()) restage(*link);
   if (progress || (timed && newest.bytes != 0)) {
     link->last_progress = now;
+    if (const std::size_t lost = std::exchange(link->lost_by_silence, 0); lost != 0 && link->silent)
+      link->size.on_answer_after_silence(now, lost);
     link->silent = false;
   }
   if (advanced) {
@@ -190,7 +198,11 @@ void Sender::fall_silent(TimePoint now, Link& link) {
   link.next_probe = now;
   put_back(link.id);
   for (Outstanding& packet : link.outstanding) {
-    if (packet.open) lose(now, link, packet, true);
+    if (!packet.open) continue;
+    if (const std::size_t size = packet.bytes - std::min<std::size_t>(packet.bytes, kFraming);
+        size > PathSize::kBase)
+      link.lost_by_silence = std::min(size, link.lost_by_silence == 0 ? size : link.lost_by_silence);
+    lose(now, link, packet, true);
   }
   trim(link);
   restage(link);
@@ -227,6 +239,7 @@ std::optional<TimePoint> Sender::next_timeout(TimePoint now) const {
       add(link->next_probe);
       continue;
     }
+    if (const auto probe = link->size.next_probe()) add(*probe);
     if (link->probe_wanted) add(now);
     if (const TimePoint refresh = refresh_deadline(*link); refresh != TimePoint::max()) add(refresh);
     if (link->in_flight > 0 && !link->outstanding.empty()) {
@@ -249,6 +262,8 @@ void Sender::update_queue_limit() {
   bool guessing = false;
   for (const auto& link : links_) {
     if (!link->usable || link->silent || !link->rate.measured()) continue;
+    // One that long packets do not pass is hardly used, so the first guess of its rate stays one.
+    if (link->size.limit() && !link->rate.proven()) continue;
     guessing = guessing || !link->rate.proven();
     rate += link->rate.capacity();
     trip = std::max(trip, link->rate.greatest_rtt_ms());
@@ -315,6 +330,7 @@ std::vector<SenderLinkView> Sender::view() const {
     }
     if (const auto loss = link->measured_loss()) v.loss_percent = *loss * 100;
     v.repaired = link->repaired;
+    if (link->size.found()) v.longest = link->size.limit();
     result.push_back(v);
   }
   return result;

@@ -47,7 +47,7 @@ enum class PacketType : std::uint8_t {
   kProbe = 5,       // bondd: "answer at once"; body: 8 bytes that come back
   kProbeReply = 6,  // bondd: the 8 bytes of the probe
   kFeedback = 7,    // bondd: what arrived, per link
-  kNudge = 8,       // bondd: empty; asks for FEEDBACK
+  kNudge = 8,       // bondd: asks for FEEDBACK; zeros, to ask whether such a length passes
   kPadding = 9,     // bondd: to nobody; its passing through the line tells the line's rate
   kNotice = 16,     // bondd: what a daemon tells the other's, a text
 };

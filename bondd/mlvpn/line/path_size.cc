@@ -1,0 +1,99 @@
+#include "bondd/mlvpn/line/path_size.h"
+
+#include <algorithm>
+
+namespace bondd::mlvpn {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr unsigned kTries = 3;         // RFC 8899, MAX_PROBES
+constexpr Duration kPatience = 100ms;  // beyond the round trip
+constexpr Duration kAgainFirst = 1s;   // whether the line has become wider; twice as long each time
+constexpr Duration kAgainMost = std::chrono::minutes(10);  // RFC 8899, PMTU_RAISE_TIMER
+
+}  // namespace
+
+void PathSize::on_confirmed(TimePoint now, std::size_t bytes) {
+  if (bytes >= shortest_lost_) row_ = 0;
+  if (bytes <= kBase) short_passed_ = true;
+  if (asks_ && bytes >= probe_) {
+    asks_ = false;
+    probe_ = 0;
+  }
+  if (!narrow_ || bytes <= passes_) return;
+  if (bytes >= wanted_) {
+    *this = PathSize();
+    return;
+  }
+  passes_ = bytes;
+  if (passes_ >= fails_) fails_ = wanted_;
+  if (bytes < probe_) return;
+  probe_ = 0;
+  next_probe_ = found() ? now + again_ : now;
+}
+
+void PathSize::on_lost(TimePoint now, std::size_t bytes) {
+  if (bytes <= kBase || !fits(bytes)) return;
+  shortest_lost_ = row_ == 0 ? bytes : std::min(shortest_lost_, bytes);
+  ++row_;
+  if (row_ == kAskRow) ask(now, shortest_lost_);
+  if (row_ == kRow) begin_search(now);
+}
+
+void PathSize::ask(TimePoint now, std::size_t bytes) {
+  if (narrow_ || asks_ || bytes <= kBase) return;
+  asks_ = true;
+  probe_ = bytes;
+  tries_ = 0;
+  next_probe_ = now;
+}
+
+void PathSize::begin_search(TimePoint now) {
+  asks_ = false;
+  if (!narrow_) wanted_ = shortest_lost_;
+  row_ = 0;
+  narrow_ = true;
+  passes_ = kBase;
+  fails_ = shortest_lost_;
+  probe_ = shortest_lost_;  // the first question is whether that was chance
+  tries_ = 0;
+  next_probe_ = now;
+  again_ = kAgainFirst;
+}
+
+std::optional<std::size_t> PathSize::take_probe(TimePoint now, Duration trip) {
+  if ((!narrow_ && !asks_) || now < next_probe_) return std::nullopt;
+  if (asks_) {
+    // Only what a living line drops tells something.
+    if (tries_ == kTries && short_passed_) {
+      shortest_lost_ = probe_;
+      begin_search(now);
+    } else {
+      if (short_passed_ || tries_ == 0) ++tries_;
+      short_passed_ = false;
+      next_probe_ = now + trip + kPatience;
+      return probe_;
+    }
+  }
+  if (probe_ != 0 && tries_ == kTries) probe_failed(now);
+  if (now < next_probe_) return std::nullopt;
+  if (probe_ == 0) {
+    probe_ = found() ? wanted_ : (passes_ + fails_) / 2;
+    tries_ = 0;
+  }
+  ++tries_;
+  next_probe_ = now + trip + kPatience;
+  return probe_;
+}
+
+void PathSize::probe_failed(TimePoint now) {
+  const bool asked_again = probe_ == wanted_ && found();
+  fails_ = std::min(fails_, probe_);
+  probe_ = 0;
+  if (!found()) return;
+  next_probe_ = now + again_;
+  if (asked_again) again_ = std::min(2 * again_, kAgainMost);
+}
+
+}  // namespace bondd::mlvpn
