@@ -85,7 +85,7 @@ constexpr std::array kKeys{
     Key{"wan", "mtu", Type::kInteger, Side::kBoth, Side::kNone, "1492",
         "Largest packet that the line carries, in bytes. Default: 1492 (PPPoE), or the device's if that is smaller.", {}, 576, 9000},
     Key{"wan", "fallback_only", Type::kBool, Side::kBoth, Side::kNone, "true",
-        "mlvpn: used only while no other WAN is usable. Default: false."},
+        "mlvpn: used only while no other WAN is usable; costs less than 1 MB a day meanwhile. Default: false."},
     Key{"wan", "timeout", Type::kDuration, Side::kBoth, Side::kNone, "\"10s\"",
         "mlvpn: as in [mlvpn], for this WAN.", {}, 2'000, 3'600'000},
     Key{"wan", "loss_tolerance", Type::kNumber, Side::kBoth, Side::kNone, "10",

@@ -553,7 +553,7 @@ class MlvpnBackend : public Backend {
       const Duration age = std::min<Duration>(EventLoop::now() - figures_at_, 2 * kStatusEvery);
       if (status.heard_ms_ago) *status.heard_ms_ago += to_ms(age);
       const Duration patience = found->second.peer_is_bondd ? kHeardLately : kHeardLatelyOriginal;
-      status = only_if_heard(std::move(status), patience);
+      status = only_if_heard(std::move(status), patience + from_ms(found->second.peer_rest_ms));
     } else if (!engine_) {
       status.state = model::WanState::kDown;
       status.reason =

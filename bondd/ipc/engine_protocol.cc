@@ -122,6 +122,7 @@ static void to_json(json& out, const EngineLinkStatus& link) {
   out["rx_packets"] = link.rx_packets;
   out["tx_packets"] = link.tx_packets;
   out["disconnects"] = link.disconnects;
+  out["peer_rest_ms"] = link.peer_rest_ms;
 }
 static void from_json(const json& in, EngineLinkStatus& link) {
   in.get_to(link.wan);
@@ -132,6 +133,7 @@ static void from_json(const json& in, EngineLinkStatus& link) {
   in.at("rx_packets").get_to(link.rx_packets);
   in.at("tx_packets").get_to(link.tx_packets);
   in.at("disconnects").get_to(link.disconnects);
+  in.at("peer_rest_ms").get_to(link.peer_rest_ms);
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineCounters, malformed, bad_mac, replayed, foreign, delivered, late,
                                    duplicates, holes_lost, dropped_no_link, dropped_no_buffer,

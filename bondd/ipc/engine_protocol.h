@@ -116,6 +116,7 @@ struct EngineLinkStatus {
   std::string path;  // the link whose socket carries it: another's while re-homed
   std::optional<double> rtt_var_ms;
   std::uint64_t rx_packets = 0, tx_packets = 0, disconnects = 0;
+  double peer_rest_ms = 0;  // how much later than usual the peer's next word may come
   bool operator==(const EngineLinkStatus&) const = default;
 };
 

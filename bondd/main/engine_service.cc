@@ -123,6 +123,7 @@ ipc::EngineLinkStatus to_ipc(const mlvpn::LinkStats& stats, const std::string& p
   constexpr std::size_t kUdpHeader = 8, kIp4Header = 20, kIp6Header = 40;
   if (stats.longest && stats.peer)
     wan.path_mtu = *stats.longest + kUdpHeader + (stats.peer->address.is_v4() ? kIp4Header : kIp6Header);
+  status.peer_rest_ms = to_ms(stats.peer_rest);
   if (stats.heard_ago) wan.heard_ms_ago = to_ms(*stats.heard_ago);
   return status;
 }

@@ -82,6 +82,7 @@ TEST(EngineProtocol, EveryReportComesBackAsItWas) {
   link.wan.tx_loss_percent = 0.5;
   link.wan.queue_ms = 3;
   link.wan.repaired = 7;
+  link.peer_rest_ms = 25'000;
   status.links.push_back(link);
   status.counters.bad_mac = 3;
   const std::vector<EngineReport> reports{

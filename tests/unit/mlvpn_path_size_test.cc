@@ -71,6 +71,20 @@ TEST(PathSize, AsksAfterAFewAndDoesNotWaitForTheRow) {
   EXPECT_TRUE(line.size.found());
 }
 
+// Drops of a full queue hit all sizes; only what is longer than all that arrives was dropped for its length.
+TEST(PathSize, MiddleSizesThatAreLostByChanceHideNothing) {
+  NarrowLine line{.carries = 1400};
+  for (unsigned i = 0; i < PathSize::kRow; ++i) {
+    line.size.on_lost(line.now, 1250);
+    line.send(kLong);
+    line.send(1300);
+  }
+  EXPECT_TRUE(line.size.limit());
+  line.run_for(6s);
+  line.send(1390);
+  EXPECT_TRUE(line.size.limit());
+}
+
 TEST(PathSize, ShortOnesThatArriveDoNotEndARow) {
   NarrowLine line{.carries = 1300};
   for (unsigned i = 0; i < PathSize::kRow; ++i) {

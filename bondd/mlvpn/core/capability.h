@@ -27,6 +27,7 @@ enum Capability : std::uint32_t {
   kCapProof = 1U << 3,
   // Agrees on session keys inside AUTH and AUTH_OK (session/hello.h).
   kCapSession = 1U << 4,
+  kCapRest = 1U << 5,    // understands REST: the next word comes late
   kCapNotice = 1U << 8,  // hands NOTICE to its daemon
 };
 
@@ -46,6 +47,6 @@ void render_announcement(const Announcement& announcement, std::uint8_t out[kAnn
 
 // What this version can; kCapSession comes with the secret that it needs.
 inline constexpr std::uint32_t kOurCapabilities =
-    kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof | kCapNotice;
+    kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof | kCapRest | kCapNotice;
 
 }  // namespace bondd::mlvpn

@@ -157,6 +157,7 @@ struct LinkStats {
   std::uint64_t rx_packets = 0, tx_packets = 0;  // all types
   std::uint64_t disconnects = 0;
   std::optional<Duration> heard_ago;
+  Duration peer_rest{};  // how much later than usual the peer's next word may come, see link_rest.cc
 };
 
 struct EngineStats {

@@ -49,6 +49,7 @@ Link::Link(TimePoint now, LinkId id, const LinkConfig& config, LinkContext& cont
       asked_at_(now - kAskQuiet),
       heard_(now),
       answered_(now),
+      data_at_(now),
       next_auth_(now),
       next_keepalive_(kNever),
       next_tick_(now + 1s),
@@ -98,7 +99,9 @@ std::optional<Endpoint> Link::destination() const {
 void Link::on_sent(TimePoint now, PacketType type, std::size_t datagram_bytes) {
   ++tx_packets_;
   tx_bytes_ += datagram_bytes;
-  if (type == PacketType::kData && !unanswered_since_) {
+  if (type != PacketType::kData) return;
+  on_data(now);
+  if (!unanswered_since_ || *unanswered_since_ > now) {
     unanswered_since_ = now;
     deadline_ = std::min(deadline_, now + probe_interval());
   }
@@ -124,6 +127,7 @@ bool Link::is_well_formed(const Header& header, std::span<const std::uint8_t> te
   constexpr std::size_t kProbeSize = 8;
   if (header.is(PacketType::kKeepalive)) return text.empty();
   if (header.is(PacketType::kData)) return !text.empty();
+  if (header.is(PacketType::kRest)) return text.size() == kRestSize;
   if (header.is(PacketType::kProbe) || header.is(PacketType::kProbeReply)) return text.size() == kProbeSize;
   if (header.is(PacketType::kDisconnect)) return text.empty() || std::ranges::equal(text, kBye);
   if (header.is(PacketType::kAuth) || header.is(PacketType::kAuthOk))
@@ -187,8 +191,15 @@ Link::Outcome Link::on_known_flow(TimePoint now, const Header& header, LinkId pa
     set_state(now, LinkState::kUp, "heard again");
     next_keepalive_ = now;
   }
-  if (header.is(PacketType::kData)) return Outcome::kDeliver;
-  if (header.is(PacketType::kProbe)) {
+  if (header.is(PacketType::kData)) {
+    on_data(now);
+    peer_rest_ = Duration::zero();
+    return Outcome::kDeliver;
+  }
+  if (header.is(PacketType::kKeepalive)) peer_rest_ = Duration::zero();
+  if (header.is(PacketType::kRest)) {
+    on_rest(now, from, text);
+  } else if (header.is(PacketType::kProbe)) {
     queue_control(PacketType::kProbeReply, from, id_, text);
   } else if (header.is(PacketType::kProbeReply)) {
     const std::uint64_t stamp = load_be<std::uint64_t>(text.data()) ^ probe_mask_;
@@ -257,20 +268,14 @@ void Link::on_timer(TimePoint now, const Surroundings& others) {
 }
 
 void Link::check_session(TimePoint now, const Surroundings& others) {
-  const Duration timeout = std::max<Duration>(config_.timeout, kMinTimeout);
+  const Duration timeout = std::max<Duration>(config_.timeout, kMinTimeout) + peer_rest_;
   if (now - heard_ > timeout) {
     end_session(now, "no packet for " + seconds(now - heard_), Duration::zero());
     needs_auth_ = false;  // the peer may still hold the session and be heard again
     return;
   }
-  if (now >= next_keepalive_) {
-    const bool repeat = refuge_ && refuge_->repeats > 0;
-    if (repeat) --refuge_->repeats;
-    next_keepalive_ = now + (repeat                ? kRefugeGap
-                             : keys_.awaits_peer() ? std::max<Duration>(kConfirmAgain, 2 * estimator_.srtt())
-                                                   : kKeepalive);
-    if (const auto to = destination()) queue_control(PacketType::kKeepalive, *to, carrier());
-  }
+  check_rest(now, others);
+  if (now >= next_keepalive_) say_alive(now);
   // A server that restarted ignores a session that it does not know (upstream
   // says nothing at all); to one that did not, AUTH does no harm.
   const bool quiet = !refuge_ && now - heard_ > quiet_server();
@@ -319,7 +324,8 @@ void Link::update_deadline(TimePoint now) {
     if (context_.role == Role::kClient && keys_.current() != nullptr)
       at = std::min(at, std::max(keys_.current()->made + kRekeyAfter, next_auth_));
     if (refuge_) at = std::min(at, refuge_->next);
-    at = std::min({at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + 1ms});
+    at = std::min(
+        {at, next_keepalive_, heard_ + std::max<Duration>(config_.timeout, kMinTimeout) + peer_rest_ + 1ms});
     if (!peer_can(kCapProbe)) {
       // An upstream peer's silence is only seen by looking.
       if (state_ != LinkState::kSilent) at = std::min(at, std::max(now + 40ms, heard_ + kKeepaliveMissing));
@@ -328,7 +334,7 @@ void Link::update_deadline(TimePoint now) {
       const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();
       at = std::min(at, std::max(*unanswered_since_ + probe_interval(), last_probe_ + interval));
     } else {
-      at = std::min(at, std::min(heard_, answered_) + kProbeIdle + 1ms);
+      at = std::min(at, std::min(heard_, answered_) + kProbeIdle + peer_rest_ + 1ms);
     }
   }
   // A deadline that nothing can be done about must not spin the loop.
@@ -363,6 +369,7 @@ void Link::fill(TimePoint now, LinkStats& out) const {
   out.state = state_;
   out.reason = reason_;
   out.peer_is_bondd = peer().has_value();
+  out.peer_rest = peer_rest_;
   if (in_session()) {
     out.protection = keys_.current() != nullptr ? Protection::kSession : Protection::kPassword;
     if (keys_.current() != nullptr) out.key_age = now - keys_.current()->made;

@@ -244,6 +244,13 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   [[nodiscard]] bool is_asked_by_auth() const { return context_.role == Role::kClient && !peer(); }
   void ask_server(TimePoint now, const Surroundings& others);
   void check_tolerances(TimePoint now);
+  // link_rest.cc
+  void say_alive(TimePoint now);
+  [[nodiscard]] Duration rest_gap() const;
+  void say_rest(TimePoint now, const Endpoint& to, bool question);
+  void on_rest(TimePoint now, const Endpoint& from, std::span<const std::uint8_t> text);
+  void check_rest(TimePoint now, const Surroundings& others);
+  void on_data(TimePoint now);
   void go_silent(TimePoint now, std::string reason, const Surroundings& others);
   void take_refuge(TimePoint now, LinkId carrier);
   void try_home(TimePoint now, const Surroundings& others);
@@ -308,6 +315,11 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   TimePoint last_probe_;
   std::uint64_t others_received_at_heard_ = 0;
   TimePoint others_mark_for_;  // the `heard_` that the line above belongs to
+
+  // While nothing needs this link it says a word each kRestGap only.
+  bool may_rest_ = false, rests_ = false;
+  Duration peer_rest_{};  // until the peer's next word at most, beyond the usual second
+  TimePoint data_at_;     // the last DATA in either direction
 
   std::optional<Refuge> refuge_;
   TimePoint silent_since_{}, false_alarm_at_{};

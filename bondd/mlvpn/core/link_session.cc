@@ -219,6 +219,8 @@ void Link::end_session(TimePoint now, std::string reason, Duration retry_after) 
   next_auth_ = now + retry_after;
   next_resolve_ = now + kResolveFirst;
   next_keepalive_ = kNever;
+  rests_ = may_rest_ = false;
+  peer_rest_ = Duration::zero();
   set_state(now, context_.role == Role::kClient ? LinkState::kStarting : LinkState::kDown, std::move(reason));
 }
 

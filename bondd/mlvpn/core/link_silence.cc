@@ -21,7 +21,7 @@ void Link::on_answer(TimePoint now) {
 }
 
 Duration Link::quiet_server() const {
-  const Duration least = unanswered_since_ ? kQuietServerBusy : kQuietServer;
+  const Duration least = (unanswered_since_ ? kQuietServerBusy : kQuietServer) + peer_rest_;
   return keys_.current() != nullptr ? std::max(least, 2 * estimator_.srtt()) : least;
 }
 
@@ -45,7 +45,7 @@ void Link::check_silence(TimePoint now, const Surroundings& others) {
   }
   if (peer_can(kCapProbe)) {
     // Who still hears a peer that does not hear it must ask, too: its packets may all get lost.
-    const bool keepalive_missing = now - std::min(heard_, answered_) > kProbeIdle;
+    const bool keepalive_missing = now - std::min(heard_, answered_) > kProbeIdle + peer_rest_;
     if (!unanswered_since_ && keepalive_missing) unanswered_since_ = now - probe_interval();
     if (!unanswered_since_ || now - *unanswered_since_ < probe_interval()) return;
     const Duration interval = state_ == LinkState::kSilent ? kSilentProbe : probe_interval();

@@ -43,6 +43,15 @@ inline constexpr Duration kBusyGap = 100ms;  // packets come closer than this: D
 // An original server answers nothing at once but AUTH, and runs a script for it. So it is only
 // asked when DATA found no echo for this long, and after each needless question for twice as long.
 inline constexpr Duration kAskAfter = 250ms, kAskMemory = 10min;
+// A WAN that only carries when the others fail says a word this often: routers keep the way back of a UDP
+// flow for 30 s and more (RFC 4787, 4.3; nf_conntrack_udp_timeout of Linux). It costs 0.6 MB a day, a word
+// each second 16.
+inline constexpr Duration kRestGap = 25s;
+inline constexpr std::size_t kRestSize = 2;    // seconds until the next word; 1: answer me
+inline constexpr Duration kRestGapMost = 60s;  // of a peer; a longer one would hide that it is gone
+inline constexpr Duration kRestAfter = 5s;     // without DATA
+// The answer to such a word: two round trips and their jitter, within these bounds. Then it is asked.
+inline constexpr Duration kRestAnswerSoonest = 200ms, kRestAnswerLatest = 1500ms;
 // A link on another one's line: how often the server is told at first, how far apart, and
 // when its own line is tried (again).
 inline constexpr unsigned kRefugeRepeats = 2;

@@ -174,10 +174,14 @@ double Sender::arrival_ms(const Link& link, TimePoint now, std::size_t bytes, bo
 Sender::Link* Sender::soonest(TimePoint now, std::size_t bytes, bool behind_staged) const {
   Link* best = nullptr;
   double best_arrival = 0;
+  bool too_long = false;
   for (const bool fallback : {false, true}) {
     for (const auto& link : links_) {
       if (!link->usable || link->silent || link->blocked || link->fallback != fallback) continue;
-      if (!link->fits(bytes)) continue;
+      if (!link->fits(bytes)) {
+        too_long = true;
+        continue;
+      }
       double arrival = arrival_ms(*link, now, bytes, behind_staged);
       if (link->id == last_link_) arrival -= kBurstMs;  // bursts of a call, not packets in turn
       if (best == nullptr || arrival < best_arrival) {
@@ -188,8 +192,10 @@ Sender::Link* Sender::soonest(TimePoint now, std::size_t bytes, bool behind_stag
     if (best != nullptr) return best;
   }
   // A long packet waits for a link that carries it, though its socket is full now.
-  for (const auto& link : links_) {
-    if (link->usable && !link->silent && link->blocked && link->fits(bytes)) return link.get();
+  if (too_long) {
+    for (const auto& link : links_) {
+      if (link->usable && !link->silent && link->blocked && link->fits(bytes)) return link.get();
+    }
   }
   // Better into a silent link than nowhere: into the one that answered last.
   for (const auto& link : links_) {
@@ -199,10 +205,16 @@ Sender::Link* Sender::soonest(TimePoint now, std::size_t bytes, bool behind_stag
   return best;
 }
 
+// Whether some link carries that is not for emergencies only.
+bool Sender::others_carry() const {
+  return std::ranges::any_of(links_, [](const auto& l) { return l->usable && !l->silent && !l->fallback; });
+}
+
 std::optional<LinkId> Sender::best_link(TimePoint now, std::optional<LinkId> except) const {
   const Link* best = nullptr;
+  const bool spare_fallback = others_carry();
   for (const auto& link : links_) {
-    if (!link->usable || link->silent || link->id == except) continue;
+    if (!link->usable || link->silent || link->id == except || (link->fallback && spare_fallback)) continue;
     if (best == nullptr || arrival_ms(*link, now, kSmall, false) < arrival_ms(*best, now, kSmall, false)) {
       best = link.get();
     }

@@ -111,7 +111,8 @@ class Sender {
   void handle_timeout(TimePoint now);
   [[nodiscard]] std::optional<TimePoint> next_timeout(TimePoint now) const;
 
-  // The link on which a small packet arrives soonest, and the next best; empty when none.
+  // The link on which a small packet arrives soonest, and the next best; empty when none. One for emergencies
+  // (`fallback`) only while no other carries.
   [[nodiscard]] std::optional<LinkId> best_link(TimePoint now,
                                                 std::optional<LinkId> except = std::nullopt) const;
   // How long the peer should let our packets wait behind a hole.
@@ -155,6 +156,7 @@ class Sender {
   double arrival_ms(const Link& link, TimePoint now, std::size_t bytes, bool behind_staged) const;
   Link* soonest(TimePoint now, std::size_t bytes, bool behind_staged) const;
   std::size_t next_size();
+  [[nodiscard]] bool others_carry() const;
   std::optional<Departure> depart(TimePoint now, Link& link, Data data);
   void put_back(LinkId link);
   void release(const PacketRef& packet);

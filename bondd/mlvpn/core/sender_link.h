@@ -30,7 +30,7 @@ struct Sender::Link {
   bool usable = false, fallback = false, silent = false;
   Line rate;
   PathSize size;
-  std::size_t lost_by_silence = 0;      // the shortest long datagram of those; 0: none
+  std::size_t lost_by_silence = 0;      // the longest datagram of those, if it is long; else 0
   std::deque<Outstanding> outstanding;  // by sequence number, gaps allowed
   std::deque<Data> staged;
   std::size_t staged_bytes = 0;

@@ -189,7 +189,7 @@ TimePoint Sender::silence_deadline(const Link& link) const {
 // while other links carry traffic.
 TimePoint Sender::refresh_deadline(const Link& link) const {
   if (link.rate.samples() < 8) return link.next_probe;
-  if (last_data_ < link.last_progress) return TimePoint::max();
+  if (last_data_ < link.last_progress || (link.fallback && others_carry())) return TimePoint::max();
   return std::max(link.last_progress + kRefresh, link.next_probe);
 }
 
@@ -201,7 +201,7 @@ void Sender::fall_silent(TimePoint now, Link& link) {
     if (!packet.open) continue;
     if (const std::size_t size = packet.bytes - std::min<std::size_t>(packet.bytes, kFraming);
         size > PathSize::kBase)
-      link.lost_by_silence = std::min(size, link.lost_by_silence == 0 ? size : link.lost_by_silence);
+      link.lost_by_silence = std::max(size, link.lost_by_silence);
     lose(now, link, packet, true);
   }
   trim(link);

@@ -49,6 +49,7 @@ enum class PacketType : std::uint8_t {
   kFeedback = 7,    // bondd: what arrived, per link
   kNudge = 8,       // bondd: asks for FEEDBACK; zeros, to ask whether such a length passes
   kPadding = 9,     // bondd: to nobody; its passing through the line tells the line's rate
+  kRest = 10,       // bondd: "I hear you well, my next word comes in N s"; body: see link_rest.cc
   kNotice = 16,     // bondd: what a daemon tells the other's, a text
 };
 

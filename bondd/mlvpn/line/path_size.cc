@@ -15,7 +15,7 @@ constexpr Duration kAgainMost = std::chrono::minutes(10);  // RFC 8899, PMTU_RAI
 }  // namespace
 
 void PathSize::on_confirmed(TimePoint now, std::size_t bytes) {
-  if (bytes >= shortest_lost_) row_ = 0;
+  if (bytes >= longest_lost_) row_ = 0;
   if (bytes <= kBase) short_passed_ = true;
   if (asks_ && bytes >= probe_) {
     asks_ = false;
@@ -35,9 +35,9 @@ void PathSize::on_confirmed(TimePoint now, std::size_t bytes) {
 
 void PathSize::on_lost(TimePoint now, std::size_t bytes) {
   if (bytes <= kBase || !fits(bytes)) return;
-  shortest_lost_ = row_ == 0 ? bytes : std::min(shortest_lost_, bytes);
+  longest_lost_ = row_ == 0 ? bytes : std::max(longest_lost_, bytes);
   ++row_;
-  if (row_ == kAskRow) ask(now, shortest_lost_);
+  if (row_ == kAskRow) ask(now, longest_lost_);
   if (row_ == kRow) begin_search(now);
 }
 
@@ -51,12 +51,12 @@ void PathSize::ask(TimePoint now, std::size_t bytes) {
 
 void PathSize::begin_search(TimePoint now) {
   asks_ = false;
-  if (!narrow_) wanted_ = shortest_lost_;
+  if (!narrow_) wanted_ = longest_lost_;
   row_ = 0;
   narrow_ = true;
   passes_ = kBase;
-  fails_ = shortest_lost_;
-  probe_ = shortest_lost_;  // the first question is whether that was chance
+  fails_ = longest_lost_;
+  probe_ = longest_lost_;  // the first question is whether that was chance
   tries_ = 0;
   next_probe_ = now;
   again_ = kAgainFirst;
@@ -67,7 +67,7 @@ std::optional<std::size_t> PathSize::take_probe(TimePoint now, Duration trip) {
   if (asks_) {
     // Only what a living line drops tells something.
     if (tries_ == kTries && short_passed_) {
-      shortest_lost_ = probe_;
+      longest_lost_ = probe_;
       begin_search(now);
     } else {
       if (short_passed_ || tries_ == 0) ++tries_;

@@ -7,7 +7,7 @@
 //   known
 //    |                                                                     ^
 //    └── a long row ───────────────────────────────────────────────────────┘
-//   From each back to all: one as long as the shortest that was lost arrives.
+//   From each back to all: one as long as the longest that was lost arrives.
 #pragma once
 
 #include <cstddef>
@@ -58,13 +58,13 @@ class PathSize {
 
   // A row of lost ones.
   unsigned row_ = 0;
-  std::size_t shortest_lost_ = 0;
+  std::size_t longest_lost_ = 0;
 
   bool asks_ = false;          // whether long ones pass; meanwhile they may be sent
   bool short_passed_ = false;  // since the last question: the line lives
   bool narrow_ = false;
   std::size_t passes_ = 0, fails_ = 0;  // the longest that passes, the shortest that does not
-  std::size_t wanted_ = 0;              // the shortest that was lost: when it passes there is no limit
+  std::size_t wanted_ = 0;              // the longest that was lost: when it passes there is no limit
   std::size_t probe_ = 0;               // the size that is asked about; 0: none
   unsigned tries_ = 0;
   TimePoint next_probe_{};
