@@ -6,12 +6,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <net/if.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <cstring>
 #include <map>
 
@@ -24,6 +24,7 @@
 #include "bondd/model/ownership.h"
 #include "bondd/plan/routing.h"
 #include "bondd/supervise/lines.h"
+#include "bondd/supervise/spawn.h"
 
 namespace bondd::control {
 namespace {
@@ -143,9 +144,9 @@ class MlvpnBackend : public Backend {
     add_timer_.cancel();
     tun_.reset();
     if (!engine_) return;
-    if (auto asked = engine_->request(ipc::EngineStop{}); !asked) kill(engine_->pid(), SIGKILL);
+    if (auto asked = engine_->request(ipc::EngineStop{}); !asked) kill_engine();
     start_timer_ = context_.loop->after(kGrace, [this] {
-      if (engine_) kill(engine_->pid(), SIGKILL);
+      if (engine_) kill_engine();
     });
   }
   [[nodiscard]] bool idle() const override { return !engine_; }
@@ -273,10 +274,12 @@ class MlvpnBackend : public Backend {
     [[maybe_unused]] const auto sent = engine_->request(ipc::EngineSetNotice{told_});
   }
 
+  void kill_engine() { (void)supervise::send_signal(engine_->pidfd(), SIGKILL); }
+
   // For a reason of ours, so the next one may start at once.
   void stop_engine() {
     if (!engine_) return;
-    kill(engine_->pid(), SIGKILL);
+    kill_engine();
     collect();
     start_timer_.cancel();
     next_start_ = EventLoop::now();
@@ -459,7 +462,7 @@ class MlvpnBackend : public Backend {
         channel_watch_.cancel();
         if (report.error().code != EPIPE) {
           context_.log->error(report.error().message);
-          kill(engine_->pid(), SIGKILL);
+          kill_engine();
         }
         return;
       }

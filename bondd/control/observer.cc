@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <grp.h>
-#include <pwd.h>
 
 #include <algorithm>
 #include <iterator>
@@ -12,6 +11,7 @@
 #include "bondd/plan/exits.h"
 #include "bondd/plan/plan.h"
 #include "bondd/supervise/run_program.h"
+#include "bondd/supervise/spawn.h"
 #include "openvpn-profiles/profile.h"
 
 namespace bondd::control {
@@ -27,15 +27,12 @@ bool in_slot(std::uint32_t table, unsigned slot) {
 }
 
 void find_user(Programs& programs) {
-  for (const char* name : {"_bondd", "openvpn", "nobody"}) {
-    const passwd* user = getpwnam(name);
-    if (user == nullptr) continue;
-    programs.uid = user->pw_uid;
-    programs.user = name;
-    const group* own = getgrgid(user->pw_gid);
-    programs.group = own != nullptr ? own->gr_name : fmt::format("{}", user->pw_gid);
-    return;
-  }
+  const passwd* user = supervise::unprivileged_user();
+  if (user == nullptr) return;
+  programs.uid = user->pw_uid;
+  programs.user = user->pw_name;
+  const group* own = getgrgid(user->pw_gid);
+  programs.group = own != nullptr ? own->gr_name : fmt::format("{}", user->pw_gid);
 }
 
 // A plan starts from the machine as it was before us: what we changed counts with its old

@@ -210,21 +210,26 @@ std::optional<std::set<std::string>> RunDirView::forwarding_users() const {
   return users;
 }
 
-bool runs_in_this_netns(const RunDirView& site) {
-  const auto pid = site.running();
-  if (pid.value_or(0) <= 0) return false;
-  std::error_code failed;
-  const fs::path theirs = fs::read_symlink(fmt::format("/proc/{}/ns/net", *pid), failed);
-  return !failed && theirs == fs::read_symlink("/proc/self/ns/net", failed) && !failed;
-}
+namespace {
 
-bool was_killed_in_this_netns(const RunDirView& site) {
-  if (site.running()) return false;
+// As its bondd wrote it down. The kernel does not tell it of a process with more rights than one's own, which
+// a `bondd up` by hand has for bondd@.service.
+bool is_of_this_netns(const RunDirView& site) {
   std::istringstream text(read_small_file(site.path() / "lock").value_or(""));
   pid_t pid = 0;
   std::uint64_t started = 0;
   std::string netns;
   return text >> pid >> started >> netns && netns == own_netns();
+}
+
+}  // namespace
+
+bool runs_in_this_netns(const RunDirView& site) {
+  return site.running().value_or(0) > 0 && is_of_this_netns(site);
+}
+
+bool was_killed_in_this_netns(const RunDirView& site) {
+  return !site.running() && is_of_this_netns(site);
 }
 
 std::vector<std::string> known_sites(const fs::path& root) {

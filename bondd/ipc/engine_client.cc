@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,10 +15,6 @@ namespace {
 
 constexpr int kEngineFd = 3;  // the channel's number in the engine
 
-// Limits of a program that reads what strangers send. It writes no file and leaves no core file; its memory
-// is bounded: an engine needs less than 64 MB, and eight times that is surely a fault or an attack.
-constexpr rlim_t kEngineData = 512U << 20U;
-
 // Nothing of root's shell is the engine's business.
 std::vector<char*> clean_environment() {
   std::vector<char*> out{const_cast<char*>("PATH=/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -31,19 +26,6 @@ std::vector<char*> clean_environment() {
 #endif
   out.push_back(nullptr);
   return out;
-}
-
-// From outside, before the engine is given anything to read.
-Result<> limit(pid_t pid) {
-  const auto set = [pid](__rlimit_resource what, rlim_t value) {
-    const rlimit limits{value, value};
-    return prlimit(pid, what, &limits, nullptr) == 0;
-  };
-  bool done = set(RLIMIT_FSIZE, 0) && set(RLIMIT_CORE, 0);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need terabytes of addresses
-  done = done && set(RLIMIT_DATA, kEngineData);
-#endif
-  return done ? Result<>() : errno_failure("cannot limit the engine");
 }
 
 // A memory file that holds `secret`, to be read from its start.
@@ -127,11 +109,6 @@ Result<EngineClient> EngineClient::spawn(const SpawnOptions& options) {
                                 argv.data(), environment.data());
   if (error != 0) return errno_failure("start " + options.program, error);
   UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-  if (auto limited = limit(pid); !limited) {
-    kill(pid, SIGKILL);
-    waitpid(pid, nullptr, 0);
-    return tl::make_unexpected(limited.error());
-  }
   return EngineClient(std::move(pair->first), pid, std::move(pidfd));
 }
 

@@ -85,6 +85,18 @@ void limit_itself() {
   ::_exit(kExecFailed);
 }
 
+// A process may signal those that have its real user. Only this thread's changes (setresuid(3) changes all),
+// and neither its rights nor its effective user. Returns errno, or 0.
+int signal_as(uid_t user, int pidfd, int signal) {
+  constexpr auto kSame = static_cast<uid_t>(-1);
+  const uid_t own = ::getuid();
+  if (::syscall(SYS_setresuid, user, kSame, kSame) != 0) return errno;
+  const long sent = ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0);
+  const int error = sent == 0 ? 0 : errno;
+  if (::syscall(SYS_setresuid, own, kSame, kSame) != 0) return errno;
+  return error;
+}
+
 }  // namespace
 
 Result<Spawned> spawn(const std::vector<std::string>& argv, const SpawnOptions& options) {
@@ -133,10 +145,18 @@ std::optional<Ended> try_wait(int pidfd) {
 }
 
 Result<> send_signal(int pidfd, int signal) {
-  if (::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) != 0 && errno != ESRCH) {
-    return errno_failure("pidfd_send_signal");
+  int error = ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0 ? 0 : errno;
+  // bondd@.service has no CAP_KILL.
+  const passwd* user = error == EPERM ? unprivileged_user() : nullptr;
+  if (user != nullptr) error = signal_as(user->pw_uid, pidfd, signal);
+  return error == 0 || error == ESRCH ? Result<>() : errno_failure("pidfd_send_signal", error);
+}
+
+const passwd* unprivileged_user() {
+  for (const char* name : {"_bondd", "openvpn", "nobody"}) {
+    if (const passwd* user = ::getpwnam(name)) return user;
   }
-  return {};
+  return nullptr;
 }
 
 std::optional<std::uint64_t> start_time(pid_t pid) {

@@ -1,6 +1,7 @@
 // Making, watching and ending one process.
 #pragma once
 
+#include <pwd.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -36,7 +37,11 @@ struct Ended {
   std::optional<int> status, signal;
 };
 std::optional<Ended> try_wait(int pidfd);
+// Without CAP_KILL it reaches bondd's own user and, with CAP_SETUID, unprivileged_user()'s processes.
 Result<> send_signal(int pidfd, int signal);
+
+// The user that reads the Internet: _bondd, else openvpn, else nobody; null if there is none of them.
+const passwd* unprivileged_user();
 
 // When a process was started, in clock ticks since boot (field 22 of /proc/PID/stat): together
 // with the pid it names one process for as long as the machine is up.

@@ -21,7 +21,7 @@ CLEAN_LIMIT_S = 5         # after kill -9, until nothing of bondd is left
 AWAY_LIMIT_S = 3          # the longest silence during a restart or an upgrade
 BACK_LIMIT_S = 30         # after kill -9 or a reboot, until it carries by itself
 MEMORY_LIMIT_MB = 40      # all processes of an idle site
-EXPOSURE_LIMIT = 2.8      # systemd-analyze security
+EXPOSURE_LIMIT = 2.5      # systemd-analyze security
 
 
 def patience(report):

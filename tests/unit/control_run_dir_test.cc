@@ -1,5 +1,7 @@
 #include <unistd.h>
 
+#include <fstream>
+
 #include "bondd/control/run_dir.h"
 #include "tests/support/fake_host.h"
 
@@ -21,6 +23,18 @@ TEST(RunDir, OneSiteIsTakenOnce) {
   first->remove();
   EXPECT_FALSE(RunDirView(root.path(), "office").running());
   EXPECT_TRUE(RunDir::take(root.path(), "office").has_value());
+}
+
+// The kernel does not tell it of a process with more rights than one's own: bondd@.service and `bondd up`.
+TEST(RunDir, ARunningSiteSaysInWhichNetworkNamespace) {
+  const TemporaryDir root;
+  auto office = RunDir::take(root.path(), "office");
+  const RunDirView view(root.path(), "office");
+  EXPECT_FALSE(runs_in_this_netns(view));
+  ASSERT_TRUE(office->record_pid().has_value());
+  EXPECT_TRUE(runs_in_this_netns(view));
+  std::ofstream(view.path() / "lock") << "1 1 net:[1]\n";  // the same file, whose lock is held
+  EXPECT_FALSE(runs_in_this_netns(view));
 }
 
 TEST(RunDir, SlotsDifferAndAreFreeAgain) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -112,6 +113,8 @@ TEST(Sandbox, LeavesNoRights) {
     if (!drop_rights("", parent)) _exit(kNotReached);
     if (geteuid() == 0 || getuid() == 0 || setuid(0) == 0) _exit(1);
     if (getgroups(0, nullptr) != 0) _exit(2);
+    rlimit files{1, 1};
+    if (getrlimit(RLIMIT_FSIZE, &files) != 0 || files.rlim_max != 0) _exit(8);
     if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 || prctl(PR_GET_DUMPABLE) != 0) _exit(3);
     if (open("/dev/net/tun", O_RDONLY) >= 0 && socket(AF_INET, SOCK_RAW, IPPROTO_ICMP) >= 0) _exit(4);
     for (int capability = 0; capability < 64; ++capability) {

@@ -1,11 +1,14 @@
+#include <cap-ng.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -347,6 +350,41 @@ TEST(Lines, AreCutAtTheirLimitAndJoinedAcrossReads) {
   reader.feed({}, std::string(5000, 'x') + "\nend", on_line);
   reader.finish({}, on_line);
   EXPECT_THAT(lines, ElementsAre("abc", std::string(LineReader::kLineMax, 'x'), "end"));
+}
+
+// As bondd@.service has it: CAP_SETUID, but not CAP_KILL. In a process of its own, which loses the right.
+int signal_without_cap_kill(int pidfd) {
+  capng_get_caps_process();
+  capng_update(CAPNG_DROP, static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED), CAP_KILL);
+  if (capng_apply(CAPNG_SELECT_CAPS) != 0) return 2;
+  const bool sent = send_signal(pidfd, SIGTERM).has_value();
+  return sent && ::getuid() == 0 && ::geteuid() == 0 ? 0 : 1;
+}
+
+TEST(SendSignal, ReachesTheUnprivilegedUserWithoutTheRightToSignalAll) {
+  const passwd* const user = unprivileged_user();
+  if (::geteuid() != 0 || user == nullptr) GTEST_SKIP() << "needs root";
+  std::array<int, 2> ready{};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::setresuid(user->pw_uid, user->pw_uid, user->pw_uid) == 0) ::close(ready[1]);
+    ::pause();
+    ::_exit(0);
+  }
+  ::close(ready[1]);
+  char none = 0;
+  ASSERT_EQ(::read(ready[0], &none, 1), 0);  // it is that user's now
+  ::close(ready[0]);
+  const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+  const pid_t sender = ::fork();
+  if (sender == 0) ::_exit(signal_without_cap_kill(pidfd.get()));
+  int status = 0;
+  ASSERT_EQ(::waitpid(sender, &status, 0), sender);
+  EXPECT_EQ(status, 0);
+  if (status != 0) ::kill(child, SIGKILL);
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 
 }  // namespace

@@ -122,9 +122,24 @@ int allow_udp_options(const Filter& filter) {
                           SCMP_A1(SCMP_CMP_EQ, IPPROTO_UDP));
 }
 
+// Memory: an engine needs less than 64 MB, and eight times that is surely a fault or an attack.
+constexpr rlim_t kMaxData = 512U << 20U;
+
+// By itself: bondd may not limit a process that is another user's already.
+bool limit_itself() {
+  const rlimit none{0, 0};
+  bool done = setrlimit(RLIMIT_FSIZE, &none) == 0 && setrlimit(RLIMIT_CORE, &none) == 0;
+#ifndef BONDD_SANITIZED  // they need terabytes of addresses
+  const rlimit data{kMaxData, kMaxData};
+  done = done && setrlimit(RLIMIT_DATA, &data) == 0;
+#endif
+  return done;
+}
+
 }  // namespace
 
 Result<std::string> drop_rights(const std::string& user, int parent) {
+  if (!limit_itself()) return errno_failure("limit itself");
   auto who = become(user);
   if (!who) return who;
   // Changing the user clears the death signal and may set dumpable: so only now.
@@ -132,8 +147,6 @@ Result<std::string> drop_rights(const std::string& user, int parent) {
   if (getppid() != parent) return failure("the supervisor is gone");
   if (prctl(PR_SET_DUMPABLE, 0) != 0) return errno_failure("PR_SET_DUMPABLE");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errno_failure("PR_SET_NO_NEW_PRIVS");
-  const rlimit none{0, 0};
-  (void)setrlimit(RLIMIT_CORE, &none);
   capng_clear(CAPNG_SELECT_ALL);
   if (capng_apply(CAPNG_SELECT_CAPS) != 0) return failure("capabilities cannot be dropped");
   if (capng_get_caps_process() != 0 || capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE) {

@@ -8,11 +8,11 @@
 
 namespace bondd::mlvpn {
 
-// Dies with the parent, is not dumpable (no core file, no ptrace by equals),
-// becomes `user` (empty: _bondd where that user exists, else nobody), empties
-// all capability sets and the bounding set, and sets no_new_privs. A process that
-// is not root stays who it is. `parent` is the parent's pid at the start, to
-// notice one that died before this call. Returns what was done: "user nobody".
+// Writes no file, leaves no core file and has bounded memory. Dies with the parent, is not dumpable (no core
+// file, no ptrace by equals), becomes `user` (empty: _bondd where that user exists, else nobody), empties all
+// capability sets and the bounding set, and sets no_new_privs. A process that is not root stays who it is.
+// `parent` is the parent's pid at the start, to notice one that died before this call. Returns what was done:
+// "user nobody".
 Result<std::string> drop_rights(const std::string& user, int parent);
 
 // Installs the seccomp filter: reading, writing and waiting on descriptors it
