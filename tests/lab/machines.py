@@ -22,8 +22,11 @@ RIGHTS = ["--capability=all", "--system-call-filter=bpf @mount @module"]
 
 
 def have_cgroups():
-    """systemd wants the unified hierarchy. Mounted here it is seen by the lab alone."""
+    """systemd wants the unified hierarchy. Mounted here it is seen by the lab alone; its groups are the whole machine's."""
     sh(f"mount -t cgroup2 cgroup2 {CGROUPS}")
+    for group in pathlib.Path(CGROUPS).glob("bondd-lab-*"):
+        if "populated 0" in (group / "cgroup.events").read_text():
+            remove_group(group)  # of a lab that was killed
 
 
 def remove_group(group):
