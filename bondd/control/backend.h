@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bondd/base/units.h"
+#include "bondd/control/drained_wans.h"
 #include "bondd/control/event_loop.h"
 #include "bondd/control/log.h"
 #include "bondd/control/process_table.h"
@@ -29,6 +30,7 @@ struct Followed {
   const std::vector<IpAddress>& server_addresses;
   const std::map<std::string, IpAddress>& server_of;  // by WAN; on an office, once the name is known
   unsigned slot;
+  const DrainedWans& drained;
 };
 
 class Backend : public ProcessTable {

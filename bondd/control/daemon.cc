@@ -1,7 +1,6 @@
 #include "bondd/control/daemon.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <csignal>
@@ -10,7 +9,6 @@
 
 #include "bondd/control/blocked_ways.h"
 #include "bondd/control/name_servers.h"
-#include "bondd/control/preflight.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
 #include "bondd/plan/servers.h"
@@ -127,67 +125,6 @@ void Daemon::on_signal(int signal) {
     return;
   }
   stop(signal == SIGINT ? "interrupted" : "asked to stop (SIGTERM)");
-}
-
-// --- what comes from the CLI ---
-
-ipc::Reply Daemon::on_request(const ipc::Request& request) {
-  switch (request.command) {
-    case ipc::Command::kStatus:
-      return {true, {}, ipc::status_json(status())};
-    case ipc::Command::kStop:
-      stop("asked to stop");
-      return {true, {}, {}};
-    case ipc::Command::kReload:
-      return reload(request.file);
-  }
-  return {false, {"unknown command"}, {}};
-}
-
-ipc::Reply Daemon::reload(const std::string& file) {
-  const std::string& site = options_.config.site;
-  if (stopping_) return {false, {fmt::format("{} is being stopped", site)}, {}};
-  auto read = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
-  if (read) {
-    if (const std::string why = why_not_reloaded(read->config); !why.empty()) read = failure(why);
-  }
-  if (!read) {
-    log_.warning(fmt::format("the changed file is not used, nothing was changed:\n{}", read.error().message));
-    return {false, {read.error().message, fmt::format("{} goes on as it was", site)}, {}};
-  }
-  const bool moved = read->config.server != options_.config.server;
-  options_.config = std::move(read->config);
-  options_.file_warnings = std::move(read->warnings);
-  reconciler_->set_config(options_.config);
-  use_servers();
-  const std::string note = backend_->reloaded(options_.config);
-  log_.info(fmt::format("{} was read again", options_.config.file.native()));
-  if (moved) {
-    resolve_server();
-  } else {
-    run_pass(Depth::kAll, Cause::kOwn);
-  }
-  std::vector<std::string> messages;
-  for (const std::string& warning : options_.file_warnings) messages.push_back("warning: " + warning);
-  if (!note.empty()) messages.push_back(note);
-  messages.push_back(fmt::format("{} applied", options_.config.file.native()));
-  return {true, messages, {}};
-}
-
-// What a running site cannot become, or what on this machine stands in the way; empty if nothing does.
-std::string Daemon::why_not_reloaded(const model::Config& config) {
-  const model::Config& now = options_.config;
-  if (config.site != now.site)
-    return fmt::format("{} is the file of {}, not of {}", config.file.native(), config.site, now.site);
-  if (config.backend != now.backend || config.role != now.role) {
-    return fmt::format("the {} cannot change while {} is up; use `bondd down {}` and `bondd up {}`",
-                       config.role != now.role ? "role" : "backend", now.site, now.site, now.site);
-  }
-  const auto prepared = reconciler_->prepare_with(config);
-  if (!prepared) return prepared.error().message;
-  const auto conflicts =
-      check_conflicts(config, prepared->plan, prepared->facts.network, *machine_.iptables, &now);
-  return fmt::format("{}", fmt::join(conflicts | std::views::transform(&Error::message), "\n"));
 }
 
 // --- the server's name ---
@@ -400,7 +337,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
     if (changes_firewall(*pass)) forget_firewall_changes();
     report_errors(pass->errors);
     auto followed = backend_->follow({options_.config, reconciler_->plan(), reconciler_->network(),
-                                      server_addresses_, servers_.by_wan(), options_.slot});
+                                      server_addresses_, servers_.by_wan(), options_.slot, drained_});
     if (!followed) report_errors({followed.error()});
     look_for_foreign();
     if (depth == Depth::kAll) look_for_blocked_ways();
@@ -464,6 +401,7 @@ void Daemon::tick() {
   tick_timer_ = loop_.after(kTick, [this] { tick(); });
   if (!resolved_) return diagnose();
   request_pass(Depth::kAll, kFullPassEvery);
+  follow_drained();
   report_wans();
   measure_traffic();
   diagnose();

@@ -87,6 +87,8 @@ class Daemon {
   ipc::Reply on_request(const ipc::Request& request);
   ipc::Reply reload(const std::string& file);
   std::string why_not_reloaded(const model::Config& config);
+  ipc::Reply drain_or_restore(const ipc::Request& request);
+  void follow_drained();
 
   void resolve_server();
   [[nodiscard]] Resolver::Answer usable(const std::vector<IpAddress>& addresses) const;
@@ -112,6 +114,7 @@ class Daemon {
   void report_errors(const std::vector<Error>& errors);
   void tick();
 
+  [[nodiscard]] std::optional<problems::PeerSettings> theirs() const;
   // As the backend has them, or what keeps them from beginning.
   [[nodiscard]] std::vector<model::WanStatus> measured_wans(const netlink::Snapshot& network) const;
   // The same with what was found to be wrong.
@@ -164,6 +167,7 @@ class Daemon {
   PastBond direct_way_{model::Failover{}.after, kBondIsBack};
   std::map<std::string, std::uint32_t> path_mtu_;  // of the WANs that lose long packets
   unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
+  DrainedWans drained_;
 
   // The next pass of each depth; a full one does for both.
   struct Due {

@@ -89,6 +89,7 @@ SiteNow Daemon::site_now() const {
               {},
               {},
               {},
+              {},
               {}};
   model::SiteStatus measured;
   measured.backend = name(options_.config.backend);
@@ -101,8 +102,14 @@ SiteNow Daemon::site_now() const {
   // A reload may have taken the WAN away.
   if (direct_wan_ != 0 && direct_wan_ <= options_.config.wans.size())
     now.direct_wan = options_.config.wans[direct_wan_ - 1].name;
-  if (const auto told = backend_->peer_told()) now.theirs = problems::parse_peer_settings(*told);
+  now.theirs = theirs();
+  now.drained = drained_.here();
   return now;
+}
+
+std::optional<problems::PeerSettings> Daemon::theirs() const {
+  const auto told = backend_->peer_told();
+  return told ? problems::parse_peer_settings(*told) : std::nullopt;
 }
 
 void Daemon::diagnose() {
@@ -119,6 +126,7 @@ std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) con
   for (model::WanStatus& wan : all) {
     if (!model::is_heard(wan.state)) model::forget_measured(wan);
   }
+  drained_.explain(options_.config.site, all);
   return all;
 }
 
@@ -126,8 +134,7 @@ std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) con
 std::vector<model::WanStatus> Daemon::measured_wans(const netlink::Snapshot& network) const {
   const auto known_to_backend = backend_->wans(network);
   std::vector<model::WanStatus> all;
-  const auto told = backend_->peer_told();
-  const auto theirs = told ? problems::parse_peer_settings(*told) : std::nullopt;
+  const auto told = theirs();
   for (const model::Wan& wan : options_.config.wans) {
     // After a reload the backend follows with the next pass.
     const auto found = std::ranges::find(known_to_backend, wan.name, &model::WanStatus::name);
@@ -151,7 +158,7 @@ std::vector<model::WanStatus> Daemon::measured_wans(const netlink::Snapshot& net
       status.state = WanState::kWaiting;
       status.reason = note.text;
     }
-    const auto* const other = theirs ? theirs->with_port(wan.port) : nullptr;
+    const auto* const other = told ? told->with_port(wan.port) : nullptr;
     if (other != nullptr) status.rx_capacity_mbit = other->capacity_mbit;
   }
   return all;

@@ -188,6 +188,7 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site,
   for (std::size_t i = 0; i < out.wans.size() && i < site.wans.size(); ++i) {
     out.wans[i].capacity_mbit = site.wans[i].capacity_mbit;
     out.wans[i].unheard = !model::is_heard(site.wans[i].state);
+    out.wans[i].drained = site.drained.contains(out.wans[i].name);
   }
   if (site.config.backend == model::Backend::kOpenVpnBond) {
     for (const plan::Tunnel& tunnel : plan::tunnels(site.config)) ++out.wans.at(tunnel.wan - 1).tunnels;

@@ -37,6 +37,7 @@ struct SiteNow {
   std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
   std::optional<problems::PeerSettings> theirs;  // of the peer, if it told
   std::vector<problems::Remark> remarks;         // see Daemon::remarks()
+  std::set<std::string> drained;                 // WANs that this end's admin has taken out of use
 };
 
 class Diagnosis {

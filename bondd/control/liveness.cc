@@ -51,6 +51,8 @@ constexpr auto kOldFrames = milliseconds(50);  // may lie in a socket, or be cou
 constexpr auto kRestartChance = seconds(8);    // to be heard, for who was just started
 constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60);
 
+constexpr const char* kHeld = "out of use";
+
 std::uint32_t micros(TimePoint now) {
   const auto us = static_cast<std::uint32_t>(duration_cast<microseconds>(now.time_since_epoch()).count());
   return us == 0 ? 1 : us;  // 0 says "none"
@@ -402,6 +404,20 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   evaluate(now);
 }
 
+void Liveness::set_use(TimePoint now, const std::set<std::string>& quiet, const std::set<std::string>& held) {
+  bool changed = false;
+  for (Path& path : paths_) {
+    path.quiet = quiet.contains(path.tunnel.tap);
+    if (path.quiet) {
+      path.own_unread = 0;  // nothing is handed in, so openvpn leaves nothing lying
+      path.unread_since.reset();
+    }
+    const bool was_held = std::exchange(path.held, held.contains(path.tunnel.tap));
+    changed = changed || was_held != path.held;
+  }
+  if (changed) evaluate(now);
+}
+
 // When this process itself was kept from running, silence proves nothing about the lines.
 void Liveness::forgive_our_own_delay(TimePoint now) {
   const Duration late = now - next_tick_;
@@ -489,7 +505,8 @@ void Liveness::announce(TimePoint now) {
 }
 
 std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
-  const auto path = std::find_if(paths_.begin(), paths_.end(), [](const Path& p) { return p.queued; });
+  const auto path =
+      std::find_if(paths_.begin(), paths_.end(), [](const Path& p) { return p.queued && !p.quiet; });
   if (path == paths_.end()) return std::nullopt;
   path->queued = false;
   if (path->tx_packets) {
@@ -597,7 +614,7 @@ void Liveness::judge_return(TimePoint now, Path& path, bool carries) {
 }
 
 void Liveness::judge(TimePoint now, Path& path, bool alive) {
-  const std::string why = why_down(now, path, alive);
+  const std::string why = path.held ? kHeld : why_down(now, path, alive);
   switch (path.state) {
     case TunnelState::kStarting: {
       const bool other_carries = std::any_of(paths_.begin(), paths_.end(), [&](const Path& other) {

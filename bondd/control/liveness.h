@@ -102,6 +102,11 @@ class Liveness {
   void set_tunnels(TimePoint now, const std::vector<Tunnel>& tunnels);
   [[nodiscard]] const std::vector<Tunnel>& tunnels() const { return tunnels_; }
 
+  // `quiet`: taps that cannot send now, so no probes are made for them. `held`: taps that this end shall not
+  // use; the other end is told so, and stops using them too. One that is no longer among them comes back as
+  // after a silence: both ends agree on the moment.
+  void set_use(TimePoint now, const std::set<std::string>& quiet, const std::set<std::string>& held);
+
   // Bytes after the Ethernet header of a frame with kProbeEtherType that came in on `tap`.
   void handle_probe(TimePoint now, const std::string& tap, std::span<const std::uint8_t> payload);
   // The tap's counters, read now: packets out of the tunnel (rx) and into it (tx).
@@ -147,6 +152,7 @@ class Liveness {
 
     // Receiving.
     bool heard_ever = false;
+    bool quiet = false, held = false;  // see set_use()
     TimePoint last_rx, last_probe;
     std::optional<std::uint64_t> rx_packets;
     std::optional<unsigned> peer_number;

@@ -24,6 +24,7 @@
 #include "bondd/control/openvpn_words.h"
 #include "bondd/control/replay_watch.h"
 #include "bondd/control/run_dir.h"
+#include "bondd/control/tap_drain.h"
 #include "bondd/control/tap_port.h"
 #include "bondd/control/telling.h"
 #include "bondd/supervise/lines.h"
@@ -131,6 +132,8 @@ class OpenVpnBackend : public Backend {
     }
     if (tunnels != liveness_.tunnels()) liveness_.set_tunnels(EventLoop::now(), tunnels);
     follow_ports(tunnels, now.network);
+    drained_ = now.drained;
+    drain_taps();
     arm_liveness();
     return {};
   }
@@ -146,7 +149,12 @@ class OpenVpnBackend : public Backend {
     return {};
   }
 
-  [[nodiscard]] std::set<std::string> dead() const override { return liveness_.dead(); }
+  [[nodiscard]] std::set<std::string> dead() const override {
+    std::set<std::string> dead = liveness_.dead();
+    std::erase_if(dead, [this](const std::string& tap) { return tap_drain_.keeps(tap); });
+    dead.insert(tap_drain_.out().begin(), tap_drain_.out().end());
+    return dead;
+  }
 
   [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const override {
     std::vector<model::WanStatus> out;
@@ -355,6 +363,7 @@ class OpenVpnBackend : public Backend {
     }
     liveness_.handle_timeout(EventLoop::now());
     match_delays();
+    drain_taps();
     tell();
     while (const auto tap = liveness_.poll_restart(EventLoop::now())) restart_openvpn_of(*tap);
     restart_where_only_replays_come();
@@ -432,10 +441,24 @@ class OpenVpnBackend : public Backend {
                                        change->reason));
     }
     arm_liveness();
-    if (changed || liveness_.dead() != told_dead_) {
-      told_dead_ = liveness_.dead();
+    if (std::set<std::string> now_dead = dead(); changed || now_dead != told_dead_) {
+      told_dead_ = std::move(now_dead);
       context_.changed();
     }
+  }
+
+  // --- taps out of use ---
+
+  void drain_taps() {
+    std::set<std::string> wanted;
+    for (const Tunnel& tunnel : liveness_.tunnels()) {
+      if (drained_.out_of_use_here().contains(tunnel.wan)) wanted.insert(tunnel.tap);
+    }
+    for (const TapDrain::Change& change : tap_drain_.update(EventLoop::now(), wanted)) {
+      if (auto set = set_carrier(change.tap, change.carrier); !set)
+        context_.log->warning(set.error().message);
+    }
+    liveness_.set_use(EventLoop::now(), tap_drain_.quiet(), tap_drain_.out());
   }
 
   // --- delays of unlike lines ---
@@ -447,7 +470,8 @@ class OpenVpnBackend : public Backend {
     std::vector<DelayMatch::Line> lines;
     for (const auto& [tap, port] : ports_) {
       const TunnelView view = liveness_.view(now, tap);
-      lines.push_back({tap, in_turns && view.state == TunnelState::kUp, view.behind});
+      const bool carries = view.state == TunnelState::kUp && !tap_drain_.is_draining(tap);
+      lines.push_back({tap, in_turns && carries, view.behind});
     }
     for (const DelayMatch::Change& change : delay_match_.update(now, lines)) hold_back(change);
   }
@@ -496,6 +520,11 @@ class OpenVpnBackend : public Backend {
     if (shown == views.end()) shown = views.begin();
     status.state = to_model(shown->state);
     status.reason = shown->reason;
+    const bool heard = std::ranges::any_of(views, &TunnelView::heard);
+    if (heard && drained_.out_of_use().contains(wan)) {  // its tunnels are out of the bond, and well
+      status.state = model::WanState::kUp;
+      status.reason.clear();
+    }
     if (status.state != model::WanState::kUp && !trouble.empty()) {
       status.reason += status.reason.empty() ? trouble : "; " + trouble;
     }
@@ -530,6 +559,8 @@ class OpenVpnBackend : public Backend {
   model::Config config_;
   Liveness liveness_;
   DelayMatch delay_match_;
+  DrainedWans drained_;
+  TapDrain tap_drain_;
   bool cannot_hold_back_ = false;  // no sch_netem: unlike lines bring packets out of order, as without bondd
   std::unique_ptr<supervise::Supervisor> supervisor_;
   std::map<std::string, Port> ports_;  // by tap

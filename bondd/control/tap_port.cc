@@ -1,10 +1,12 @@
 #include "bondd/control/tap_port.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -34,6 +36,14 @@ Result<TapPort> TapPort::open(const std::string& device, std::uint16_t ether_typ
   const int bypass = 1;
   (void)setsockopt(fd.get(), SOL_PACKET, PACKET_QDISC_BYPASS, &bypass, sizeof bypass);
   return TapPort(std::move(fd), index, ether_type);
+}
+
+Result<> set_carrier(const std::string& tap, bool carrier) {
+  const std::string path = fmt::format("/sys/class/net/{}/carrier", tap);
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  const char value = carrier ? '1' : '0';
+  if (!fd || write(fd.get(), &value, 1) != 1) return errno_failure(fmt::format("cannot write {}", path));
+  return {};
 }
 
 void TapPort::send(std::span<const std::uint8_t> payload) {

@@ -12,6 +12,10 @@
 
 namespace bondd::control {
 
+// Whether the kernel's bond sends by this tap; what arrives by it is taken either way. As the link attribute
+// IFLA_CARRIER does, but without a netlink socket: /sys/class/net/TAP/carrier.
+Result<> set_carrier(const std::string& tap, bool carrier);
+
 class TapPort {
  public:
   // A packet socket bound to the device itself, so that frames of a slave that its bond ignores

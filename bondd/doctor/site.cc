@@ -24,6 +24,8 @@ std::vector<Finding> site_findings(const model::SiteStatus& status) {
         std::ranges::find(status.problems, wan.name, &model::Problem::wan) != status.problems.end();
     if (wan.state == model::WanState::kUp) {
       out.push_back({"wan-up", Level::kOk, wan.name, figures(wan), ""});
+    } else if (wan.state == model::WanState::kDrained) {
+      out.push_back({"wan-drained", Level::kNote, wan.name, wan.reason, ""});
     } else if (!named) {
       const bool heard = model::is_heard(wan.state);
       out.push_back({heard ? "wan-poor" : "wan-down", heard ? Level::kWarning : Level::kError, wan.name,

@@ -14,8 +14,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Command, std::string_view>, 3> kCommands = {
-    {{Command::kStatus, "status"}, {Command::kStop, "stop"}, {Command::kReload, "reload"}}};
+constexpr std::array<std::pair<Command, std::string_view>, 5> kCommands = {{{Command::kStatus, "status"},
+                                                                            {Command::kStop, "stop"},
+                                                                            {Command::kReload, "reload"},
+                                                                            {Command::kDrain, "drain"},
+                                                                            {Command::kRestore, "restore"}}};
 
 template <typename T>
 Json or_null(const std::optional<T>& value) {
@@ -117,6 +120,7 @@ std::string render(const Request& request) {
     if (command == request.command) json["command"] = name;
   }
   if (!request.file.empty()) json["file"] = request.file;
+  if (!request.wan.empty()) json["wan"] = request.wan;
   return dump(json, false);
 }
 
@@ -127,14 +131,18 @@ std::string render(const Reply& reply) {
 }
 
 Result<Request> parse_control_request(std::string_view line) {
-  auto read = parsed(line, [](const Json& json) {
-    return std::pair(json.at("command").get<std::string>(), json.value("file", ""));
+  std::string command;
+  auto request = parsed(line, [&](const Json& json) {
+    command = json.at("command").get<std::string>();
+    return Request{Command::kStatus, json.value("file", ""), json.value("wan", "")};
   });
-  if (!read) return tl::make_unexpected(read.error());
-  for (const auto& [command, name] : kCommands) {
-    if (name == read->first) return Request{command, read->second};
+  if (!request) return request;
+  for (const auto& [known, name] : kCommands) {
+    if (name != command) continue;
+    request->command = known;
+    return request;
   }
-  return failure(fmt::format("unknown command \"{}\" on the control socket", read->first));
+  return failure(fmt::format("unknown command \"{}\" on the control socket", command));
 }
 
 Result<Reply> parse_control_reply(std::string_view line) {

@@ -11,11 +11,12 @@
 
 namespace bondd::ipc {
 
-enum class Command : std::uint8_t { kStatus, kStop, kReload };
+enum class Command : std::uint8_t { kStatus, kStop, kReload, kDrain, kRestore };
 
 struct Request {
   Command command = Command::kStatus;
   std::string file;  // kReload: the file to read; empty: the one the site came from
+  std::string wan;   // kDrain, kRestore
 };
 
 struct Reply {

@@ -26,6 +26,14 @@ struct CommonOptions {
   bool verbose = false;
 };
 
+// A command's own options, with what may stand before and after every command.
+template <typename Options>
+Options with_common(Options options, const CommonOptions& common) {
+  options.run_root = common.run_root;
+  options.verbose = common.verbose;
+  return options;
+}
+
 struct UpOptions : CommonOptions {
   bool detach = false;
   Duration timeout{};            // until traffic flows; 0: for ever

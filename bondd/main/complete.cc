@@ -28,14 +28,6 @@ std::vector<const CLI::Option*> shown_options(const CLI::App& command) {
   return out;
 }
 
-bool takes_site(const CLI::App& command) {
-  const auto options = command.get_options({});
-  return std::any_of(options.begin(), options.end(), [](const CLI::Option* option) {
-    const std::string name = option->get_name(true);
-    return option->get_positional() && (name == "FILE" || name == "NAME" || name == "SITE");
-  });
-}
-
 // The values of --backend mlvpn|openvpn-bond are in its check's description: "{mlvpn,openvpn-bond}".
 std::vector<Candidate> values_of(const CLI::Option& option) {
   std::vector<Candidate> out;
@@ -58,6 +50,21 @@ const CLI::Option* option_of(const CLI::App& command, const std::string& word) {
     }
   }
   return nullptr;
+}
+
+// The place among the command's arguments that the last word of the line takes; null when there is none.
+const CLI::Option* positional(const CLI::App& command, const std::vector<std::string>& words) {
+  std::vector<const CLI::Option*> places;
+  for (const CLI::Option* option : command.get_options({})) {
+    if (option->get_positional()) places.push_back(option);
+  }
+  std::size_t given = 0;
+  for (std::size_t i = 1; i + 1 < words.size(); ++i) {
+    const CLI::Option* const before = option_of(command, words[i - 1]);
+    const bool value = before != nullptr && before->get_expected_max() > 0;
+    if (!words[i].starts_with("-") && !value) ++given;
+  }
+  return given < places.size() ? places[given] : nullptr;
 }
 
 std::vector<Candidate> candidates(const CLI::App& app, const std::vector<std::string>& words,
@@ -83,8 +90,13 @@ std::vector<Candidate> candidates(const CLI::App& app, const std::vector<std::st
     }
     return out;
   }
-  if (takes_site(*command)) {
-    for (const std::string& site : sites) out.push_back({site, ""});
+  if (const CLI::Option* const place = positional(*command, words)) {
+    const std::string name = place->get_name(true);
+    if (name == "FILE" || name == "NAME" || name == "SITE") {
+      for (const std::string& site : sites) out.push_back({site, ""});
+    } else {
+      out = values_of(*place);
+    }
   }
   return out;
 }

@@ -15,8 +15,8 @@
 #include "bondd/doctor/machine.h"
 #include "bondd/doctor/site.h"
 #include "bondd/ipc/control_client.h"
+#include "bondd/main/ask_sites.h"
 #include "bondd/main/commands.h"
-#include "bondd/main/complete.h"
 #include "bondd/main/foreign_look.h"
 #include "bondd/main/site_file.h"
 #include "bondd/main/survey.h"
@@ -177,29 +177,12 @@ std::vector<Finding> all_findings(const SiteFile& file, const DoctorOptions& opt
   return out;
 }
 
-// The one that is named, or the only one there is. Nothing: none, or which is not clear (said).
-std::optional<SiteFile> site_to_look_at(const DoctorOptions& options, bool& said) {
-  said = false;
-  if (!options.file.empty()) {
-    auto file = find_site_file(options.file);
-    said = !file;
-    return file;
-  }
-  const auto sites = sites_to_complete(kSitesDirectory, options.run_root);
-  if (sites.size() == 1) return find_site_file(sites.front());
-  if (sites.size() > 1) {
-    say(fmt::format("bondd: there are several sites; name one: bondd doctor {}", sites.front()));
-    said = true;
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 int doctor_command(const DoctorOptions& options) {
-  bool said = false;
-  const auto file = site_to_look_at(options, said);
-  if (said) return kFailed;
+  const auto named = site_or_only_one(options, "doctor");
+  if (!named) return kFailed;
+  const std::optional<SiteFile>& file = *named;
   std::vector<Finding> found;
   if (file) {
     found = all_findings(*file, options);

@@ -14,6 +14,7 @@
 #include "bondd/main/command_help.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/complete.h"
+#include "bondd/main/operate.h"
 #include "bondd/main/setup_cli.h"
 #include "bondd/main/terminal.h"
 #include "bondd/setup/token.h"
@@ -59,13 +60,6 @@ void add_common(CLI::App& app, Arguments& arguments) {
   arguments.common.run_root = control::kRunRoot;
   app.add_option("--run-dir", arguments.common.run_root)->group("");
   app.add_flag("-v,--verbose", arguments.common.verbose, "print each step");
-}
-
-template <typename Options>
-Options with_common(Options options, const CommonOptions& common) {
-  options.run_root = common.run_root;
-  options.verbose = common.verbose;
-  return options;
 }
 
 void add_up(CLI::App& app, Arguments& arguments) {
@@ -246,6 +240,7 @@ int run(int argc, char** argv) {
   add_simple(app, arguments, "key",
              "print the line that lets the other end know this one (openvpn-bond); makes the key",
              key_command);
+  add_operate_commands(app, arguments.common, arguments.exit_status);
   add_help(app, arguments);
   add_complete(app, arguments);
   if (argc == 1) {

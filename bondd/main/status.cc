@@ -7,8 +7,9 @@
 #include <ctime>
 #include <thread>
 
-#include "bondd/control/run_dir.h"
-#include "bondd/ipc/control_client.h"
+#include "bondd/base/clock.h"
+#include "bondd/ipc/messages.h"
+#include "bondd/main/ask_sites.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/site_file.h"
 #include "bondd/main/status_view.h"
@@ -20,97 +21,9 @@ namespace {
 using namespace std::chrono_literals;
 using model::SiteState;
 using model::SiteStatus;
-using model::WanStatus;
 
-constexpr auto kAskLimit = 5s;
-constexpr auto kReloadLimit = 30s;
 constexpr auto kWatchEvery = 1s;
 constexpr auto kWaitPoll = 200ms;
-
-// How the user names a site: by its name, where its file is in the usual place.
-std::string name_or_file(const std::filesystem::path& file, const std::string& site) {
-  return file == std::filesystem::path(kSitesDirectory) / (site + ".toml") ? site : file.native();
-}
-
-// Why no bondd answers for a site, in words for the user. EACCES stays in the code.
-Error why_silent(const control::RunDirView& view, const Error& error) {
-  if (error.code == EACCES)
-    return {fmt::format("only root may ask for the status of {}; try sudo", view.site()), EACCES};
-  if (!view.running())
-    return {fmt::format("{0} is not up; `bondd up {0}` starts it", view.site()), error.code};
-  if (error.code == ETIMEDOUT)
-    return {fmt::format("the bondd of {} does not answer", view.site()), error.code};
-  return {fmt::format("{} is starting or stopping; ask again in a moment", view.site()), error.code};
-}
-
-// A site whose bondd does not answer: what its file says, all down for that reason. The file need not be
-// right.
-SiteStatus down_site(const std::string& site, const std::optional<std::filesystem::path>& file,
-                     const std::string& reason, bool left_behind) {
-  SiteStatus status;
-  status.name = site;
-  std::error_code ignored;
-  if (file && std::filesystem::exists(*file, ignored)) {
-    const auto read = read_site_file(*file);
-    if (!read) {
-      status.warnings.push_back(fmt::format("{} has errors; `bondd check {}` prints them", file->native(),
-                                            name_or_file(*file, site)));
-    } else {
-      const model::Config* const config = &read->config;
-      status.role = config->role == model::Role::kClient ? "client" : "server";
-      status.backend = config->backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
-      status.bond_interface = config->bond.interface;
-      for (const model::Wan& wan : config->wans) {
-        WanStatus one;
-        one.name = wan.name;
-        one.state = model::WanState::kDown;
-        one.reason = reason;
-        status.wans.push_back(one);
-      }
-    }
-  }
-  if (status.wans.empty()) status.warnings.insert(status.warnings.begin(), reason);
-  if (left_behind) {
-    status.warnings.push_back(
-        fmt::format("a killed bondd left things behind; `bondd down {}` removes them", site));
-  }
-  return status;
-}
-
-// The error is the control socket's when no bondd answers there.
-Result<SiteStatus> ask_running(const control::RunDirView& view) {
-  auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
-  if (!reply) return tl::make_unexpected(reply.error());
-  return ipc::parse_status(reply->status);
-}
-
-Result<SiteStatus> ask_site(const control::RunDirView& view,
-                            const std::optional<std::filesystem::path>& file) {
-  auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
-  if (reply) return ipc::parse_status(reply->status);
-  const Error why = why_silent(view, reply.error());
-  if (why.code == EACCES) return tl::make_unexpected(why);
-  return down_site(view.site(), file, why.message, !view.running() && view.slot().has_value());
-}
-
-struct Answer {
-  std::vector<SiteStatus> sites;
-  int exit_status = kDone;  // kFailed: some site did not answer
-};
-
-Answer ask_all(const StatusOptions& options, const std::vector<SiteFile>& sites) {
-  Answer answer;
-  for (const SiteFile& site : sites) {
-    auto status = ask_site(control::RunDirView(options.run_root, site.site), site.path);
-    if (status) {
-      answer.sites.push_back(std::move(*status));
-    } else {
-      say_error(status.error());
-      answer.exit_status = kFailed;
-    }
-  }
-  return answer;
-}
 
 void print_json(const Answer& answer) {
   // One site is an object, as the contract has it; several are an array of them.
@@ -125,28 +38,6 @@ std::string text_of(const Answer& answer) {
   return out;
 }
 
-// The sites to show; empty when the argument is wrong (said).
-std::optional<std::vector<SiteFile>> sites_to_show(const StatusOptions& options) {
-  if (!options.file.empty()) {
-    auto file = find_site_file(options.file);
-    if (!file) return std::nullopt;
-    if (!is_site(*file, options.run_root)) return std::nullopt;
-    return std::vector{*file};
-  }
-  std::vector<SiteFile> sites;
-  for (const std::string& site : control::known_sites(options.run_root)) {
-    sites.push_back({std::filesystem::path("/etc/bondd") / (site + ".toml"), site});
-  }
-  return sites;
-}
-
-bool may_look(const StatusOptions& options) {
-  if (access(options.run_root.c_str(), F_OK) != 0 || access(options.run_root.c_str(), R_OK | X_OK) == 0)
-    return true;
-  say("bondd: only root may ask for the status; try sudo");
-  return false;
-}
-
 int worst_exit_status(const Answer& answer) {
   int status = answer.exit_status;
   for (const SiteStatus& site : answer.sites) status = std::max(status, exit_status_of(site.state));
@@ -158,17 +49,14 @@ int watch(const StatusOptions& options) {
   std::optional<Screen> screen;
   if (!options.json && has_screen()) screen.emplace();
   for (;;) {
-    const auto sites = sites_to_show(options);
+    const auto sites = sites_to_show(options.run_root, options.file);
     if (!sites) return kFailed;
-    const Answer answer = ask_all(options, *sites);
+    const Answer answer = ask_all(options.run_root, *sites);
     if (options.json) {
       print_json(answer);
     } else if (screen) {
-      const std::time_t now = std::time(nullptr);
-      std::tm local{};
-      localtime_r(&now, &local);
-      const std::string title = fmt::format("bondd {}   {:02}:{:02}:{:02}   q quits", BONDD_VERSION,
-                                            local.tm_hour, local.tm_min, local.tm_sec);
+      const std::string title =
+          fmt::format("bondd {}   {}   q quits", BONDD_VERSION, clock_text(std::time(nullptr)));
       screen->show(title + "\n\n" + (answer.sites.empty() ? "no site is up\n" : text_of(answer)));
       if (!screen->wait(kWatchEvery)) return kDone;
       continue;
@@ -182,7 +70,7 @@ int watch(const StatusOptions& options) {
 
 // --check: no output, only an exit status, and why not on standard error.
 int check_site(const StatusOptions& options) {
-  const auto sites = sites_to_show(options);
+  const auto sites = sites_to_show(options.run_root, options.file);
   if (!sites) return kFailed;
   if (sites->empty()) return say("no site is up"), kFailed;
   for (const SiteFile& site : *sites) {
@@ -217,12 +105,12 @@ int exit_status_of(SiteState state) {
 }
 
 int status_command(const StatusOptions& options) {
-  if (!may_look(options)) return kFailed;
+  if (!may_look(options.run_root)) return kFailed;
   if (!options.check.empty()) return check_site(options);
   if (options.watch) return watch(options);
-  const auto sites = sites_to_show(options);
+  const auto sites = sites_to_show(options.run_root, options.file);
   if (!sites) return kFailed;
-  const Answer answer = ask_all(options, *sites);
+  const Answer answer = ask_all(options.run_root, *sites);
   if (options.json) {
     // The state is in the answer: a program that got one has what it asked for.
     if (!answer.sites.empty() || answer.exit_status == kDone) print_json(answer);
@@ -265,22 +153,11 @@ int wait_command(const WaitOptions& options) {
 int reload_command(const CommonOptions& options) {
   const auto file = find_site_file(options.file);
   if (!file || !is_site(*file, options.run_root)) return kFailed;
-  const control::RunDirView view(options.run_root, file->site);
+  ipc::Request request;
+  request.command = ipc::Command::kReload;
   // A name means the file that the site came from, wherever that is.
-  const bool by_name = options.file == file->site;
-  const auto reply = ipc::ask(
-      view.socket(), {ipc::Command::kReload, by_name ? "" : std::filesystem::absolute(file->path).string()},
-      kReloadLimit);
-  if (!reply) {
-    if (reply.error().code == EACCES) {
-      say(fmt::format("bondd: only root may reload {}; try sudo", file->site));
-    } else {
-      say_error(why_silent(view, reply.error()));
-    }
-    return kFailed;
-  }
-  for (const std::string& message : reply->messages) say(message);
-  return reply->ok ? kDone : kFailed;
+  if (options.file != file->site) request.file = std::filesystem::absolute(file->path).string();
+  return tell_site(control::RunDirView(options.run_root, file->site), request);
 }
 
 }  // namespace bondd

@@ -43,6 +43,7 @@ const char* colour_of(WanState state) {
     case WanState::kStarting:
     case WanState::kLossy:
     case WanState::kSlow:
+    case WanState::kDrained:
       return "33";
   }
   return "0";
@@ -110,7 +111,7 @@ std::string row(const std::string& name, const std::string& state, const std::st
 std::optional<double> sum(const std::vector<WanStatus>& wans, std::optional<double> WanStatus::*figure) {
   double all = 0;
   for (const WanStatus& wan : wans) {
-    if (!model::is_heard(wan.state)) continue;
+    if (!model::is_heard(wan.state) || wan.state == WanState::kDrained) continue;
     if (!(wan.*figure)) return std::nullopt;
     all += *(wan.*figure);
   }

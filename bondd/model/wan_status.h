@@ -18,14 +18,16 @@ enum class WanState : std::uint8_t {
   kLossy,     // heard, more packet loss than loss_tolerance: not used while others are better
   kSlow,      // heard, more latency than latency_tolerance: not used while others are better
   kSilent,    // was up, does not answer now: carries nothing
+  kDrained,   // heard, and out of use by an admin's command
 };
-inline constexpr int kWanStates = 7;
+inline constexpr int kWanStates = 8;
 std::string_view to_string(WanState state);
 std::optional<WanState> parse_wan_state(std::string_view text);
 
 // The peer was heard on this WAN lately.
 constexpr bool is_heard(WanState state) {
-  return state == WanState::kUp || state == WanState::kLossy || state == WanState::kSlow;
+  return state == WanState::kUp || state == WanState::kLossy || state == WanState::kSlow ||
+         state == WanState::kDrained;
 }
 
 // "In" is what this end receives, "out" what it sends: on the office, download and upload. What is not

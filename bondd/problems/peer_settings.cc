@@ -72,6 +72,9 @@ void take_line(std::string_view line, PeerSettings& out) {
   } else if (key == "unheard") {
     const auto port = number<std::uint16_t>(take_word(line));
     if (auto* const wan = with_port(out, port)) wan->unheard = true;
+  } else if (key == "drained") {
+    const auto port = number<std::uint16_t>(take_word(line));
+    if (auto* const wan = with_port(out, port)) wan->drained = true;
   } else if (key == "ends") {
     out.address = take_word(line);
     out.peer = take_word(line);
@@ -107,6 +110,7 @@ std::string render(const PeerSettings& settings) {
   }
   for (const auto& wan : settings.wans) {
     if (wan.unheard) add(fmt::format("unheard {}", wan.port));
+    if (wan.drained) add(fmt::format("drained {}", wan.port));
     if (wan.tunnels != 0) add(fmt::format("tunnels {} {}", wan.port, wan.tunnels));
   }
   if (!settings.address.empty()) add(fmt::format("ends {} {}", settings.address, settings.peer));

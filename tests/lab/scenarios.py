@@ -95,6 +95,7 @@ import scenarios_rig  # noqa: E402,F401
 import scenarios_speed  # noqa: E402,F401
 import scenarios_lines  # noqa: E402,F401
 import scenarios_clean  # noqa: E402,F401
+import scenarios_operate  # noqa: E402,F401
 import scenarios_steer  # noqa: E402,F401
 import scenarios_demo  # noqa: E402,F401
 import scenarios_break  # noqa: E402,F401

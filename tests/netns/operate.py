@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""A running site as its admin's commands see it: status --check, wait, and problems as objects.
+"""A running site as its admin's commands see it: status --check, wait, problems as objects,
+and a WAN that is drained.
 
 The office and the VPS of mlvpn_site.py, which see. Needs root.
 Usage: operate.py BONDD. Exit status 0 when all holds, 77 without root.
 """
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import mlvpn_site as site
@@ -71,6 +74,81 @@ def remarks_are_problems():
     wait_for("it goes with the rule", lambda: not found(), 20)
 
 
+def wan_state(where, wan):
+    status = json.loads(site.run(where, "status", "--json", str(site.FOLDER / f"{where}.toml")))
+    return next(one["state"] for one in status["wans"] if one["name"] == wan)
+
+
+def line_bytes(device):
+    counters = sh(f"cat /sys/class/net/{device}/statistics/rx_bytes /sys/class/net/{device}/statistics/tx_bytes", ns="office")
+    return sum(map(int, counters.split()))
+
+
+def flood_bytes(seconds=3):
+    """Bytes on dsl1 and dsl2 while pings of 1000 bytes go to and fro, a hundred a second."""
+    before = [line_bytes(device) for device in ("dsl1", "dsl2")]
+    subprocess.run(["ip", "netns", "exec", site.NAMES["office"], "ping", "-nqi0.01", "-s1000", f"-w{seconds}", site.PEER], capture_output=True)
+    return [line_bytes(device) - then for device, then in zip(("dsl1", "dsl2"), before)]
+
+
+def drain():
+    """A WAN out of use, from either end, and back: all see it, no packet is lost."""
+    for where in ("office", "vps"):
+        file = str(site.FOLDER / f"{where}.toml")
+        with site.Pings() as pings:
+            check(f"{where}: drain says so", says("wan", file, "orange", "drain", where=where)[0] == 0)
+        check(f"{where}: drain: {pings.lost} of {pings.sent} pings lost", pings.lost == 0)
+        wait_for(f"{where}: both ends show it", lambda: wan_state("office", "orange") == wan_state("vps", "orange") == "drained")
+        time.sleep(1)  # for what was in flight, and the answers to it
+        carried = flood_bytes()
+        check(f"{where}: the line carries next to nothing", carried[1] * 10 < carried[0], carried)
+        site.run(where, "reload", file)
+        check(f"{where}: a reload keeps it drained", wan_state(where, "orange") == "drained")
+        code, _, said = says("status", "--check", "degraded", file, where=where)
+        check(f"{where}: the site is degraded", code == 0, said)
+        with site.Pings() as pings:
+            says("wan", file, "orange", "restore", where=where)
+        check(f"{where}: restore: {pings.lost} of {pings.sent} pings lost", pings.lost == 0)
+        wait_for(f"{where}: both ends use it", lambda: wan_state("office", "orange") == wan_state("vps", "orange") == "up")
+
+    says("wan", OFFICE, "orange", "drain")
+    code, _, said = says("wan", OFFICE, "ovh", "drain")
+    check("the last line is not drained", code == 1 and "no other WAN carries traffic" in said, said)
+    code, _, said = says("wan", OFFICE, "orang", "drain")
+    check("nor one that is not there", code == 1 and "there is no WAN orang" in said, said)
+    code, _, said = says("wan", OFFICE, "orange", "frobnicate")
+    check("nor with another word", code == 2, (code, said))
+    wait_for("the VPS knows", lambda: wan_state("vps", "orange") == "drained")
+    code, _, said = says("wan", str(site.FOLDER / "vps.toml"), "orange", "restore", where="vps")
+    check("it is restored where it was drained", code == 1 and "at the other end" in said, said)
+    sh("ip link set dsl1 down", ns="vps")
+    wait_for("when no other line carries, a drained one does", site.carries, 20)
+    sh("ip link set dsl1 up", ns="vps")
+    wait_for("and is drained again", lambda: site.states() == {"ovh": "up", "orange": "drained"}, 20)
+    both("down")
+    both("up", "-d")
+    wait_for("a restart forgets it", lambda: site.states() == UP)
+
+
+def without_rights():
+    """Somebody who is not root is told so, and changes nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        site.os.chmod(folder, 0o755)
+        program = shutil.copy(site.BONDD, folder)
+        for words in [("wan", OFFICE, "orange", "drain")]:
+            done = subprocess.run(["ip", "netns", "exec", site.NAMES["office"], "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                   program, "--run-dir", str(site.FOLDER / "run"), *words], capture_output=True, text=True, timeout=20)
+            check(f"{words[0]} without rights: 1, and what to do", done.returncode == 1 and "only root" in done.stderr and "sudo" in done.stderr, done)
+    check("nothing was changed", site.states() == UP, site.states())
+
+
+def not_up():
+    """Commands for a running site when none runs."""
+    for words in [("wan", OFFICE, "orange", "drain")]:
+        code, shown, said = says(*words)
+        check(f"{words[0]} of a site that is not up: 1, and what to do", code == 1 and not shown and "`bondd up office`" in said, (code, shown, said))
+
+
 def main():
     if site.os.geteuid() != 0:
         print("needs root")
@@ -80,7 +158,10 @@ def main():
         time.sleep(2)  # for the carrier
         exit_statuses()
         remarks_are_problems()
+        drain()
+        without_rights()
         site.down()
+        not_up()
     except Exception as error:  # whatever happens, the namespaces go
         logs = "".join(p.read_text()[-3000:] for p in site.FOLDER.rglob("log"))
         check("no exception", False, f"{type(error).__name__}: {error}\n{logs}")

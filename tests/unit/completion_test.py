@@ -36,6 +36,8 @@ def main():
     expect("its values", proposed("init", "--backend", ""), ["mlvpn", "openvpn-bond"])
     expect("a value that only the user knows", proposed("init", "--server", ""), [])
     expect("help's commands", proposed("help", "rel"), ["reload"])
+    expect("a word of a fixed place", proposed("wan", "office", "lte", ""), ["drain", "restore"])
+    expect("a place that only the user knows", proposed("wan", "office", ""), [])
     expect("an unknown command", proposed("frobnicate", ""), [])
     with tempfile.TemporaryDirectory() as run_dir:
         (pathlib.Path(run_dir) / "a-site-of-the-test").mkdir()

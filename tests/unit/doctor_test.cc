@@ -88,6 +88,8 @@ TEST(Doctor, ASiteGivesItsProblemsItsWarningsAndTheWansThatCarry) {
   EXPECT_THAT(all, Not(found("wan-down", Level::kError))) << "its problem says why";
   EXPECT_THAT(all, found("wan-poor", Level::kWarning));
   EXPECT_THAT(all, found("warning", Level::kWarning));
+  status.wans[2].state = model::WanState::kDrained;
+  EXPECT_THAT(site_findings(status), found("wan-drained", Level::kNote)) << "by an admin's command";
   EXPECT_EQ(of_wan(all, "lte").size(), 1U);
 }
 

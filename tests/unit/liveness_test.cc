@@ -525,6 +525,35 @@ TEST(Liveness, ARestartedOpenVpnLeavesTheBondUntilItIsHeard) {
   EXPECT_THAT(world.end(0).dead, IsEmpty());
 }
 
+// As openvpn-bond's drain has it: quiet, while the other end falls silent, then out of both bonds until both
+// agree on its return.
+TEST(Liveness, ATunnelOutOfUseLeavesBothEndsAndReturnsToBothAtOnce) {
+  World world;
+  world.run(3s);
+  Liveness& office = *world.end(0).live;
+  office.set_use(world.now(), {"tap2"}, {});
+  world.run(600ms);
+  EXPECT_THAT(world.end(1).dead, ElementsAre("tap2")) << "it hears nothing there any more";
+  office.set_use(world.now(), {}, {"tap2"});
+  world.run(60s);
+  for (const int end : {0, 1}) {
+    EXPECT_THAT(world.end(end).dead, ElementsAre("tap2")) << end << " is not used, though it is heard again";
+    EXPECT_TRUE(world.end(end).live->view(world.now(), "tap2").heard) << end;
+    EXPECT_EQ(world.state(end, "tap1"), TunnelState::kUp) << end;
+  }
+  office.set_use(world.now(), {}, {});
+  TimePoint back[2];
+  world.run_until(5s, [&] {
+    for (const int end : {0, 1}) {
+      if (back[end] == TimePoint{} && world.state(end, "tap2") == TunnelState::kUp) back[end] = world.now();
+    }
+    return back[0] != TimePoint{} && back[1] != TimePoint{};
+  });
+  ASSERT_NE(back[0], TimePoint{});
+  ASSERT_NE(back[1], TimePoint{});
+  EXPECT_LT(std::chrono::abs(back[0] - back[1]), 30ms);
+}
+
 TEST(Liveness, ATunnelOfAnotherOrderAtThePeerIsUnderstood) {
   World world;
   world.end(1).live->set_tunnels(world.now(), {{"tap2", "wan2"}});

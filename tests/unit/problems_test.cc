@@ -372,6 +372,12 @@ TEST(PeerSettings, NonsenseFromThePeerIsDropped) {
   EXPECT_THAT(odd->same, IsEmpty());
 }
 
+TEST(PeerSettings, ADrainedWanIsToldAndOthersAreNot) {
+  PeerSettings settings = Ends().office_tells();
+  settings.wans[1].drained = true;
+  EXPECT_EQ(parse_peer_settings(render(settings)), settings);
+}
+
 TEST(PeerSettings, WhatDoesNotFitIsLeftOut) {
   PeerSettings settings = Ends().office_tells();
   for (int i = 0; i < 200; ++i) settings.networks.push_back(*parse_prefix("10.0.0.0/8"));

@@ -1,0 +1,99 @@
+// What the command line asks of a running site: its status, a reload, WANs out of use.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <ranges>
+
+#include "bondd/control/daemon.h"
+#include "bondd/control/preflight.h"
+
+namespace bondd::control {
+
+ipc::Reply Daemon::on_request(const ipc::Request& request) {
+  switch (request.command) {
+    case ipc::Command::kStatus:
+      return {true, {}, ipc::status_json(status())};
+    case ipc::Command::kStop:
+      stop("asked to stop");
+      return {true, {}, {}};
+    case ipc::Command::kReload:
+      return reload(request.file);
+    case ipc::Command::kDrain:
+    case ipc::Command::kRestore:
+      return drain_or_restore(request);
+  }
+  return {false, {"unknown command"}, {}};
+}
+
+ipc::Reply Daemon::reload(const std::string& file) {
+  const std::string& site = options_.config.site;
+  if (stopping_) return {false, {fmt::format("{} is being stopped", site)}, {}};
+  auto read = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
+  if (read) {
+    if (const std::string why = why_not_reloaded(read->config); !why.empty()) read = failure(why);
+  }
+  if (!read) {
+    log_.warning(fmt::format("the changed file is not used, nothing was changed:\n{}", read.error().message));
+    return {false, {read.error().message, fmt::format("{} goes on as it was", site)}, {}};
+  }
+  const bool moved = read->config.server != options_.config.server;
+  options_.config = std::move(read->config);
+  options_.file_warnings = std::move(read->warnings);
+  reconciler_->set_config(options_.config);
+  use_servers();
+  const std::string note = backend_->reloaded(options_.config);
+  log_.info(fmt::format("{} was read again", options_.config.file.native()));
+  if (moved) {
+    resolve_server();
+  } else {
+    run_pass(Depth::kAll, Cause::kOwn);
+  }
+  std::vector<std::string> messages;
+  for (const std::string& warning : options_.file_warnings) messages.push_back("warning: " + warning);
+  if (!note.empty()) messages.push_back(note);
+  messages.push_back(fmt::format("{} applied", options_.config.file.native()));
+  return {true, messages, {}};
+}
+
+// What a running site cannot become, or what on this machine stands in the way; empty if nothing does.
+std::string Daemon::why_not_reloaded(const model::Config& config) {
+  const model::Config& now = options_.config;
+  if (config.site != now.site)
+    return fmt::format("{} is the file of {}, not of {}", config.file.native(), config.site, now.site);
+  if (config.backend != now.backend || config.role != now.role) {
+    return fmt::format("the {} cannot change while {} is up; use `bondd down {}` and `bondd up {}`",
+                       config.role != now.role ? "role" : "backend", now.site, now.site, now.site);
+  }
+  const auto prepared = reconciler_->prepare_with(config);
+  if (!prepared) return prepared.error().message;
+  const auto conflicts =
+      check_conflicts(config, prepared->plan, prepared->facts.network, *machine_.iptables, &now);
+  return fmt::format("{}", fmt::join(conflicts | std::views::transform(&Error::message), "\n"));
+}
+
+// --- WANs out of use ---
+
+ipc::Reply Daemon::drain_or_restore(const ipc::Request& request) {
+  const auto measured = measured_wans({});
+  const bool drain = request.command == ipc::Command::kDrain;
+  auto done = drain ? drained_.drain(request.wan, measured) : drained_.restore(request.wan, measured);
+  if (!done) return {false, {done.error().message}, {}};
+  log_.info(fmt::format("{}: {}", request.wan, drain ? "taken out of use" : "taken back into use"));
+  follow_drained();
+  diagnose();  // the other end is told at once
+  return {true,
+          {drain ? fmt::format("{0} is drained; `bondd wan {1} {0} restore` takes it back", request.wan,
+                               options_.config.site)
+                 : fmt::format("{} is in use", request.wan)},
+          {}};
+}
+
+// Of the WANs that were drained here and at the other end, and of whether others carry.
+void Daemon::follow_drained() {
+  const auto told = theirs();
+  if (!drained_.update(options_.config, told ? &*told : nullptr, measured_wans({}))) return;
+  run_pass(Depth::kNetwork, Cause::kOwn);
+  report_wans();
+}
+
+}  // namespace bondd::control

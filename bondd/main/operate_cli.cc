@@ -1,0 +1,30 @@
+// The arguments of the commands for a running site.
+#include <memory>
+
+#include "bondd/main/operate.h"
+
+namespace bondd {
+namespace {
+
+constexpr const char* kSiteHelp = "the site's name, or its file";
+
+void add_wan(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* wan = app.add_subcommand("wan", "take a WAN of a running site out of use, or back");
+  const auto options = std::make_shared<WanOptions>();
+  wan->add_option("SITE", options->file, kSiteHelp)->required();
+  wan->add_option("WAN", options->wan, "as the file names it")->required();
+  wan->add_option("ACTION", options->action,
+                  "drain: its traffic goes to the other WANs, no packet is lost; restore: it is used again")
+      ->required()
+      ->check(CLI::IsMember({"drain", "restore"}));
+  wan->callback(
+      [options, &common, &exit_status] { exit_status = wan_command(with_common(*options, common)); });
+}
+
+}  // namespace
+
+void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  add_wan(app, common, exit_status);
+}
+
+}  // namespace bondd

@@ -1,0 +1,106 @@
+"""What an admin's commands do to a bond that carries traffic."""
+import threading
+import time
+
+from bondd_site import OFFICE, PEER, build
+from office import udp_socket
+from scenarios import scenario
+
+PORT = 7000
+PACE = 0.008   # seconds between two packets of 800 bytes in each direction: less than half of one line
+
+
+class Stream:
+    """Numbered packets from one address to another through the bond; lost() once they have had time to arrive."""
+
+    def __init__(self, from_ns, to_ns, address, port):
+        self.arrived, self.sent, self.ends = set(), 0, False
+        self.receiver = udp_socket(to_ns, (address, port))
+        self.sender = udp_socket(from_ns)
+        self.target = (address, port)
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self._receive, self._send)]
+        for thread in self.threads:
+            thread.start()
+
+    def _send(self):
+        due = time.monotonic()
+        while not self.ends:
+            self.sender.sendto(self.sent.to_bytes(4, "big") + bytes(796), self.target)
+            self.sent += 1
+            due += PACE
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _receive(self):
+        while True:
+            self.arrived.add(int.from_bytes(self.receiver.recv(2048)[:4], "big"))
+
+    def stop(self):
+        self.ends = True
+        self.threads[1].join()
+
+    def lost(self):
+        return self.sent - len(self.arrived)
+
+
+def wan_state(site, end, wan):
+    return next(one["state"] for one in site.status(end)["wans"] if one["name"] == wan)
+
+
+def wait_for_state(site, end, wan, state, seconds=15):
+    end_of_wait = time.monotonic() + seconds
+    while time.monotonic() < end_of_wait:
+        if wan_state(site, end, wan) == state:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+@scenario("drain", limit=150)
+def drain(report):
+    """`bondd wan office orange drain` and restore beside a stream in both directions: no packet is lost"""
+    lab, site = build(report)
+    site.up()
+    time.sleep(2)
+    for end in ("office", "vps"):
+        streams = [Stream("cli", "srv", PEER, PORT), Stream("srv", "cli", OFFICE, PORT)]
+        time.sleep(2)
+        site.said_by(end, "wan", end, "orange", "drain")
+        for shown in ("office", "vps"):
+            report.check(f"drained at {end}: {shown} says so", wait_for_state(site, shown, "orange", "drained"),
+                         site.status(shown)["wans"])
+        time.sleep(3)
+        before = lab.line_bytes()
+        time.sleep(3)
+        carried = [now - then for now, then in zip(lab.line_bytes(), before)]
+        report.figure(f"drained at {end}: share of that line", 100 * carried[1] / sum(carried), "%", most=5)
+        site.said_by(end, "reload", end)
+        report.check(f"drained at {end}: a reload keeps it so", wan_state(site, end, "orange") == "drained")
+        site.said_by(end, "wan", end, "orange", "restore")
+        for shown in ("office", "vps"):
+            report.check(f"restored at {end}: {shown} uses it", wait_for_state(site, shown, "orange", "up"),
+                         site.status(shown)["wans"])
+        time.sleep(3)
+        before = lab.line_bytes()
+        time.sleep(2)
+        carried = [now - then for now, then in zip(lab.line_bytes(), before)]
+        report.figure(f"restored at {end}: share of that line", 100 * carried[1] / sum(carried), "%", least=15)
+        for stream in streams:
+            stream.stop()
+        time.sleep(2)
+        for stream, way in zip(streams, ("up", "down")):
+            report.figure(f"drained at {end}: packets lost {way}, of {stream.sent}", stream.lost(), most=0)
+            stream.receiver.close()
+
+    site.said_by("office", "wan", "office", "orange", "drain")
+    time.sleep(3)
+    refused = site.run("office", "wan", "office", "ovh", "drain")
+    report.check("the last line is not drained", refused.returncode == 1 and "no other WAN" in refused.stderr, refused.stderr)
+    lab.cut(1)
+    began = time.monotonic()
+    while not lab.pings("cli", PEER) and time.monotonic() - began < 30:
+        pass
+    report.figure("the other line is cut: the drained one carries after", time.monotonic() - began, "s", most=8)
+    lab.mend(1)
+    report.check("the other line is back: drained again", wait_for_state(site, "office", "orange", "drained", 20),
+                 site.status()["wans"])
+    site.down()

@@ -1,0 +1,150 @@
+// `bondd wan SITE WAN drain`: which WANs are out of use, and how a tap leaves the kernel's bond.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "bondd/control/drained_wans.h"
+#include "bondd/control/tap_drain.h"
+
+namespace bondd::control {
+namespace {
+
+using namespace std::chrono_literals;
+using model::WanState;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+struct Office {
+  model::Config config;
+  std::vector<model::WanStatus> wans;
+  problems::PeerSettings theirs;
+  DrainedWans drained;
+
+  Office() {
+    std::uint16_t port = 5080;
+    for (const char* name : {"dsl", "lte"}) {
+      model::Wan wan;
+      wan.name = name;
+      wan.port = port++;
+      config.wans.push_back(wan);
+      theirs.wans.push_back({wan.port, name, std::nullopt});
+      wans.emplace_back().name = name;
+      wans.back().state = WanState::kUp;
+    }
+  }
+  bool update() { return drained.update(config, &theirs, wans); }
+};
+
+TEST(DrainedWans, ADrainedWanIsOutOfUseUntilItIsRestored) {
+  Office office;
+  EXPECT_FALSE(office.update());
+  ASSERT_TRUE(office.drained.drain("lte", office.wans).has_value());
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), ElementsAre("lte"));
+  office.drained.explain("office", office.wans);
+  EXPECT_EQ(office.wans[1].state, WanState::kDrained);
+  EXPECT_THAT(office.wans[1].reason, HasSubstr("bondd wan office lte restore"));
+  EXPECT_EQ(office.wans[0].state, WanState::kUp);
+  ASSERT_TRUE(office.drained.restore("lte", office.wans).has_value());
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), IsEmpty());
+}
+
+TEST(DrainedWans, TheLastOneThatCarriesIsRefusedAndSoIsAnUnknownOne) {
+  Office office;
+  EXPECT_THAT(office.drained.drain("ltd", office.wans).error().message,
+              HasSubstr("no WAN ltd in the file; did you mean lte?"));
+  office.wans[0].state = WanState::kSilent;
+  EXPECT_THAT(office.drained.drain("lte", office.wans).error().message, HasSubstr("no other WAN carries"));
+  office.wans[0].state = WanState::kUp;
+  ASSERT_TRUE(office.drained.drain("lte", office.wans).has_value());
+  EXPECT_FALSE(office.drained.drain("dsl", office.wans).has_value());
+}
+
+TEST(DrainedWans, IsUsedWhileNoOtherOneIsHeard) {
+  Office office;
+  ASSERT_TRUE(office.drained.drain("lte", office.wans).has_value());
+  office.update();
+  office.wans[0].state = WanState::kSilent;
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), IsEmpty());
+  EXPECT_THAT(office.drained.here(), ElementsAre("lte")) << "the other end is still told";
+  office.wans[0].state = WanState::kUp;
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), ElementsAre("lte"));
+}
+
+TEST(DrainedWans, ThePeersCountByTheirPortsAndAreRestoredThere) {
+  Office office;
+  office.theirs.wans[1].drained = true;
+  office.theirs.wans[1].name = "mobile";
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), ElementsAre("lte"));
+  EXPECT_THAT(office.drained.out_of_use_here(), IsEmpty());
+  EXPECT_THAT(office.drained.restore("lte", office.wans).error().message, HasSubstr("the other end"));
+  office.drained.explain("office", office.wans);
+  EXPECT_THAT(office.wans[1].reason, HasSubstr("the other end"));
+}
+
+TEST(DrainedWans, OneThatFallsSilentMeanwhileSaysBoth) {
+  Office office;
+  ASSERT_TRUE(office.drained.drain("lte", office.wans).has_value());
+  EXPECT_TRUE(office.drained.drain("lte", office.wans).has_value()) << "twice is once";
+  office.update();
+  office.wans[1].state = WanState::kSilent;
+  office.wans[1].reason = "no reply for 2 s";
+  office.drained.explain("office", office.wans);
+  EXPECT_EQ(office.wans[1].state, WanState::kSilent);
+  EXPECT_THAT(office.wans[1].reason, HasSubstr("no reply for 2 s; out of use"));
+}
+
+TEST(DrainedWans, AReloadWithoutThatWanForgetsIt) {
+  Office office;
+  ASSERT_TRUE(office.drained.drain("lte", office.wans).has_value());
+  office.update();
+  EXPECT_FALSE(office.update()) << "the same file read again changes nothing";
+  const model::Wan lte = office.config.wans.back();
+  office.config.wans.pop_back();
+  EXPECT_TRUE(office.update());
+  office.config.wans.push_back(lte);
+  EXPECT_FALSE(office.update());
+}
+
+std::vector<std::pair<std::string, bool>> carriers(const std::vector<TapDrain::Change>& changes) {
+  std::vector<std::pair<std::string, bool>> out;
+  for (const TapDrain::Change& change : changes) out.emplace_back(change.tap, change.carrier);
+  return out;
+}
+
+TEST(TapDrain, SendsNothingLongBeforeItLeavesTheBondAndProbesAgainOutside) {
+  TapDrain drain;
+  const std::set<std::string> wanted = {"tap0"};
+  TimePoint now{1h};
+  EXPECT_THAT(drain.update(now, wanted), IsEmpty());
+  EXPECT_TRUE(drain.keeps("tap0"));
+  EXPECT_THAT(drain.update(now += TapDrain::kFade - 1ms, wanted), IsEmpty());
+  EXPECT_THAT(carriers(drain.update(now += 1ms, wanted)), ElementsAre(std::pair("tap0", false)));
+  EXPECT_THAT(drain.update(now += TapDrain::kQuiet - 1ms, wanted), IsEmpty());
+  EXPECT_TRUE(drain.keeps("tap0")) << "it still takes what arrives";
+  EXPECT_THAT(drain.quiet(), ElementsAre("tap0"));
+  EXPECT_THAT(drain.update(now += 1ms, wanted), IsEmpty());
+  EXPECT_THAT(drain.out(), ElementsAre("tap0"));
+  EXPECT_THAT(carriers(drain.update(now += TapDrain::kLeave, wanted)), ElementsAre(std::pair("tap0", true)));
+  EXPECT_THAT(drain.update(now += 1h, wanted), IsEmpty());
+  EXPECT_THAT(drain.out(), ElementsAre("tap0"));
+  EXPECT_THAT(drain.quiet(), IsEmpty()) << "its probes tell whether it is well";
+  EXPECT_THAT(drain.update(now, {}), IsEmpty());
+  EXPECT_THAT(drain.out(), IsEmpty());
+}
+
+TEST(TapDrain, RestoredHalfwayHasItsCarrierAgain) {
+  TapDrain drain;
+  TimePoint now{1h};
+  drain.update(now, {"tap0"});
+  drain.update(now += TapDrain::kFade, {"tap0"});
+  EXPECT_THAT(carriers(drain.update(now, {})), ElementsAre(std::pair("tap0", true)));
+  EXPECT_FALSE(drain.is_draining("tap0"));
+}
+
+}  // namespace
+}  // namespace bondd::control
