@@ -433,7 +433,7 @@ void Daemon::check_ready() {
   if (!carries_since_) carries_since_ = EventLoop::now();
   if (!ping_) {
     auto ping = PeerPing::create(loop_, options_.config.bond.interface, options_.config.bond.peer,
-                                 [this] { become_ready(); });
+                                 [this](std::uint16_t) { become_ready(); });
     if (ping) ping_ = std::move(*ping);
   }
   if (ping_) ping_->send();

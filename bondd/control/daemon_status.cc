@@ -41,6 +41,7 @@ model::SiteStatus Daemon::status() const {
   site.role = name(config.role);
   site.backend = name(config.backend);
   site.bond_interface = config.bond.interface;
+  site.bond_peer = to_string(config.bond.peer);
   // Counters are read for the question, not from the last pass.
   netlink::Snapshot network = machine_.rtnl->snapshot().value_or(netlink::Snapshot{});
   if (const auto bond = network.facts.find(config.bond.interface); bond != network.facts.end()) {

@@ -68,7 +68,8 @@ Json site_to_json(const model::SiteStatus& site) {
       {"name", site.name}, {"role", site.role}, {"backend", site.backend}, {"state", to_string(site.state)}};
   json["bond"] = {{"interface", site.bond_interface},
                   {"rx_bytes", or_null(site.bond_rx_bytes)},
-                  {"tx_bytes", or_null(site.bond_tx_bytes)}};
+                  {"tx_bytes", or_null(site.bond_tx_bytes)},
+                  {"peer", site.bond_peer}};
   json["wans"] = Json::array();
   for (const model::WanStatus& wan : site.wans) json["wans"].push_back(model::wan_json<Json>(wan));
   json["warnings"] = site.warnings;
@@ -90,6 +91,7 @@ model::SiteStatus site_from_json(const Json& json) {
   site.state = *state;
   const Json& bond = json.at("bond");
   site.bond_interface = bond.at("interface").get<std::string>();
+  site.bond_peer = bond.value("peer", "");
   take(bond, "rx_bytes", site.bond_rx_bytes);
   take(bond, "tx_bytes", site.bond_tx_bytes);
   for (const Json& wan : json.at("wans")) site.wans.push_back(model::wan_from_json(wan));

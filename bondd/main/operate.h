@@ -1,4 +1,4 @@
-// What `bondd wan` is told.
+// What the commands for a running site are told: `bondd wan`, `ping`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -13,7 +13,12 @@ struct WanOptions : CommonOptions {
   std::string action;  // "drain" or "restore"
 };
 
+struct PingOptions : CommonOptions {
+  unsigned count = 0;  // of rows; 0: until Ctrl-C
+};
+
 int wan_command(const WanOptions& options);
+int ping_command(const PingOptions& options);
 
 // Adds the commands to `app`; each writes its exit status when it ran.
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status);

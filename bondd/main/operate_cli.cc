@@ -21,10 +21,23 @@ void add_wan(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = wan_command(with_common(*options, common)); });
 }
 
+void add_ping(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* ping = app.add_subcommand("ping", "show the latency of each WAN and of the bond, once a second");
+  const auto options = std::make_shared<PingOptions>();
+  ping->add_option("NAME", options->file, kSiteHelp)->required();
+  ping->add_option("--count", options->count, "end after so many; default: at Ctrl-C")
+      ->check(CLI::Range(1U, 1'000'000U))
+      ->type_name("NUMBER");
+  ping->footer("Exit status: 0 when the other end answered through the bond, 1 else.");
+  ping->callback(
+      [options, &common, &exit_status] { exit_status = ping_command(with_common(*options, common)); });
+}
+
 }  // namespace
 
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_wan(app, common, exit_status);
+  add_ping(app, common, exit_status);
 }
 
 }  // namespace bondd

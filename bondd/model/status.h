@@ -25,6 +25,7 @@ struct SiteStatus {
   std::string name, role, backend;
   SiteState state = SiteState::kDown;
   std::string bond_interface;
+  std::string bond_peer;  // the other end's address in the bond
   std::optional<std::uint64_t> bond_rx_bytes, bond_tx_bytes;
   std::vector<WanStatus> wans;
   std::vector<std::string> warnings;  // what the admin should know, such as lines too unlike for this backend

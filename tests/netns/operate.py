@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A running site as its admin's commands see it: status --check, wait, problems as objects,
+"""A running site as its admin's commands see it: status --check, wait, problems as objects, ping,
 and a WAN that is drained.
 
 The office and the VPS of mlvpn_site.py, which see. Needs root.
@@ -130,12 +130,28 @@ def drain():
     wait_for("a restart forgets it", lambda: site.states() == UP)
 
 
+def ping():
+    """Each line and the bond as a column, from either end."""
+    for where in ("office", "vps"):
+        file = str(site.FOLDER / f"{where}.toml")
+        code, shown, said = says("ping", "--count", "2", file, where=where)
+        rows = shown.splitlines()
+        check(f"{where}: ping: 0, a head, two rows, a summary", code == 0 and len(rows) == 7, (code, shown, said))
+        check(f"{where}: a column for each line and the bond", rows[0].split() == ["TIME", "ovh", "orange", "bond"], shown)
+        check(f"{where}: all of them measured", all(row.count(" ms") == 3 for row in rows[1:3]), shown)
+        check(f"{where}: nothing lost", rows[-1] == "bond: 2 of 2 echo requests answered, 0.0 % lost", shown)
+    code, _, said = says("ping", "--count", "0", OFFICE)
+    check("ping of no rows is wrong use", code == 2, (code, said))
+    code, _, said = says("ping", str(site.FOLDER / "offise.toml"))
+    check("ping of another name: 1, with the likely one", code == 1 and "did you mean office?" in said, (code, said))
+
+
 def without_rights():
     """Somebody who is not root is told so, and changes nothing."""
     with tempfile.TemporaryDirectory() as folder:
         site.os.chmod(folder, 0o755)
         program = shutil.copy(site.BONDD, folder)
-        for words in [("wan", OFFICE, "orange", "drain")]:
+        for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE)]:
             done = subprocess.run(["ip", "netns", "exec", site.NAMES["office"], "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                                    program, "--run-dir", str(site.FOLDER / "run"), *words], capture_output=True, text=True, timeout=20)
             check(f"{words[0]} without rights: 1, and what to do", done.returncode == 1 and "only root" in done.stderr and "sudo" in done.stderr, done)
@@ -144,7 +160,7 @@ def without_rights():
 
 def not_up():
     """Commands for a running site when none runs."""
-    for words in [("wan", OFFICE, "orange", "drain")]:
+    for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE)]:
         code, shown, said = says(*words)
         check(f"{words[0]} of a site that is not up: 1, and what to do", code == 1 and not shown and "`bondd up office`" in said, (code, shown, said))
 
@@ -158,6 +174,7 @@ def main():
         time.sleep(2)  # for the carrier
         exit_statuses()
         remarks_are_problems()
+        ping()
         drain()
         without_rights()
         site.down()

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <future>
 #include <thread>
@@ -201,6 +202,7 @@ TEST(StatusJson, IsTheContractsAndReadsBack) {
   site.state = model::SiteState::kDegraded;
   site.bond_interface = "bond0";
   site.bond_rx_bytes = 5;
+  site.bond_peer = "172.16.16.1";
   model::WanStatus wan;
   wan.name = "ovh";
   wan.state = model::WanState::kUp;
@@ -212,7 +214,7 @@ TEST(StatusJson, IsTheContractsAndReadsBack) {
       json,
       ::testing::StartsWith(
           R"({"name":"office","role":"client","backend":"openvpn-bond","state":"degraded",)"
-          R"("bond":{"interface":"bond0","rx_bytes":5,"tx_bytes":null},"wans":[{"name":"ovh",)"
+          R"("bond":{"interface":"bond0","rx_bytes":5,"tx_bytes":null,"peer":"172.16.16.1"},"wans":[{"name":"ovh",)"
           R"("state":"up","reason":"","rtt_ms":41.25,"loss_percent":null,"rx_bytes":null,"tx_bytes":7)"));
   const auto back = ipc::parse_status(json);
   ASSERT_TRUE(back.has_value());
