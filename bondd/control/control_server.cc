@@ -6,6 +6,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -78,10 +79,24 @@ void ControlServer::read_from(int fd) {
 bool ControlServer::answer(Connection& connection, const std::string& line) {
   auto request = ipc::parse_control_request(line);
   const ipc::Reply reply = request ? handler_(*request) : ipc::Reply{false, {request.error().message}, {}};
-  const std::string text = ipc::render(reply) + "\n";
-  // A client that does not read its answer is not waited for.
+  connection.listens = connection.listens || (request && request->command == ipc::Command::kMonitor);
+  return send_line(connection, ipc::render(reply));
+}
+
+// A client that does not read what it is sent is not waited for.
+bool ControlServer::send_line(const Connection& connection, const std::string& line) {
+  const std::string text = line + "\n";
   return send(connection.fd.get(), text.data(), text.size(), MSG_NOSIGNAL) ==
          static_cast<ssize_t>(text.size());
+}
+
+bool ControlServer::has_listeners() const {
+  return std::ranges::any_of(connections_, [](const auto& entry) { return entry.second.listens; });
+}
+
+void ControlServer::tell(const std::string& line) {
+  std::erase_if(connections_,
+                [&](const auto& entry) { return entry.second.listens && !send_line(entry.second, line); });
 }
 
 }  // namespace bondd::control

@@ -26,16 +26,22 @@ class ControlServer {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
+  // Who asked with kMonitor and is still there. A listener that does not read what it is told is closed.
+  [[nodiscard]] bool has_listeners() const;
+  void tell(const std::string& line);
+
  private:
   struct Connection {
     UniqueFd fd;
     std::string input;
+    bool listens = false;
     Registration watch;  // after fd, so that it leaves the loop first
   };
   ControlServer(EventLoop& loop, std::filesystem::path path, UniqueFd fd, Handler handler);
   void accept_all();
   void read_from(int fd);
   bool answer(Connection& connection, const std::string& line);
+  static bool send_line(const Connection& connection, const std::string& line);  // false: it cannot be sent
 
   EventLoop& loop_;
   std::filesystem::path path_;

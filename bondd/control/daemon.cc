@@ -405,6 +405,7 @@ void Daemon::tick() {
   report_wans();
   measure_traffic();
   diagnose();
+  tell_changes();
   const auto now = wans({});
   const bool carries = site_state(now) != SiteState::kDown;
   try_other_addresses(now);

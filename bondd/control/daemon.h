@@ -89,6 +89,10 @@ class Daemon {
   std::string why_not_reloaded(const model::Config& config);
   ipc::Reply drain_or_restore(const ipc::Request& request);
   void follow_drained();
+  ipc::Reply monitor();
+  [[nodiscard]] model::SiteStatus watched() const;
+  void tell_changes();
+  void tell_event(const char* event, const char* to, const std::string& reason);
 
   void resolve_server();
   [[nodiscard]] Resolver::Answer usable(const std::vector<IpAddress>& addresses) const;
@@ -168,6 +172,7 @@ class Daemon {
   std::map<std::string, std::uint32_t> path_mtu_;  // of the WANs that lose long packets
   unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
   DrainedWans drained_;
+  std::optional<model::SiteStatus> watched_;  // what the listeners were told last; nothing without any
 
   // The next pass of each depth; a full one does for both.
   struct Due {

@@ -1,10 +1,12 @@
-// What the command line asks of a running site: its status, a reload, WANs out of use.
+// What the command line asks of a running site: its status, a reload, WANs out of use, events.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <ctime>
 #include <ranges>
 
 #include "bondd/control/daemon.h"
+#include "bondd/control/events.h"
 #include "bondd/control/preflight.h"
 
 namespace bondd::control {
@@ -21,6 +23,8 @@ ipc::Reply Daemon::on_request(const ipc::Request& request) {
     case ipc::Command::kDrain:
     case ipc::Command::kRestore:
       return drain_or_restore(request);
+    case ipc::Command::kMonitor:
+      return monitor();
   }
   return {false, {"unknown command"}, {}};
 }
@@ -34,6 +38,7 @@ ipc::Reply Daemon::reload(const std::string& file) {
   }
   if (!read) {
     log_.warning(fmt::format("the changed file is not used, nothing was changed:\n{}", read.error().message));
+    tell_event("reload", "refused", read.error().message);
     return {false, {read.error().message, fmt::format("{} goes on as it was", site)}, {}};
   }
   const bool moved = read->config.server != options_.config.server;
@@ -43,6 +48,7 @@ ipc::Reply Daemon::reload(const std::string& file) {
   use_servers();
   const std::string note = backend_->reloaded(options_.config);
   log_.info(fmt::format("{} was read again", options_.config.file.native()));
+  tell_event("reload", "applied", options_.config.file.native());
   if (moved) {
     resolve_server();
   } else {
@@ -94,6 +100,40 @@ void Daemon::follow_drained() {
   if (!drained_.update(options_.config, told ? &*told : nullptr, measured_wans({}))) return;
   run_pass(Depth::kNetwork, Cause::kOwn);
   report_wans();
+}
+
+// --- events ---
+
+// What is compared from one look to the next.
+model::SiteStatus Daemon::watched() const {
+  model::SiteStatus site;
+  site.name = options_.config.site;
+  site.wans = wans({});
+  site.state = model::site_state(site.wans);
+  site.problems = diagnosis_->shown();
+  return site;
+}
+
+ipc::Reply Daemon::monitor() {
+  tell_changes();
+  watched_ = watched();
+  ipc::Reply reply;
+  for (const model::Event& event : changes(std::time(nullptr), nullptr, *watched_))
+    reply.messages.push_back(ipc::render(event));
+  return reply;
+}
+
+void Daemon::tell_changes() {
+  if (!server_ || !server_->has_listeners()) return watched_.reset();
+  model::SiteStatus now = watched();
+  for (const model::Event& event : changes(std::time(nullptr), watched_ ? &*watched_ : nullptr, now))
+    server_->tell(ipc::render(event));
+  watched_ = std::move(now);
+}
+
+void Daemon::tell_event(const char* event, const char* to, const std::string& reason) {
+  server_->tell(
+      ipc::render(model::Event{std::time(nullptr), options_.config.site, "", event, "", to, reason}));
 }
 
 }  // namespace bondd::control

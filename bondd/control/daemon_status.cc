@@ -189,6 +189,7 @@ void Daemon::report_wans() {
     known->second = {wan.state, std::time(nullptr)};
     log_.info(fmt::format("{}: {}{}{}", wan.name, from, to_string(wan.state), reason));
   }
+  tell_changes();
 }
 
 }  // namespace bondd::control

@@ -14,11 +14,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Command, std::string_view>, 5> kCommands = {{{Command::kStatus, "status"},
+constexpr std::array<std::pair<Command, std::string_view>, 6> kCommands = {{{Command::kStatus, "status"},
                                                                             {Command::kStop, "stop"},
                                                                             {Command::kReload, "reload"},
                                                                             {Command::kDrain, "drain"},
-                                                                            {Command::kRestore, "restore"}}};
+                                                                            {Command::kRestore, "restore"},
+                                                                            {Command::kMonitor, "monitor"}}};
 
 template <typename T>
 Json or_null(const std::optional<T>& value) {
@@ -151,6 +152,30 @@ Result<Reply> parse_control_reply(std::string_view line) {
   return parsed(line, [](const Json& json) {
     return Reply{json.at("ok").get<bool>(), json.value("messages", std::vector<std::string>{}),
                  json.value("status", "")};
+  });
+}
+
+std::string render(const model::Event& event) {
+  const Json json = {{"time", model::time_text(event.time)},
+                     {"site", event.site},
+                     {"wan", event.wan},
+                     {"event", event.event},
+                     {"from", event.from},
+                     {"to", event.to},
+                     {"reason", event.reason}};
+  return dump(json, false);
+}
+
+Result<model::Event> parse_event(std::string_view line) {
+  return parsed(line, [](const Json& json) {
+    const auto text = [&](const char* key) { return json.at(key).get<std::string>(); };
+    return model::Event{model::parse_time(text("time")),
+                        text("site"),
+                        text("wan"),
+                        text("event"),
+                        text("from"),
+                        text("to"),
+                        text("reason")};
   });
 }
 

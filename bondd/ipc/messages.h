@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "bondd/base/error.h"
+#include "bondd/model/event.h"
 #include "bondd/model/status.h"
 
 namespace bondd::ipc {
 
-enum class Command : std::uint8_t { kStatus, kStop, kReload, kDrain, kRestore };
+enum class Command : std::uint8_t { kStatus, kStop, kReload, kDrain, kRestore, kMonitor };
 
 struct Request {
   Command command = Command::kStatus;
@@ -21,7 +22,7 @@ struct Request {
 
 struct Reply {
   bool ok = true;
-  std::vector<std::string> messages;  // for people, one line each
+  std::vector<std::string> messages;  // for people, one line each; of kMonitor an event each
   std::string status;                 // kStatus: the JSON of status_json(), else empty
 };
 
@@ -30,6 +31,11 @@ std::string render(const Request& request);
 std::string render(const Reply& reply);
 Result<Request> parse_control_request(std::string_view line);
 Result<Reply> parse_control_reply(std::string_view line);
+
+// The contract's line of `bondd monitor --json`, without the newline. After the reply to kMonitor the running
+// bondd sends one for each event, until either end closes the connection.
+std::string render(const model::Event& event);
+Result<model::Event> parse_event(std::string_view line);
 
 // The contract's `bondd status --json`; unknown figures are null. One line, or
 // indented for people when `pretty`.

@@ -1,4 +1,4 @@
-// What the commands for a running site are told: `bondd wan`, `ping`.
+// What the commands for a running site are told: `bondd wan`, `ping`, `monitor`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -17,8 +17,13 @@ struct PingOptions : CommonOptions {
   unsigned count = 0;  // of rows; 0: until Ctrl-C
 };
 
+struct MonitorOptions : CommonOptions {
+  bool json = false;
+};
+
 int wan_command(const WanOptions& options);
 int ping_command(const PingOptions& options);
+int monitor_command(const MonitorOptions& options);
 
 // Adds the commands to `app`; each writes its exit status when it ran.
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status);

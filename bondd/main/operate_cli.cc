@@ -33,11 +33,21 @@ void add_ping(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = ping_command(with_common(*options, common)); });
 }
 
+void add_monitor(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* monitor = app.add_subcommand("monitor", "print what happens at a site, or at all, as it happens");
+  const auto options = std::make_shared<MonitorOptions>();
+  monitor->add_option("NAME", options->file, kSiteHelp);
+  monitor->add_flag("--json", options->json, "print JSON, for programs: an object a line");
+  monitor->callback(
+      [options, &common, &exit_status] { exit_status = monitor_command(with_common(*options, common)); });
+}
+
 }  // namespace
 
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_wan(app, common, exit_status);
   add_ping(app, common, exit_status);
+  add_monitor(app, common, exit_status);
 }
 
 }  // namespace bondd

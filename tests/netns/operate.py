@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A running site as its admin's commands see it: status --check, wait, problems as objects, ping,
-and a WAN that is drained.
+a WAN that is drained, and monitor.
 
 The office and the VPS of mlvpn_site.py, which see. Needs root.
 Usage: operate.py BONDD. Exit status 0 when all holds, 77 without root.
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import mlvpn_site as site
@@ -146,12 +147,73 @@ def ping():
     check("ping of another name: 1, with the likely one", code == 1 and "did you mean office?" in said, (code, said))
 
 
+class Listener:
+    """A `bondd monitor`, and what it prints."""
+
+    def __init__(self, *words):
+        self.process = subprocess.Popen(site.bondd("office", "monitor", *words), stdout=subprocess.PIPE, text=True)
+        self.lines = []
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    def events(self, **wanted):
+        """Those that have these values."""
+        events = [json.loads(line) for line in self.lines]
+        return [event for event in events if all(event[key] == value for key, value in wanted.items())]
+
+
+def monitor():
+    """What happens, at once and with its reason; a bondd that goes and comes; a reader that leaves."""
+    first, second, for_people = Listener("--json", OFFICE), Listener("--json"), Listener(OFFICE)
+    wait_for("monitor begins with how it is", lambda: first.events(event="site", to="up"))
+    check("of each line, too", len(first.events(event="wan", **{"from": "", "to": "up"})) == 2, first.lines)
+    keys = ["time", "site", "wan", "event", "from", "to", "reason"]
+    check("the contract's keys, in every line", all(list(event) == keys for event in first.events()), first.lines)
+    sh("ip link set dsl2 down", ns="office")
+    wait_for("a line that is lost", lambda: first.events(event="wan", wan="orange", **{"from": "up"}), 20)
+    wait_for("the site, too", lambda: first.events(event="site", **{"from": "up", "to": "degraded"}))
+    wait_for("the problem, too", lambda: first.events(event="problem", wan="orange", to="interface-down"), 20)
+    check("with reasons", all(event["reason"] for event in first.events(event="problem")), first.lines)
+    sh("ip link set dsl2 up; ip route replace default via 10.99.2.1 metric 2", ns="office")
+    wait_for("a line that is back", lambda: first.events(event="wan", wan="orange", to="up"), 20)
+    wait_for("the problem is over", lambda: first.events(event="problem", wan="orange", **{"from": "interface-down"}), 20)
+    site.run("office", "reload", OFFICE)
+    wait_for("a reload", lambda: first.events(event="reload", to="applied"))
+    wait_for("a second listener has all of it", lambda: second.lines[-1:] == first.lines[-1:])
+    wait_for("and one for people", lambda: any("wan orange: up -> " in line for line in for_people.lines))
+    both("down")
+    wait_for("bondd goes away", lambda: first.events(event="bondd", **{"from": "running", "to": "stopped"}))
+    both("up", "-d")
+    wait_for("and is back", lambda: first.events(event="bondd", **{"from": "stopped", "to": "running"}))
+    check("monitor goes on meanwhile", first.process.poll() is None)
+    for listener in (second, for_people):
+        listener.process.terminate()
+        listener.process.wait(10)
+
+    short = subprocess.run(["sh", "-c", f"{' '.join(site.bondd('office', 'monitor', '--json', OFFICE))} | head -n1"],
+                           capture_output=True, text=True, timeout=20)
+    check("ends when nobody reads any more, without a word", json.loads(short.stdout)["event"] == "bondd" and not short.stderr, short)
+    reader, writer = site.os.pipe()
+    listener = subprocess.Popen(site.bondd("office", "monitor", "--json", OFFICE), stdout=writer, stderr=subprocess.PIPE, text=True)
+    site.os.close(writer)
+    site.os.read(reader, 10)
+    site.os.close(reader)
+    check("also when nothing happens, with 0", listener.wait(10) == 0 and not listener.stderr.read())
+    first.process.terminate()
+    code, _, said = says("monitor", str(site.FOLDER / "offise.toml"))
+    check("monitor of another name: 1, with the likely one", code == 1 and "did you mean office?" in said, (code, said))
+
+
 def without_rights():
     """Somebody who is not root is told so, and changes nothing."""
     with tempfile.TemporaryDirectory() as folder:
         site.os.chmod(folder, 0o755)
         program = shutil.copy(site.BONDD, folder)
-        for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE)]:
+        for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE), ("monitor", "--json", OFFICE)]:
             done = subprocess.run(["ip", "netns", "exec", site.NAMES["office"], "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                                    program, "--run-dir", str(site.FOLDER / "run"), *words], capture_output=True, text=True, timeout=20)
             check(f"{words[0]} without rights: 1, and what to do", done.returncode == 1 and "only root" in done.stderr and "sudo" in done.stderr, done)
@@ -163,6 +225,11 @@ def not_up():
     for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE)]:
         code, shown, said = says(*words)
         check(f"{words[0]} of a site that is not up: 1, and what to do", code == 1 and not shown and "`bondd up office`" in said, (code, shown, said))
+    listener = Listener("--json", OFFICE)
+    wait_for("monitor of one says so, and waits", lambda: listener.events(event="bondd", to="stopped"))
+    check("with what to do", "`bondd up office`" in listener.events(event="bondd")[0]["reason"], listener.lines)
+    check("it goes on", listener.process.poll() is None)
+    listener.process.terminate()
 
 
 def main():
@@ -176,6 +243,8 @@ def main():
         remarks_are_problems()
         ping()
         drain()
+        monitor()
+        wait_for("both WANs up", lambda: site.states() == UP)
         without_rights()
         site.down()
         not_up()

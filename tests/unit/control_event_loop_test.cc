@@ -1,6 +1,8 @@
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <future>
 #include <thread>
@@ -192,6 +194,34 @@ TEST(ControlSocket, AnswersRequestsAndDropsNonsense) {
   });
   loop->run();
   client.join();
+}
+
+TEST(ControlSocket, TellsWhoListensAndLetsGoOfWhoDoesNotRead) {
+  const testing::TemporaryDir root;
+  auto loop = EventLoop::create().value();
+  const auto path = root.path() / "control.sock";
+  auto server = ControlServer::listen(*loop, path, [](const ipc::Request&) { return ipc::Reply{}; });
+  ASSERT_TRUE(server.has_value()) << server.error().message;
+  const auto ask_for = [&](int fd, const std::string& command) {
+    const std::string line = R"({"command":")" + command + "\"}\n";
+    EXPECT_EQ(write(fd, line.data(), line.size()), static_cast<ssize_t>(line.size()));
+    for (int i = 0; i < 5; ++i) loop->turn(10ms);
+    std::array<char, 200> answer{};
+    return std::string(answer.data(), static_cast<std::size_t>(std::max<ssize_t>(
+                                          0, recv(fd, answer.data(), answer.size(), MSG_DONTWAIT))));
+  };
+  auto asks = ipc::connect_control(path).value();
+  auto listens = ipc::connect_control(path).value();
+  EXPECT_THAT(ask_for(asks.get(), "status"), ::testing::HasSubstr("\"ok\":true"));
+  EXPECT_FALSE((*server)->has_listeners());
+  EXPECT_THAT(ask_for(listens.get(), "monitor"), ::testing::HasSubstr("\"ok\":true"));
+  EXPECT_TRUE((*server)->has_listeners());
+  (*server)->tell("an event");
+  std::array<char, 200> told{};
+  EXPECT_EQ(recv(listens.get(), told.data(), told.size(), MSG_DONTWAIT), 9);
+  EXPECT_EQ(recv(asks.get(), told.data(), told.size(), MSG_DONTWAIT), -1) << "it did not ask for events";
+  for (int i = 0; i < 100'000 && (*server)->has_listeners(); ++i) (*server)->tell(std::string(1000, 'x'));
+  EXPECT_FALSE((*server)->has_listeners());
 }
 
 TEST(StatusJson, IsTheContractsAndReadsBack) {
