@@ -32,7 +32,7 @@ bool is_site_name(std::string_view name) {
 
 Loaded finish(Report& report, std::optional<model::Config> config) {
   const bool usable = !report.has_errors();
-  return Loaded{usable ? std::move(config) : std::nullopt, report.take()};
+  return Loaded{usable ? std::move(config) : std::nullopt, report.take(), {}};
 }
 
 std::string no_such_file(const fs::path& file, const CheckContext& context) {
@@ -74,7 +74,11 @@ std::string to_string(const Diagnostic& diagnostic) {
 
 Loaded load(const fs::path& file, const CheckContext& context, Purpose purpose) {
   const auto text = read_site_file(file, context);
-  if (text) return load_text(*text, file, context, purpose);
+  if (text) {
+    Loaded loaded = load_text(*text, file, context, purpose);
+    loaded.text = *text;
+    return loaded;
+  }
   Report report(file);
   report.error({0, 0}, text.error().message);
   return finish(report, std::nullopt);

@@ -47,6 +47,7 @@ std::string to_string(const Diagnostic& diagnostic);
 struct Loaded {
   std::optional<model::Config> config;  // none if any diagnostic is an error
   std::vector<Diagnostic> diagnostics;  // in the file's order
+  std::string text;                     // as it was read; empty when it could not be
 };
 
 // What the check needs of the machine. Tests have their own; make_system_context()

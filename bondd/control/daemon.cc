@@ -121,7 +121,7 @@ void Daemon::on_signal(int signal) {
   if (signal == SIGPIPE) return;
   if (signal == SIGHUP) {
     if (options_.has_terminal) return stop("its terminal was closed");
-    for (const std::string& message : reload({}).messages) log_.info(message);
+    for (const std::string& message : reload({}, Duration(0)).messages) log_.info(message);
     return;
   }
   stop(signal == SIGINT ? "interrupted" : "asked to stop (SIGTERM)");
@@ -135,7 +135,11 @@ void Daemon::resolve_server() {
   resolver_.start(
       options_.config.server.address, kResolveLimit, lookup_past_the_bond(),
       [this](const std::vector<IpAddress>& addresses) { return usable(addresses); },
-      [this](Result<std::vector<IpAddress>> addresses) { on_resolved(std::move(addresses)); });
+      [this, asked = options_.config.server.address](Result<std::vector<IpAddress>> addresses) {
+        // A reload may have brought another name meanwhile.
+        if (asked != options_.config.server.address) return resolve_server();
+        on_resolved(std::move(addresses));
+      });
 }
 
 // A server's own address is where it listens; that of an office's server cannot be anywhere.
@@ -511,6 +515,7 @@ void Daemon::take_down() {
   if (!stop_reason_.empty()) {
     log_.info(fmt::format("{}: {}, taking everything down", options_.config.site, stop_reason_));
   }
+  if (unconfirmed_) put_file_back();
   if (backend_) {
     backend_->shut_down();
     const TimePoint deadline = EventLoop::now() + kShutDownLimit;

@@ -45,10 +45,12 @@ constexpr auto kLegacyPoll = std::chrono::milliseconds(300);  // iptables-legacy
 struct FileNow {
   model::Config config;
   std::vector<std::string> warnings;
+  std::string text;
 };
 
 struct DaemonOptions {
   model::Config config;
+  std::string file_text;                                     // of config.file, as it was read
   std::vector<std::string> file_warnings, machine_warnings;  // for the status
   unsigned slot = 0;
   Programs programs;
@@ -85,8 +87,12 @@ class Daemon {
   Result<> make_backend();
   void on_signal(int signal);
   ipc::Reply on_request(const ipc::Request& request);
-  ipc::Reply reload(const std::string& file);
+  ipc::Reply reload(const std::string& file, Duration confirm_within);
   std::string why_not_reloaded(const model::Config& config);
+  std::string apply_file(FileNow file);
+  ipc::Reply confirm();
+  void revert();
+  void put_file_back();
   ipc::Reply drain_or_restore(const ipc::Request& request);
   void follow_drained();
   ipc::Reply monitor();
@@ -173,6 +179,14 @@ class Daemon {
   unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
   DrainedWans drained_;
   std::optional<model::SiteStatus> watched_;  // what the listeners were told last; nothing without any
+  // A reload that waits for kConfirm: what comes back without it, until when, and how to undo it.
+  struct Unconfirmed {
+    FileNow before;
+    std::string until;  // local time, for people
+    Registration timer;
+  };
+  std::optional<Unconfirmed> unconfirmed_;
+  std::string not_confirmed_;  // why there is nothing to confirm, if there was
 
   // The next pass of each depth; a full one does for both.
   struct Due {

@@ -5,9 +5,11 @@
 #include <ctime>
 #include <ranges>
 
+#include "bondd/base/clock.h"
 #include "bondd/control/daemon.h"
 #include "bondd/control/events.h"
 #include "bondd/control/preflight.h"
+#include "bondd/control/unconfirmed_file.h"
 
 namespace bondd::control {
 
@@ -19,7 +21,9 @@ ipc::Reply Daemon::on_request(const ipc::Request& request) {
       stop("asked to stop");
       return {true, {}, {}};
     case ipc::Command::kReload:
-      return reload(request.file);
+      return reload(request.file, request.confirm_within);
+    case ipc::Command::kConfirm:
+      return confirm();
     case ipc::Command::kDrain:
     case ipc::Command::kRestore:
       return drain_or_restore(request);
@@ -29,36 +33,103 @@ ipc::Reply Daemon::on_request(const ipc::Request& request) {
   return {false, {"unknown command"}, {}};
 }
 
-ipc::Reply Daemon::reload(const std::string& file) {
+// --- reload ---
+
+ipc::Reply Daemon::reload(const std::string& file, Duration confirm_within) {
   const std::string& site = options_.config.site;
   if (stopping_) return {false, {fmt::format("{} is being stopped", site)}, {}};
   auto read = options_.load(file.empty() ? options_.config.file : std::filesystem::path(file));
   if (read) {
     if (const std::string why = why_not_reloaded(read->config); !why.empty()) read = failure(why);
   }
+  const UnconfirmedFile before(options_.config.file);
+  // Of several reloads without a word between them the file before the first one counts.
+  const bool begins = read && confirm_within > Duration(0) && !unconfirmed_;
+  if (begins) {
+    if (auto kept = before.keep(options_.file_text); !kept) {
+      read = failure(fmt::format("{}, so the file could not come back; without --confirm it is not needed",
+                                 kept.error().message));
+    }
+  }
   if (!read) {
     log_.warning(fmt::format("the changed file is not used, nothing was changed:\n{}", read.error().message));
     tell_event("reload", "refused", read.error().message);
     return {false, {read.error().message, fmt::format("{} goes on as it was", site)}, {}};
   }
-  const bool moved = read->config.server != options_.config.server;
-  options_.config = std::move(read->config);
-  options_.file_warnings = std::move(read->warnings);
+  if (begins) {
+    unconfirmed_.emplace();
+    unconfirmed_->before = {options_.config, options_.file_warnings, options_.file_text};
+    not_confirmed_.clear();
+  }
+  if (unconfirmed_ && confirm_within > Duration(0)) {
+    unconfirmed_->until =
+        clock_text(std::time(nullptr) + duration_cast<std::chrono::seconds>(confirm_within).count());
+    unconfirmed_->timer = loop_.after(confirm_within, [this] { revert(); });
+  }
+  const std::string note = apply_file(std::move(*read));
+  log_.info(fmt::format("{} was read again", options_.config.file.native()));
+  tell_event("reload", unconfirmed_ ? "unconfirmed" : "applied", options_.config.file.native());
+  std::vector<std::string> messages;
+  for (const std::string& warning : options_.file_warnings) messages.push_back("warning: " + warning);
+  if (!note.empty()) messages.push_back(note);
+  messages.push_back(fmt::format("{} applied", options_.config.file.native()));
+  if (unconfirmed_) {
+    messages.push_back(fmt::format("`bondd confirm {}` keeps it; else the file from before comes back at {}",
+                                   site, unconfirmed_->until));
+  }
+  return {true, messages, {}};
+}
+
+// From now on the site is as this file has it. What the admin should know of it; may be empty.
+std::string Daemon::apply_file(FileNow file) {
+  const bool moved = file.config.server != options_.config.server;
+  options_.config = std::move(file.config);
+  options_.file_warnings = std::move(file.warnings);
+  options_.file_text = std::move(file.text);
   reconciler_->set_config(options_.config);
   use_servers();
-  const std::string note = backend_->reloaded(options_.config);
-  log_.info(fmt::format("{} was read again", options_.config.file.native()));
-  tell_event("reload", "applied", options_.config.file.native());
+  std::string note = backend_->reloaded(options_.config);
   if (moved) {
     resolve_server();
   } else {
     run_pass(Depth::kAll, Cause::kOwn);
   }
-  std::vector<std::string> messages;
-  for (const std::string& warning : options_.file_warnings) messages.push_back("warning: " + warning);
-  if (!note.empty()) messages.push_back(note);
-  messages.push_back(fmt::format("{} applied", options_.config.file.native()));
-  return {true, messages, {}};
+  return note;
+}
+
+ipc::Reply Daemon::confirm() {
+  const std::string& site = options_.config.site;
+  if (!unconfirmed_) {
+    return {false,
+            {not_confirmed_.empty() ? fmt::format("nothing of {} waits to be confirmed; `bondd reload "
+                                                  "--confirm 2m {}` makes a reload wait",
+                                                  site, site)
+                                    : not_confirmed_},
+            {}};
+  }
+  if (auto gone = UnconfirmedFile(unconfirmed_->before.config.file).forget(); !gone)
+    return {false, {fmt::format("{}; not confirmed, try again", gone.error().message)}, {}};
+  unconfirmed_.reset();
+  const std::string said = fmt::format("{} is confirmed", options_.config.file.native());
+  log_.info(said);
+  tell_event("reload", "confirmed", options_.config.file.native());
+  return {true, {said}, {}};
+}
+
+// Nobody confirmed: whoever changed the file through this bond may have lost the way to it.
+void Daemon::revert() {
+  if (stopping_ || !unconfirmed_) return;
+  put_file_back();
+  FileNow before = std::move(unconfirmed_->before);
+  unconfirmed_.reset();
+  apply_file(std::move(before));
+  tell_event("reload", "reverted", not_confirmed_);
+}
+
+void Daemon::put_file_back() {
+  const auto said = UnconfirmedFile(unconfirmed_->before.config.file).restore();
+  not_confirmed_ = said ? *said : said.error().message;
+  log_.warning(not_confirmed_);
 }
 
 // What a running site cannot become, or what on this machine stands in the way; empty if nothing does.

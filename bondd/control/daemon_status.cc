@@ -67,6 +67,10 @@ std::vector<problems::Remark> Daemon::remarks(const model::SiteStatus& measured)
   const auto add = [&](Code code, const std::vector<std::string>& texts) {
     for (const std::string& text : texts) out.push_back({code, "", text});
   };
+  if (unconfirmed_) {
+    add(Code::kUnconfirmed,
+        {fmt::format("the file from before the last reload comes back at {}", unconfirmed_->until)});
+  }
   add(Code::kStartNote, options_.file_warnings);
   add(Code::kStartNote, options_.machine_warnings);
   for (problems::Remark& advice : line_advice(measured)) out.push_back(std::move(advice));

@@ -14,9 +14,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Command, std::string_view>, 6> kCommands = {{{Command::kStatus, "status"},
+constexpr std::array<std::pair<Command, std::string_view>, 7> kCommands = {{{Command::kStatus, "status"},
                                                                             {Command::kStop, "stop"},
                                                                             {Command::kReload, "reload"},
+                                                                            {Command::kConfirm, "confirm"},
                                                                             {Command::kDrain, "drain"},
                                                                             {Command::kRestore, "restore"},
                                                                             {Command::kMonitor, "monitor"}}};
@@ -124,6 +125,8 @@ std::string render(const Request& request) {
   }
   if (!request.file.empty()) json["file"] = request.file;
   if (!request.wan.empty()) json["wan"] = request.wan;
+  if (request.confirm_within > Duration(0))
+    json["confirm_within_ms"] = duration_cast<std::chrono::milliseconds>(request.confirm_within).count();
   return dump(json, false);
 }
 
@@ -137,7 +140,8 @@ Result<Request> parse_control_request(std::string_view line) {
   std::string command;
   auto request = parsed(line, [&](const Json& json) {
     command = json.at("command").get<std::string>();
-    return Request{Command::kStatus, json.value("file", ""), json.value("wan", "")};
+    return Request{Command::kStatus, json.value("file", ""), json.value("wan", ""),
+                   std::chrono::milliseconds(json.value("confirm_within_ms", std::int64_t{0}))};
   });
   if (!request) return request;
   for (const auto& [known, name] : kCommands) {

@@ -7,17 +7,19 @@
 #include <vector>
 
 #include "bondd/base/error.h"
+#include "bondd/base/units.h"
 #include "bondd/model/event.h"
 #include "bondd/model/status.h"
 
 namespace bondd::ipc {
 
-enum class Command : std::uint8_t { kStatus, kStop, kReload, kDrain, kRestore, kMonitor };
+enum class Command : std::uint8_t { kStatus, kStop, kReload, kConfirm, kDrain, kRestore, kMonitor };
 
 struct Request {
   Command command = Command::kStatus;
-  std::string file;  // kReload: the file to read; empty: the one the site came from
-  std::string wan;   // kDrain, kRestore
+  std::string file;           // kReload: the file to read; empty: the one the site came from
+  std::string wan;            // kDrain, kRestore
+  Duration confirm_within{};  // kReload: until kConfirm must come; 0: it need not
 };
 
 struct Reply {

@@ -50,6 +50,10 @@ struct WaitOptions : CommonOptions {
   Duration timeout = std::chrono::seconds(30);
 };
 
+struct ReloadOptions : CommonOptions {
+  Duration confirm_within{};  // until `bondd confirm` must come; 0: it need not
+};
+
 struct DoctorOptions : CommonOptions {
   std::string line;  // a WAN: only what is about it
   bool json = false;
@@ -90,7 +94,7 @@ int down_command(const CommonOptions& options);
 int status_command(const StatusOptions& options);
 int wait_command(const WaitOptions& options);
 int exit_status_of(model::SiteState state);
-int reload_command(const CommonOptions& options);
+int reload_command(const ReloadOptions& options);
 int check_command(const CommonOptions& options);
 int plan_command(const CommonOptions& options);
 int doctor_command(const DoctorOptions& options);

@@ -33,6 +33,7 @@ struct Arguments {
   StatusOptions status;
   WaitOptions wait;
   DoctorOptions doctor;
+  ReloadOptions reload;
   CommonOptions common;
   std::string timeout, help_for;
   std::vector<std::string> words;  // of a command line to complete
@@ -124,6 +125,24 @@ void add_simple(CLI::App& app, Arguments& arguments, const std::string& name, co
   CLI::App* command = app.add_subcommand(name, text);
   add_file(*command, arguments.common.file);
   command->callback([&arguments, run] { arguments.exit_status = run(arguments.common); });
+}
+
+void add_reload(CLI::App& app, Arguments& arguments) {
+  CLI::App* reload = app.add_subcommand("reload", "apply the changed file to the running site");
+  add_file(*reload, arguments.reload.file);
+  reload
+      ->add_option("--confirm", arguments.timeout,
+                   "the file from before comes back unless `bondd confirm` follows within this time")
+      ->type_name("TIME")
+      ->check([](const std::string& text) {
+        const auto time = parse_timeout(text);
+        return time && *time > Duration(0) ? "" : fmt::format("\"{}\" is not a time such as 2m", text);
+      });
+  reload->callback([&arguments] {
+    ReloadOptions options = with_common(arguments.reload, arguments.common);
+    if (!arguments.timeout.empty()) options.confirm_within = *parse_timeout(arguments.timeout);
+    arguments.exit_status = reload_command(options);
+  });
 }
 
 // Not App::help(): that one shows the help of a command once it was parsed, and "help" is one.
@@ -236,7 +255,7 @@ int run(int argc, char** argv) {
   add_doctor(app, arguments);
   add_simple(app, arguments, "check", "print each error in the file", check_command);
   add_simple(app, arguments, "plan", "print what `up` would change on this machine now", plan_command);
-  add_simple(app, arguments, "reload", "apply the changed file to the running site", reload_command);
+  add_reload(app, arguments);
   add_simple(app, arguments, "key",
              "print the line that lets the other end know this one (openvpn-bond); makes the key",
              key_command);

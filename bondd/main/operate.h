@@ -1,4 +1,4 @@
-// What the commands for a running site are told: `bondd wan`, `ping`, `monitor`.
+// What the commands for a running site are told: `bondd wan`, `ping`, `monitor`, `confirm`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -24,6 +24,7 @@ struct MonitorOptions : CommonOptions {
 int wan_command(const WanOptions& options);
 int ping_command(const PingOptions& options);
 int monitor_command(const MonitorOptions& options);
+int confirm_command(const CommonOptions& options);
 
 // Adds the commands to `app`; each writes its exit status when it ran.
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status);

@@ -42,12 +42,21 @@ void add_monitor(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = monitor_command(with_common(*options, common)); });
 }
 
+void add_confirm(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* confirm = app.add_subcommand("confirm", "keep what `reload --confirm` applied");
+  const auto options = std::make_shared<CommonOptions>();
+  confirm->add_option("NAME", options->file, kSiteHelp)->required();
+  confirm->callback(
+      [options, &common, &exit_status] { exit_status = confirm_command(with_common(*options, common)); });
+}
+
 }  // namespace
 
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_wan(app, common, exit_status);
   add_ping(app, common, exit_status);
   add_monitor(app, common, exit_status);
+  add_confirm(app, common, exit_status);
 }
 
 }  // namespace bondd

@@ -13,6 +13,7 @@ namespace {
 CheckedFile checked_file(const config::Loaded& loaded) {
   CheckedFile checked;
   if (loaded.config) checked.config = *loaded.config;
+  checked.text = loaded.text;
   for (const config::Diagnostic& one : loaded.diagnostics) {
     if (one.severity != config::Severity::kWarning) continue;
     checked.warnings.push_back(one.message);

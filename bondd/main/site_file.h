@@ -39,6 +39,7 @@ struct CheckedFile {
   model::Config config;
   std::vector<std::string> warnings;
   std::vector<std::string> lasting;  // of them those that hold until file or machine is edited
+  std::string text;                  // as it was read
 };
 std::optional<CheckedFile> load_site_file(const std::filesystem::path& path,
                                           config::Purpose purpose = config::Purpose::kRun);

@@ -150,11 +150,12 @@ int wait_command(const WaitOptions& options) {
   }
 }
 
-int reload_command(const CommonOptions& options) {
+int reload_command(const ReloadOptions& options) {
   const auto file = find_site_file(options.file);
   if (!file || !is_site(*file, options.run_root)) return kFailed;
   ipc::Request request;
   request.command = ipc::Command::kReload;
+  request.confirm_within = options.confirm_within;
   // A name means the file that the site came from, wherever that is.
   if (options.file != file->site) request.file = std::filesystem::absolute(file->path).string();
   return tell_site(control::RunDirView(options.run_root, file->site), request);

@@ -18,6 +18,7 @@
 #include "bondd/control/pass.h"
 #include "bondd/control/preflight.h"
 #include "bondd/control/run_dir.h"
+#include "bondd/control/unconfirmed_file.h"
 #include "bondd/main/commands.h"
 #include "bondd/main/notify.h"
 #include "bondd/main/site_file.h"
@@ -124,6 +125,7 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   }
   control::DaemonOptions daemon_options;
   daemon_options.config = file.config;
+  daemon_options.file_text = file.text;
   daemon_options.file_warnings = file.lasting;
   if (const std::string warning = parts.iptables->warning(); !warning.empty()) {
     (*log)->warning(warning);
@@ -138,7 +140,7 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
   daemon_options.load = [](const std::filesystem::path& path) -> Result<control::FileNow> {
     auto read = read_site_file(path);
     if (!read) return tl::make_unexpected(read.error());
-    return control::FileNow{std::move(read->config), std::move(read->lasting)};
+    return control::FileNow{std::move(read->config), std::move(read->lasting), std::move(read->text)};
   };
   daemon_options.firewall = &parts.firewall;
   daemon_options.on_set_up = [] { notify_service_manager("READY=1\n"); };
@@ -247,6 +249,16 @@ int up_here(const UpOptions& options, const CheckedFile& file, StatusPipe& pipe)
   return run_site(options, file, *run_dir, *parts, *slot, programs, pipe);
 }
 
+// A reload that nobody confirmed before bondd was killed: the file before it counts. False, and said, when it
+// cannot be put back.
+bool take_back_unconfirmed(const SiteFile& file, const std::filesystem::path& run_root) {
+  if (control::RunDirView(run_root, file.site).running()) return true;  // that one waits for it
+  const auto restored = control::UnconfirmedFile(file.path).restore();
+  if (!restored) return say_error(restored.error()), false;
+  if (!restored->empty()) say(fmt::format("bondd: {}", *restored));
+  return true;
+}
+
 int wait_for_child(int fd, pid_t child) {
   unsigned char status = kFailed;
   ssize_t got = 0;
@@ -289,7 +301,7 @@ int up_in_background(const UpOptions& options, const CheckedFile& file) {
 
 int up_command(const UpOptions& options) {
   const auto path = find_site_file(options.file);
-  if (!path) return kFailed;
+  if (!path || !take_back_unconfirmed(*path, options.run_root)) return kFailed;
   const auto file = load_site_file(path->path);
   if (!file) return kFailed;
   if (options.detach) return up_in_background(options, *file);

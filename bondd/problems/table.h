@@ -31,6 +31,7 @@ enum class Code : std::uint8_t {
   kOneWay,
   kRepairFailed,
   kPastBond,
+  kUnconfirmed,
   kRolesEqual,
   kFormatDiffers,
   kSettingDiffers,
@@ -50,7 +51,7 @@ enum class Code : std::uint8_t {
   kWanNote,
   kStartNote,
 };
-inline constexpr int kCodes = 35;
+inline constexpr int kCodes = 36;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
 enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };

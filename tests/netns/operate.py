@@ -213,7 +213,8 @@ def without_rights():
     with tempfile.TemporaryDirectory() as folder:
         site.os.chmod(folder, 0o755)
         program = shutil.copy(site.BONDD, folder)
-        for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE), ("monitor", "--json", OFFICE)]:
+        for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE), ("confirm", OFFICE), ("monitor", "--json", OFFICE),
+                      ("reload", "--confirm", "1m", OFFICE)]:
             done = subprocess.run(["ip", "netns", "exec", site.NAMES["office"], "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
                                    program, "--run-dir", str(site.FOLDER / "run"), *words], capture_output=True, text=True, timeout=20)
             check(f"{words[0]} without rights: 1, and what to do", done.returncode == 1 and "only root" in done.stderr and "sudo" in done.stderr, done)
@@ -222,7 +223,7 @@ def without_rights():
 
 def not_up():
     """Commands for a running site when none runs."""
-    for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE)]:
+    for words in [("wan", OFFICE, "orange", "drain"), ("ping", OFFICE), ("confirm", OFFICE)]:
         code, shown, said = says(*words)
         check(f"{words[0]} of a site that is not up: 1, and what to do", code == 1 and not shown and "`bondd up office`" in said, (code, shown, said))
     listener = Listener("--json", OFFICE)

@@ -6,6 +6,7 @@
 Needs root; exit status 77 without.
 """
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -54,6 +55,92 @@ class Case(unittest.TestCase):
         self.assertIn(words, err + out)
         self.assertIn(f"{site} goes on as it was", err + out)
         self.expect_up()
+
+
+class Confirm(Case):
+    """`reload --confirm`: the file from before is back unless `bondd confirm` follows."""
+
+    def setUp(self):
+        super().setUp()
+        self.net.up()
+        self.expect_up()
+        self.file = self.net.folder / "office.toml"
+        self.before = self.file.read_text()
+
+    def beside(self, ending):
+        return self.net.folder / f"office.toml.{ending}"
+
+    def lead_astray(self, confirm):
+        """A file with which the office finds no server."""
+        self.edit("office", (f'address = "{SERVER}"', 'address = "203.0.113.99"'))
+        changed = self.file.read_text()
+        said = "".join(self.net.run_bondd("office", "reload", "--confirm", confirm))
+        self.assertIn("bondd confirm office", said)
+        self.assertEqual(self.beside("before").stat().st_mode & 0o777, 0o600)
+        return changed
+
+    def expect_before(self, changed):
+        self.assertEqual(self.file.read_text(), self.before)
+        self.assertEqual(self.beside("unconfirmed").read_text(), changed)
+        self.assertFalse(self.beside("before").exists())
+
+    def test_comes_back_after_its_time(self):
+        mode = self.file.stat().st_mode
+        changed = self.lead_astray("6s")
+        self.net.wait("the bond is gone", lambda: "up" not in self.states().values())
+        problems = [problem["code"] for problem in self.status()["problems"]]
+        self.assertIn("unconfirmed", problems)
+        self.net.wait("the old file is back", lambda: self.file.read_text() == self.before, 10)
+        self.expect_up(20)
+        self.expect_before(changed)
+        self.assertEqual(self.file.stat().st_mode, mode)
+        out, err = self.net.run_bondd("office", "confirm", check=False)
+        self.assertIn("not confirmed, so it is as before again", err)
+
+    def test_stays_once_confirmed(self):
+        self.edit("office", ("[routes]", "[failover]\ndirect = false\n[routes]"))
+        changed = self.file.read_text()
+        self.net.run_bondd("office", "reload", "--confirm", "4s")
+        self.net.run_bondd("office", "confirm")
+        time.sleep(5)
+        self.assertEqual(self.file.read_text(), changed)
+        self.assertFalse(self.beside("before").exists() or self.beside("unconfirmed").exists())
+        out, err = self.net.run_bondd("office", "confirm", check=False)
+        self.assertIn("nothing of office waits to be confirmed", err)
+
+    def test_the_first_of_several_reloads_counts(self):
+        self.lead_astray("60s")
+        self.edit("office", ("203.0.113.99", "203.0.113.98"))
+        second = self.file.read_text()
+        said = "".join(self.net.run_bondd("office", "reload"))
+        self.assertIn("bondd confirm office", said)  # a reload by another hand does not confirm
+        self.net.run_bondd("office", "reload", "--confirm", "2s")
+        self.net.wait("the first file is back", lambda: self.file.read_text() == self.before, 10)
+        self.expect_before(second)
+        self.expect_up(20)
+
+    def test_comes_back_when_bondd_is_stopped(self):
+        changed = self.lead_astray("60s")
+        self.net.run_bondd("office", "down")
+        self.expect_before(changed)
+
+    def test_comes_back_when_bondd_is_killed(self):
+        changed = self.lead_astray("60s")
+        lock = (self.net.folder / "run/office/lock").read_text()
+        os.kill(int(lock.split()[0]), signal.SIGKILL)
+        said = self.net.up("office")
+        self.assertIn("not confirmed, so it is as before again", said)
+        self.expect_before(changed)
+        self.expect_up(20)
+
+    def test_what_is_refused_waits_for_nothing(self):
+        self.edit("office", ("[routes]", "[rutes]"))
+        self.net.run_bondd("office", "reload", "--confirm", "60s", check=False)
+        self.assertFalse(self.beside("before").exists())
+        for time_of in ("soon", "0s"):
+            _, err = self.net.run_bondd("office", "reload", "--confirm", time_of, check=False)
+            self.assertIn("`bondd help`", err)  # wrong use, and not a reload without --confirm
+            self.assertNotIn("applied", err)
 
 
 class Refused(Case):
