@@ -17,6 +17,7 @@
 #include "bondd/main/operate.h"
 #include "bondd/main/setup_cli.h"
 #include "bondd/main/terminal.h"
+#include "bondd/main/tools.h"
 #include "bondd/setup/token.h"
 
 #ifndef BONDD_VERSION
@@ -260,6 +261,7 @@ int run(int argc, char** argv) {
              "print the line that lets the other end know this one (openvpn-bond); makes the key",
              key_command);
   add_operate_commands(app, arguments.common, arguments.exit_status);
+  add_tool_commands(app, arguments.common, arguments.exit_status);
   add_help(app, arguments);
   add_complete(app, arguments);
   if (argc == 1) {
