@@ -1,7 +1,9 @@
-// Commands beside a running site: `bondd config`.
+// Commands beside a running site: `bondd config` and `diag`.
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
+#include <string>
 
 #include "bondd/main/commands.h"
 
@@ -11,8 +13,16 @@ struct ConfigOptions : CommonOptions {
   bool effective = false;
 };
 
+struct DiagOptions : CommonOptions {
+  Duration watch{};  // how long to look at the running site; 0: once
+  bool anonymise = false;
+  std::filesystem::path out;  // the archive; empty: in this directory, named by site and time
+};
+
 // Every key of a site's file, with its value and where it comes from.
 int config_command(const ConfigOptions& options);
+// One archive for a bug report, without secrets.
+int diag_command(const DiagOptions& options);
 
 // Adds the commands to `app`; each writes its exit status when it ran.
 void add_tool_commands(CLI::App& app, const CommonOptions& common, int& exit_status);

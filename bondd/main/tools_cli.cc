@@ -1,10 +1,14 @@
-// The arguments of `bondd config`.
+// The arguments of `bondd config` and `diag`.
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "bondd/main/tools.h"
 
 namespace bondd {
 namespace {
+
+constexpr Duration kLongestWatch = std::chrono::hours(1);
 
 void add_config(CLI::App& app, const CommonOptions& common, int& exit_status) {
   CLI::App* config = app.add_subcommand("config", "print what a site's file comes to");
@@ -17,10 +21,33 @@ void add_config(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = config_command(with_common(*options, common)); });
 }
 
+void add_diag(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* diag = app.add_subcommand("diag", "write an archive for a bug report, without secrets");
+  const auto options = std::make_shared<DiagOptions>();
+  diag->add_option("NAME", options->file, "the site's name, or its file; default: the only one there is");
+  diag->add_option_function<std::string>(
+          "--for",
+          [options](const std::string& text) { options->watch = parse_duration(text).value_or(Duration(0)); },
+          "look at the running site that long, once a second")
+      ->type_name("TIME")
+      ->check([](const std::string& text) {
+        const auto time = parse_duration(text);
+        return time && *time > Duration(0) && *time <= kLongestWatch
+                   ? ""
+                   : fmt::format("\"{}\" is not a time such as 5m, at most 1h", text);
+      });
+  diag->add_flag("--anonymise", options->anonymise, "public addresses and the server's name become numbers");
+  diag->add_option("-o,--output", options->out, "the archive; default: bondd-NAME-TIME.tar.gz here")
+      ->type_name("FILE");
+  diag->callback(
+      [options, &common, &exit_status] { exit_status = diag_command(with_common(*options, common)); });
+}
+
 }  // namespace
 
 void add_tool_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_config(app, common, exit_status);
+  add_diag(app, common, exit_status);
 }
 
 }  // namespace bondd

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """A running site as its admin's commands see it: status --check, wait, problems as objects, ping,
-a WAN that is drained, and monitor.
+a WAN that is drained, monitor, and diag.
 
 The office and the VPS of mlvpn_site.py, which see. Needs root.
 Usage: operate.py BONDD. Exit status 0 when all holds, 77 without root.
@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -208,6 +209,37 @@ def monitor():
     check("monitor of another name: 1, with the likely one", code == 1 and "did you mean office?" in said, (code, said))
 
 
+def diag():
+    """One archive, without the secrets that were planted, with what a reader needs."""
+    file = site.FOLDER / "office.toml"
+    planted = {"the password": "a password of the test", "a key beside it": "0123456789abcdef0123456789abcdef",
+               "a token": "bondd1-PLANTEDTOKEN", "a line of the file": "planted-in-a-line"}
+    (site.FOLDER / "office.key").write_text(f"-----BEGIN PRIVATE KEY-----\n{planted['a key beside it']}\n-----END PRIVATE KEY-----\n")
+    before = file.read_text()
+    file.write_text(f"# {planted['a token']}\n# password = \"{planted['a line of the file']}\"\n{before}")
+    (site.FOLDER / "run/office/log").open("a").write(f"planted: {planted['the password']}, {planted['a key beside it']}\n")
+    for words, addresses in (((), True), (("--anonymise", "--for", "2s"), False)):
+        archive = site.FOLDER / f"diag{len(words)}.tar.gz"
+        code, shown, said = says("diag", *words, "-o", str(archive), OFFICE)
+        check(f"diag {' '.join(words)}: 0, and the archive's name", code == 0 and shown.strip() == str(archive), (code, shown, said))
+        check("for root alone", archive.stat().st_mode & 0o777 == 0o600)
+        with tarfile.open(archive) as tar:
+            texts = {member.name.split("/")[-1]: tar.extractfile(member).read().decode(errors="replace") for member in tar if member.isfile()}
+        whole = "\n".join(texts.values())
+        for what, secret in planted.items():
+            check(f"{what} is not in it", secret not in whole, [name for name, text in texts.items() if secret in text])
+        for name, part in (("office.toml", 'name = "orange"'), ("status.txt", '"state": "up"'), ("doctor.txt", '"code"'), ("log.txt", "carries traffic"),
+                           ("effective.txt", 'bond.interface = "bond0"'), ("routes.txt", "proto 98"), ("firewall.txt", "BONDD-"), ("machine.txt", "bondd ")):
+            check(f"{name} is", part in texts.get(name, ""), texts.get(name, sorted(texts))[:500])
+        check("public addresses are in it" if addresses else "and none is", (site.SERVER in whole) == addresses)
+        if not addresses:
+            check("with --for a status a second", len(texts["status-each-second.jsonl"].splitlines()) >= 2)
+    file.write_text(before)
+    code, _, said = says("diag", "-o", "/proc/absent/x.tar.gz", OFFICE)
+    check("a place where nothing can be written: 1, with the cause", code == 1 and "cannot be written" in said, (code, said))
+    check("no time that is none", says("diag", "--for", "soon", OFFICE)[0] == 2)
+
+
 def without_rights():
     """Somebody who is not root is told so, and changes nothing."""
     with tempfile.TemporaryDirectory() as folder:
@@ -247,6 +279,7 @@ def main():
         monitor()
         wait_for("both WANs up", lambda: site.states() == UP)
         without_rights()
+        diag()
         site.down()
         not_up()
     except Exception as error:  # whatever happens, the namespaces go
