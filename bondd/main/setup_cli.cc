@@ -35,11 +35,6 @@ void add_wan(CLI::App& command, std::vector<std::string>& wans, const std::strin
   command.add_option("--wan", wans, help)->allow_extra_args(false)->type_name("DEVICE[=GATEWAY]");
 }
 
-void add_out(CLI::App& command, std::filesystem::path& out, bool& force) {
-  command.add_option("--out", out, "directory for the files; default: /etc/bondd")->type_name("DIRECTORY");
-  command.add_flag("--force", force, "replace files that exist");
-}
-
 void add_init(CLI::App& app, const CommonOptions& common, int& exit_status) {
   CLI::App* init =
       app.add_subcommand("init", "write the files of a new bond and print a token for the other end");
@@ -94,6 +89,11 @@ void add_join(CLI::App& app, const CommonOptions& common, int& exit_status) {
 }
 
 }  // namespace
+
+void add_out(CLI::App& command, std::filesystem::path& out, bool& force) {
+  command.add_option("--out", out, "directory for the files; default: /etc/bondd")->type_name("DIRECTORY");
+  command.add_flag("--force", force, "replace files that exist");
+}
 
 void add_setup_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_init(app, common, exit_status);

@@ -1,8 +1,9 @@
-// The arguments of `bondd config` and `diag`.
+// The arguments of `bondd config`, `diag` and `import`.
 #include <fmt/format.h>
 
 #include <memory>
 
+#include "bondd/main/setup_cli.h"
 #include "bondd/main/tools.h"
 
 namespace bondd {
@@ -43,11 +44,24 @@ void add_diag(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = diag_command(with_common(*options, common)); });
 }
 
+void add_import(CLI::App& app, int& exit_status) {
+  CLI::App* command = app.add_subcommand("import", "write a site's file from an mlvpn.conf");
+  const auto options = std::make_shared<ImportOptions>();
+  command->add_option("CONF", options->file, "mlvpn.conf, or the records of NethServer's mlvpn module")
+      ->required();
+  command->add_option("UPDOWN", options->script, "the script of its statuscommand; it is read, not run");
+  command->add_option("--name", options->name, "name of the site; default: office, on the VPS vps")
+      ->type_name("NAME");
+  add_out(*command, options->out, options->force);
+  command->callback([options, &exit_status] { exit_status = import_command(*options); });
+}
+
 }  // namespace
 
 void add_tool_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_config(app, common, exit_status);
   add_diag(app, common, exit_status);
+  add_import(app, exit_status);
 }
 
 }  // namespace bondd
