@@ -1,4 +1,4 @@
-// Commands beside a running site: `bondd config`, `diag`, `import`.
+// Commands beside a running site: `bondd config`, `diag`, `import`, `metrics`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -32,6 +32,8 @@ int config_command(const ConfigOptions& options);
 // One archive for a bug report, without secrets.
 int diag_command(const DiagOptions& options);
 int import_command(const ImportOptions& options);
+// The figures of one site, or of all that are up, in the text format of Prometheus.
+int metrics_command(const CommonOptions& options);
 
 // Adds the commands to `app`; each writes its exit status when it ran.
 void add_tool_commands(CLI::App& app, const CommonOptions& common, int& exit_status);

@@ -1,4 +1,4 @@
-// The arguments of `bondd config`, `diag` and `import`.
+// The arguments of `bondd config`, `diag`, `import` and `metrics`.
 #include <fmt/format.h>
 
 #include <memory>
@@ -56,12 +56,21 @@ void add_import(CLI::App& app, int& exit_status) {
   command->callback([options, &exit_status] { exit_status = import_command(*options); });
 }
 
+void add_metrics(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* metrics = app.add_subcommand("metrics", "print figures for Prometheus");
+  const auto options = std::make_shared<CommonOptions>();
+  metrics->add_option("NAME", options->file, "the site's name, or its file; default: all that are up");
+  metrics->callback(
+      [options, &common, &exit_status] { exit_status = metrics_command(with_common(*options, common)); });
+}
+
 }  // namespace
 
 void add_tool_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_config(app, common, exit_status);
   add_diag(app, common, exit_status);
   add_import(app, exit_status);
+  add_metrics(app, common, exit_status);
 }
 
 }  // namespace bondd

@@ -148,6 +148,18 @@ def ping():
     check("ping of another name: 1, with the likely one", code == 1 and "did you mean office?" in said, (code, said))
 
 
+def metrics():
+    """Figures for Prometheus; promtool, where it is installed, takes them."""
+    text = site.run("office", "metrics", OFFICE)
+    check("metrics have both WANs", 'bondd_wan_up{site="office",wan="ovh"} 1\n' in text and 'wan="orange"' in text, text)
+    check("of all sites that are up, too", 'site="vps"' in site.run("office", "metrics"))
+    if promtool := shutil.which("promtool"):
+        done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
+        check("promtool finds nothing to say", done.returncode == 0 and not done.stderr, done.stderr)
+    else:
+        print("--   promtool (package prometheus) is not installed: the metrics were not judged")
+
+
 class Listener:
     """A `bondd monitor`, and what it prints."""
 
@@ -275,6 +287,7 @@ def main():
         exit_statuses()
         remarks_are_problems()
         ping()
+        metrics()
         drain()
         monitor()
         wait_for("both WANs up", lambda: site.states() == UP)
