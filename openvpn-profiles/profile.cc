@@ -173,6 +173,7 @@ void add_tls(Lines& lines, const Profile& profile, const Version& version) {
   lines.add("cert", profile.certificate.string());
   lines.add("key", profile.private_key.string());
   lines.add("peer-fingerprint", upper(profile.peer_fingerprint));
+  if (!profile.tls_crypt.empty()) lines.add("tls-crypt", profile.tls_crypt.string());
   lines.add("tls-version-min", "1.3");
   lines.add("data-ciphers", "AES-256-GCM");
   lines.add("auth", "none");  // the AEAD cipher authenticates

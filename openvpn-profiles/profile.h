@@ -46,6 +46,7 @@ struct Profile {
   std::filesystem::path static_key;                // kStaticKey
   std::filesystem::path private_key, certificate;  // kTls
   std::string peer_fingerprint;                    // kTls: "AB:CD:…", 32 bytes; small letters are accepted
+  std::filesystem::path tls_crypt;                 // kTls: a static key; empty: strangers are answered
   std::string user, group;                         // empty: stays root
   unsigned ping_s = 5;           // something is sent at least this often, so that NAT entries live
   unsigned replay_window = 512;  // packets

@@ -78,6 +78,12 @@ model::OpenVpn build_openvpn(const Section& section, const fs::path& file, std::
   if (openvpn.private_key.empty()) openvpn.private_key = beside / (std::string(site) + ".key");
   if (openvpn.certificate.empty()) openvpn.certificate = beside / (std::string(site) + ".crt");
   put<std::string>(section, "fingerprint", openvpn.peer_fingerprint);
+  if (section.get<std::string>("tls_crypt") == "off") {
+    openvpn.tls_crypt = model::TlsCrypt::kOff;
+  } else if (section.get<std::string>("tls_crypt")) {
+    openvpn.tls_crypt = model::TlsCrypt::kFile;
+    openvpn.tls_crypt_file = file_of(section, "tls_crypt", file);
+  }
   return openvpn;
 }
 

@@ -362,7 +362,7 @@ class Rules : private RuleSet {
         report_.error(section.at("auth"),
                       "[openvpn] has no key; write the shared key's file, key = \"bond.key\"");
       }
-      for (const std::string_view key : {"fingerprint", "certificate"}) {
+      for (const std::string_view key : {"fingerprint", "certificate", "tls_crypt"}) {
         if (!section.has(key)) continue;
         report_.warning(section.at(key), fmt::format("{} is not looked at with auth = \"static-key\"", key));
       }

@@ -118,6 +118,8 @@ constexpr std::array kKeys{
         "tls: this end's certificate. Default: SITE.crt; `bondd key FILE` makes key and certificate."},
     Key{"openvpn", "fingerprint", Type::kFingerprint, Side::kBoth, Side::kNone, "\"AB:CD:…\"",
         "tls: SHA-256 of the other end's certificate; `bondd key FILE` prints it there."},
+    Key{"openvpn", "tls_crypt", Type::kFile, Side::kBoth, Side::kNone, "\"off\"",
+        "tls: a key without which openvpn answers nobody, the same on both ends: a file of `openvpn --genkey secret FILE`, or \"off\" while the other end's bondd is older than this key. Default: made from both fingerprints."},
 
     Key{"mlvpn", "password_file", Type::kFile, Side::kBoth, Side::kNone, "\"bond.password\"",
         "File whose first line is the password, the same on both ends."},

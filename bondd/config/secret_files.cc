@@ -97,15 +97,17 @@ class SecretFiles {
     const bool mistaken = openvpn.has("auth") && !openvpn.get<std::string>("auth");
     if (mistaken || (openvpn.has("key") && !openvpn.get<std::string>("key"))) return;
     if (config_.openvpn.auth == model::OpenVpnAuth::kStaticKey) {
-      if (openvpn.has("key")) check_static_key();
+      if (openvpn.has("key")) check_static_key("key", config_.openvpn.static_key);
     } else if (purpose_ != Purpose::kMakeKey) {
       check_tls_files();
+      if (config_.openvpn.tls_crypt == model::TlsCrypt::kFile)
+        check_static_key("tls_crypt", config_.openvpn.tls_crypt_file);
     }
   }
 
-  void check_static_key() {
-    const fs::path& file = config_.openvpn.static_key;
-    const Position at = sections_.openvpn.at("key");
+  // A file of openvpn --genkey secret that `key` of [openvpn] names.
+  void check_static_key(std::string_view key, const fs::path& file) {
+    const Position at = sections_.openvpn.at(key);
     const std::string make = fmt::format("run openvpn --genkey secret {} and copy the file to the other end",
                                          shell_quote(file.string()));
     auto text = check_secret(file, at, make);

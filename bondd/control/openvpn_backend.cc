@@ -16,6 +16,7 @@
 #include <array>
 #include <map>
 
+#include "bondd/base/file.h"
 #include "bondd/base/secret.h"
 #include "bondd/control/backend.h"
 #include "bondd/control/delay_match.h"
@@ -30,6 +31,8 @@
 #include "bondd/supervise/lines.h"
 #include "bondd/supervise/supervisor.h"
 #include "netlink/qdisc.h"
+#include "openvpn-profiles/identity.h"
+#include "openvpn-profiles/tls_crypt.h"
 
 namespace bondd::control {
 namespace {
@@ -92,6 +95,7 @@ class OpenVpnBackend : public Backend {
     if (!supervisor) return tl::make_unexpected(supervisor.error());
     supervisor_ = std::move(*supervisor);
     keys_ = read_keys();
+    prepare_tls_crypt();
     supervisor_watch_ =
         context_.loop->watch(supervisor_->fd(), EPOLLIN, [this](std::uint32_t) { supervise_now(); });
     return {};
@@ -139,7 +143,9 @@ class OpenVpnBackend : public Backend {
   }
 
   // openvpn reads its key when it starts: another key needs another start.
-  std::string reloaded(const model::Config& /*config*/) override {
+  std::string reloaded(const model::Config& config) override {
+    config_ = config;
+    prepare_tls_crypt();
     const Digest keys = read_keys();
     if (keys == keys_) return {};
     keys_ = keys;
@@ -202,7 +208,7 @@ class OpenVpnBackend : public Backend {
   [[nodiscard]] Digest read_keys() const {
     const model::OpenVpn& files = config_.openvpn;
     Digest digest{};
-    for (const auto& file : {files.static_key, files.private_key, files.certificate}) {
+    for (const auto& file : {files.static_key, files.private_key, files.certificate, files.tls_crypt_file}) {
       if (file.empty()) continue;
       std::string content = read_small_file(file).value_or("");
       content.append(reinterpret_cast<const char*>(digest.data()), digest.size());
@@ -210,6 +216,21 @@ class OpenVpnBackend : public Backend {
       wipe(content);
     }
     return digest;
+  }
+
+  // Both ends make the same key from the two fingerprints. Without it openvpn does not start, and says why.
+  void prepare_tls_crypt() {
+    const model::OpenVpn& files = config_.openvpn;
+    if (files.auth != model::OpenVpnAuth::kTls || files.tls_crypt != model::TlsCrypt::kDerived) return;
+    const auto written =
+        openvpn::fingerprint(read_small_file(files.certificate).value_or(""))
+            .and_then([&](const std::string& own) {
+              return openvpn::derive_tls_crypt_key(own, files.peer_fingerprint);
+            })
+            .and_then([&](const std::string& key) {
+              return write_file_atomically(model::tls_crypt_file(files, context_.run_dir), key);
+            });
+    if (!written) context_.log->error(written.error().in("the key of tls-crypt").message);
   }
 
   // --- processes ---

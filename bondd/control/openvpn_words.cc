@@ -11,6 +11,11 @@ struct Phrase {
   Proof proof;
 };
 
+// Anybody can send such packets, so they prove nothing.
+constexpr std::string_view kWithoutTlsCrypt =
+    "packets come without this end's tls-crypt key: a stranger's, or the other end's bondd is older, or its "
+    "tls_crypt or fingerprint differs; update it, or write tls_crypt = \"off\" here meanwhile";
+
 // First match wins. From openvpn's src/openvpn/{crypto,ssl,ssl_verify,forward,socket,tun,options}.c.
 constexpr std::array kPhrases = {
     Phrase{"packet HMAC authentication failed",
@@ -32,6 +37,8 @@ constexpr std::array kPhrases = {
     Phrase{"unknown ca",
            "the peer does not accept our certificate; give it the fingerprint that `bondd key` prints here",
            Proof::kSecret},
+    Phrase{"tls-crypt unwrap", kWithoutTlsCrypt, Proof::kNoAnswer},
+    Phrase{"tls-crypt unwrapping failed", kWithoutTlsCrypt, Proof::kNoAnswer},
     Phrase{"TLS key negotiation failed",
            "no answer from the peer; is it up, and does its UDP port get through?", Proof::kNoAnswer},
     Phrase{"Address already in use", "the UDP port is in use by another program", Proof::kLocal},

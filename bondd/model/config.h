@@ -62,14 +62,30 @@ struct Wan {
 
 enum class OpenVpnAuth : std::uint8_t { kTls, kStaticKey };
 
+// The key without which openvpn answers nobody (its tls-crypt).
+enum class TlsCrypt : std::uint8_t {
+  kDerived,  // from both certificates' fingerprints
+  kFile,     // of openvpn --genkey secret
+  kOff,      // none: for a peer that is older than it
+};
+
 struct OpenVpn {
   OpenVpnAuth auth = OpenVpnAuth::kTls;
   std::filesystem::path static_key;   // kStaticKey; absolute
   std::filesystem::path private_key;  // kTls: SITE.key beside the file, made by `bondd key`
   std::filesystem::path certificate;  // kTls: SITE.crt beside the file
   std::string peer_fingerprint;       // kTls: SHA-256 of the peer's certificate, "AB:CD:…"
+  TlsCrypt tls_crypt = TlsCrypt::kDerived;
+  std::filesystem::path tls_crypt_file;  // kFile; absolute
   auto operator<=>(const OpenVpn&) const = default;
 };
+
+// Where openvpn's tls-crypt key stands: a derived one is written into the run directory before the first
+// openvpn starts. Empty: there is none.
+inline std::filesystem::path tls_crypt_file(const OpenVpn& openvpn, const std::filesystem::path& run_dir) {
+  if (openvpn.auth != OpenVpnAuth::kTls || openvpn.tls_crypt == TlsCrypt::kOff) return {};
+  return openvpn.tls_crypt == TlsCrypt::kFile ? openvpn.tls_crypt_file : run_dir / "tls-crypt.key";
+}
 
 enum class Repair : std::uint8_t { kAuto, kOff };
 

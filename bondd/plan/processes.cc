@@ -71,6 +71,7 @@ openvpn::Profile profile(const Config& config, const Facts& facts, const Tunnel&
   out.private_key = config.openvpn.private_key;
   out.certificate = config.openvpn.certificate;
   out.peer_fingerprint = config.openvpn.peer_fingerprint;
+  out.tls_crypt = model::tls_crypt_file(config.openvpn, facts.run_dir);
   out.user = facts.unprivileged_user;
   out.group = facts.unprivileged_group;
   if (config.role == Role::kServer) {

@@ -199,6 +199,25 @@ TEST(Config, TlsIsTheDefaultAndItsFilesStandBesideTheSite) {
   EXPECT_EQ(config.openvpn.certificate, "/etc/bondd/office.crt");
   EXPECT_EQ(config.openvpn.peer_fingerprint.substr(0, 6), "AB:CD:");
   EXPECT_EQ(config.openvpn.peer_fingerprint.size(), 95U);
+  EXPECT_EQ(model::tls_crypt_file(config.openvpn, "/run/bondd/office"), "/run/bondd/office/tls-crypt.key");
+}
+
+TEST(Config, TlsCryptIsDerivedOrAFileOrOff) {
+  FakeMachine machine;
+  machine.files["/etc/bondd/office.key"] = {"-----BEGIN PRIVATE KEY-----\n"};
+  machine.files["/etc/bondd/office.crt"] = {"-----BEGIN CERTIFICATE-----\n", 0644};
+  const std::string print = "ab:cd:ef:01:23:45:67:89:ab:cd:ef:01:23:45:67:89:";
+  std::string text = replaced(contract_file("office.toml"), "auth = \"static-key\"",
+                              "fingerprint = \"" + print + print.substr(0, 47) + "\"  #");
+  text = replaced(text, "key  = \"bond.key\"", "tls_crypt = \"WHAT\"");
+  const auto off = clean(replaced(text, "WHAT", "off"), machine).openvpn;
+  EXPECT_EQ(model::tls_crypt_file(off, "/run/bondd/office"), "");
+  const std::string named = replaced(text, "WHAT", "bond.tls-crypt");
+  EXPECT_THAT(said(load_text(named, "/etc/bondd/office.toml", machine)),
+              testing::HasSubstr("bond.tls-crypt"));
+  machine.files["/etc/bondd/bond.tls-crypt"] = {test::kStaticKey};
+  EXPECT_EQ(model::tls_crypt_file(clean(named, machine).openvpn, "/run/bondd/office"),
+            "/etc/bondd/bond.tls-crypt");
 }
 
 TEST(Config, MakingAKeyNeedsNeitherKeyNorFingerprint) {

@@ -285,6 +285,18 @@ TEST(OpenVpnWords, SayWhatAnAdminCanDo) {
   EXPECT_FALSE(complaint_in("Initialization Sequence Completed").has_value());
 }
 
+// Anybody can send such packets: they never hide what is known for sure.
+TEST(OpenVpnWords, PacketsWithoutTheTlsCryptKeyProveNothing) {
+  const Complaint stranger = *complaint_in("tls-crypt unwrap error: packet too short");
+  EXPECT_THAT(stranger.words, ::testing::HasSubstr("tls_crypt = \"off\""));
+  Complaints complaints;
+  const TimePoint start{std::chrono::hours(1)};
+  const Complaint other = *complaint_in("VERIFY ERROR: depth=0");
+  complaints.handle(start, other);
+  EXPECT_FALSE(complaints.handle(start, stranger));
+  EXPECT_EQ(complaints.counts(start), other);
+}
+
 // The other end's openvpn is started a moment later than ours, or anew: the kernel there refuses packets.
 TEST(OpenVpnWords, ARefusalDoesNotHideThatTheKeysDiffer) {
   const TimePoint start{std::chrono::hours(1)};

@@ -30,6 +30,7 @@ Profile client(Auth auth) {
   profile.private_key = "/etc/bondd/office.key";
   profile.certificate = "/etc/bondd/office.crt";
   profile.peer_fingerprint = fingerprint();
+  profile.tls_crypt = "/run/bondd/office/tls-crypt.key";
   profile.user = "nobody";
   profile.group = "nogroup";
   return profile;
@@ -105,6 +106,7 @@ TEST(OpenVpnProfile, ServerFollowsItsClient) {
   EXPECT_THAT(text, HasSubstr("tls-server\n"));
   EXPECT_THAT(text, HasSubstr("peer-fingerprint AB:CD:CD"));
   EXPECT_THAT(text, HasSubstr("tls-version-min 1.3\n"));
+  EXPECT_THAT(text, HasSubstr("tls-crypt /run/bondd/office/tls-crypt.key\n"));
   EXPECT_THAT(text, Not(HasSubstr("multihome")));
 }
 
