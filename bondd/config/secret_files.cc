@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "bondd/base/secret.h"
 #include "bondd/base/text.h"
@@ -162,8 +163,8 @@ class SecretFiles {
       report_.error(at, fmt::format("{} is empty; {}", quoted_path(file), make));
       return std::nullopt;
     }
-    const auto text = context_.read(file, kKeyLimit);
-    if (text) return *text;
+    auto text = context_.read(file, kKeyLimit);
+    if (text) return std::move(*text);  // a copy would outlive what the caller wipes
     if (text.error().code != EACCES) say_unreadable(at, file, text.error(), make);
     return std::nullopt;
   }

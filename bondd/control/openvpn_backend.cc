@@ -42,6 +42,12 @@ constexpr auto kTellingEvery = std::chrono::seconds(15);
 
 using Digest = std::array<unsigned char, SHA256_DIGEST_LENGTH>;
 
+Digest digest_of(std::string_view content) {
+  Digest digest{};
+  SHA256(reinterpret_cast<const unsigned char*>(content.data()), content.size(), digest.data());
+  return digest;
+}
+
 std::uint32_t random_instance() {
   std::uint32_t value = 0;
   while (value == 0) {
@@ -207,15 +213,15 @@ class OpenVpnBackend : public Backend {
   // Only a digest stays: bondd has no use for the keys themselves.
   [[nodiscard]] Digest read_keys() const {
     const model::OpenVpn& files = config_.openvpn;
-    Digest digest{};
+    std::string digests;  // of each file, and of them all
     for (const auto& file : {files.static_key, files.private_key, files.certificate, files.tls_crypt_file}) {
       if (file.empty()) continue;
       std::string content = read_small_file(file).value_or("");
-      content.append(reinterpret_cast<const char*>(digest.data()), digest.size());
-      SHA256(reinterpret_cast<const unsigned char*>(content.data()), content.size(), digest.data());
+      const Digest digest = digest_of(content);
       wipe(content);
+      digests.append(digest.begin(), digest.end());
     }
-    return digest;
+    return digest_of(digests);
   }
 
   // Both ends make the same key from the two fingerprints. Without it openvpn does not start, and says why.
