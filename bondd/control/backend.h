@@ -38,8 +38,8 @@ class Backend : public ProcessTable {
   // After every pass: the backend adapts its probes, or its engine, to what the site is now. An error is
   // logged by the daemon, and follow() comes again.
   virtual Result<> follow(const Followed& now) = 0;
-  // The site's file was read again as `config`; keys or passwords beside it may be others. The pass that follows
-  // starts what changed. Returns what the admin should know of it; may be empty.
+  // The site's file was read again as `config`; keys or passwords beside it may be others. The pass that
+  // follows starts what changed. Returns what the admin should know of it; may be empty.
   virtual std::string reloaded(const model::Config& config) = 0;
 
   // Taps that belong out of the bond, for Facts::dead.

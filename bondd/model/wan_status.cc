@@ -8,7 +8,7 @@ namespace bondd::model {
 namespace {
 
 constexpr std::array<std::string_view, kWanStates> kNames = {"down",  "waiting", "starting", "up",
-                                                             "lossy", "slow",    "silent", "drained"};
+                                                             "lossy", "slow",    "silent",   "drained"};
 
 }  // namespace
 

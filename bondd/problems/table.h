@@ -51,7 +51,7 @@ enum class Code : std::uint8_t {
   kWanNote,
   kStartNote,
 };
-inline constexpr int kCodes = 36;
+inline constexpr int kCodes = static_cast<int>(Code::kStartNote) + 1;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
 enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };
