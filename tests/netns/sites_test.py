@@ -59,7 +59,7 @@ class TwoSites(OfficeNet):
         """What of any site could be left on both machines."""
         out = {}
         for machine in ("office", "vps"):
-            out[machine] = self.sh(machine, "ip -br link | cut -d' ' -f1; ip -br addr; ip rule; ip route show table all | sort;"
+            out[machine] = self.sh(machine, "ip -br link | cut -d' ' -f1; ip -br addr | awk '{$2 = \"\"; print}'; ip rule; ip route show table all | sort;"
                                    "iptables-save | grep -v '^#' | sed 's/\\[.*//' | grep -v '^[*:]\\|COMMIT' || true;"
                                    "sysctl -a 2>/dev/null | grep -E 'ip_forward|rp_filter|redirects|forwarding'")
         return out

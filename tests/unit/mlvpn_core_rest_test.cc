@@ -95,6 +95,39 @@ TEST(Rest, FirstPacketAfterASilentCutOfAnIdleBondArrivesSoon) {
   EXPECT_LT(bond.ping_for(5s), 300ms + 200ms) << "and up to 200 ms between two pings";
 }
 
+// As `bondd wan restore` does, at one end first: the other hears of it later.
+TEST(Rest, NothingIsLostWhenABackupBecomesAnOrdinaryWan) {
+  for (const bool at_server : {true, false}) {
+    WithBackup bond;
+    bond.ping_for(40s);
+    Rig& first = at_server ? bond.server : bond.client;
+    Rig& second = at_server ? bond.client : bond.server;
+    LinkConfig ordinary{.name = "lte"};
+    for (Rig* rig : {&first, &second}) {
+      if (rig == &bond.client) ordinary.remote = kServers[kBackup];
+      rig->engine->update_link(rig->now, kBackup, ordinary);
+      int sent = 0, answered = 0;
+      for (int i = 0; i < 400; ++i) {
+        bond.client.from_tun(text("ping" + std::to_string(i)));
+        ++sent;
+        bond.run_for(5ms);
+        for (std::size_t n = bond.server.delivered.size(); n > 0; --n) bond.server.from_tun(text("pong"));
+        bond.server.delivered.clear();
+        answered += static_cast<int>(bond.client.delivered.size());
+        bond.client.delivered.clear();
+      }
+      bond.run_for(1s);
+      for (std::size_t n = bond.server.delivered.size(); n > 0; --n) bond.server.from_tun(text("pong"));
+      bond.run_for(1s);
+      answered += static_cast<int>(bond.client.delivered.size());
+      bond.client.delivered.clear();
+      bond.server.delivered.clear();
+      EXPECT_EQ(answered, sent) << (rig == &first ? "one end" : "both ends")
+                                << ", server first: " << at_server;
+    }
+  }
+}
+
 TEST(Rest, DeadBackupIsNoticed) {
   WithBackup bond;
   bond.cut[kBackup] = true;
