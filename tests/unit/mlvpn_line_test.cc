@@ -296,5 +296,30 @@ TEST(Phase, FollowsOnlyAlongTheLegalEdges) {
   EXPECT_FALSE(may_follow(Phase::kDrain, Phase::kStartup));
 }
 
+// An answer and a question before any traffic, the second 42 ms late. The line was taken to carry 64 kbit/s,
+// asked for no more and hardly used again.
+TEST(Line, LateFirstPacketOfAnUnusedLineTellsNoRate) {
+  Line line;
+  const double first = line.capacity();
+  RateSample sample;
+  const auto feed = [&](Duration now, double one_way_ms, bool control) {
+    sample.now = kStart + now;
+    sample.one_way_ms = one_way_ms;
+    sample.rtt_ms = 37.2 + one_way_ms;
+    sample.sent = sample.now - from_ms(sample.rtt_ms);
+    sample.arrived = sample.sent + from_ms(one_way_ms);
+    sample.delivered += 86;
+    sample.app_limited = true;
+    sample.control = control;
+    sample.light = !control;
+    sample.in_flight = control ? 0 : 86;
+    line.on_sample(sample);
+  };
+  feed(121ms, 17.9, true);
+  feed(312ms, 59.9, false);
+  EXPECT_EQ(line.phase(), Phase::kStartup);
+  EXPECT_EQ(line.capacity(), first);
+}
+
 }  // namespace
 }  // namespace bondd::mlvpn

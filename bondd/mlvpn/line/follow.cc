@@ -22,6 +22,9 @@ bool RateControl::carries_less(const Facts& facts) const {
   if (!facts.model.line_limited(jitter)) return false;
   const double queue = facts.delay.queue_ms();
   if (phase_ != Phase::kStartup) return queue > target_ms(facts.delay) + facts.delay.noise_ms();
+  // Hardly anything is on a line that was never used: a delay is its jitter then, and what arrives what was
+  // asked.
+  if (facts.sample.light) return false;
   // A growing flow's packets come later the denser they are, on a line that jitters (lesson 18).
   return queue > tuning_->full_queue_ms + 2 * tuning_->noise_jitters * jitter &&
          facts.sample.rtt_ms > 1.3 * (facts.delay.least_rtt_ms() + 3 * jitter + 15);
