@@ -14,8 +14,9 @@ class Stream:
     """Numbered packets from one address to another through the bond; lost() once they have had time to arrive."""
 
     def __init__(self, from_ns, to_ns, address, port):
-        self.arrived, self.sent, self.ends = set(), 0, False
+        self.arrived, self.sent, self.ends, self.closed = set(), 0, False, False
         self.receiver = udp_socket(to_ns, (address, port))
+        self.receiver.settimeout(0.2)  # a socket that somebody reads keeps its port when it is closed
         self.sender = udp_socket(from_ns)
         self.target = (address, port)
         self.threads = [threading.Thread(target=work, daemon=True) for work in (self._receive, self._send)]
@@ -31,12 +32,21 @@ class Stream:
             time.sleep(max(0.0, due - time.monotonic()))
 
     def _receive(self):
-        while True:
-            self.arrived.add(int.from_bytes(self.receiver.recv(2048)[:4], "big"))
+        while not self.closed:
+            try:
+                self.arrived.add(int.from_bytes(self.receiver.recv(2048)[:4], "big"))
+            except TimeoutError:
+                pass
 
     def stop(self):
         self.ends = True
         self.threads[1].join()
+
+    def close(self):
+        self.closed = True
+        self.threads[0].join()
+        self.receiver.close()
+        self.sender.close()
 
     def lost(self):
         return self.sent - len(self.arrived)
@@ -58,7 +68,7 @@ def wait_for_state(site, end, wan, state, seconds=15):
 @scenario("drain", limit=150)
 def drain(report):
     """`bondd wan office orange drain` and restore beside a stream in both directions: no packet is lost"""
-    lab, site = build(report)
+    lab, site = build(report, measured=True)
     site.up()
     time.sleep(2)
     for end in ("office", "vps"):
@@ -89,7 +99,7 @@ def drain(report):
         time.sleep(2)
         for stream, way in zip(streams, ("up", "down")):
             report.figure(f"drained at {end}: packets lost {way}, of {stream.sent}", stream.lost(), most=0)
-            stream.receiver.close()
+            stream.close()
 
     site.said_by("office", "wan", "office", "orange", "drain")
     time.sleep(3)
