@@ -8,7 +8,6 @@ namespace bondd::mlvpn {
 namespace {
 constexpr std::size_t kTrainLength = 32, kFirstTrain = 8, kTrainPacket = 1400;
 constexpr Duration kTrainQuiet = std::chrono::milliseconds(1400);
-constexpr std::size_t kOutside = 42;  // Ethernet, IPv4, UDP
 }  // namespace
 
 void Engine::handle_packets(TimePoint now, std::span<const PacketRef> packets) {

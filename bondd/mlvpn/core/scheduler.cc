@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "bondd/mlvpn/core/wire.h"
+
 namespace bondd::mlvpn {
 namespace {
 
@@ -10,7 +12,6 @@ using namespace std::chrono_literals;
 
 constexpr Duration kPacerSlack = 400us;  // a wake-up sends this much ahead
 constexpr double kBurstMs = 0.2;         // advantage of the link used last
-constexpr double kOutside = 42;          // Ethernet, IPv4, UDP around each datagram
 constexpr double kShortMs = 3, kShortQueueMs = 8;
 constexpr double kFreely = 50;  // times the rate that is known: as good as not paced
 constexpr double kMoreAtFirst = 2, kMore = 1.5;
@@ -353,7 +354,7 @@ std::optional<Scheduler::Pick> Scheduler::next_of_group(Lane& leader, TimePoint 
 void Scheduler::take(TimePoint now, std::size_t bytes) {
   Lane& lane = *find(pick_->link);
   pick_.reset();
-  const double cost = static_cast<double>(bytes) + kOutside;
+  const double cost = static_cast<double>(bytes + kOutside);
   const Lane* const leader = find(lane.leader);
   const bool waiting = staged_packets_ != 0 || (leader != nullptr && !leader->queue.empty());
   const bool idle = !waiting || (now - lane.next_send > 2ms && !lane.was_full);

@@ -246,17 +246,19 @@ std::optional<Departure> Sender::depart(TimePoint now, Link& link, Data data) {
 }
 
 std::optional<std::size_t> Sender::take_size_probe(TimePoint now, Link& link) {
-  const bool was_narrow = link.size.limit().has_value();
+  const auto due = link.size.next_probe();
+  if (link.silent || !due || *due > now) return std::nullopt;
+  const bool was_narrow = link.size.is_narrow();
   const auto length = link.size.take_probe(now, from_ms(link.rate.rtt_ms() + 4 * link.rate.jitter_ms()));
   // What waits for the line may be longer than it carries.
-  if (!was_narrow && link.size.limit()) restage(link);
+  if (!was_narrow && link.size.is_narrow()) restage(link);
   return length;
 }
 
 std::optional<Departure> Sender::next_probe(TimePoint now) {
   for (const auto& link : links_) {
     if (!link->usable || link->blocked) continue;
-    if (const auto length = link->silent ? std::nullopt : take_size_probe(now, *link)) {
+    if (const auto length = take_size_probe(now, *link)) {
       departing_ = Departure{Departure::Kind::kProbe, link->id, {}, 0, *length};
       departing_data_ = {};
       return departing_;
@@ -343,8 +345,7 @@ void Sender::stage(Link& link, Data data) {
 // Of the packet that is next in the queue. While all links carry all sizes, a typical one.
 std::size_t Sender::next_size() {
   constexpr std::size_t kTypical = 1400;
-  const bool narrow =
-      std::ranges::any_of(links_, [](const auto& link) { return link->size.limit().has_value(); });
+  const bool narrow = std::ranges::any_of(links_, [](const auto& link) { return link->size.is_narrow(); });
   return narrow ? queue_.next_size() : kTypical;
 }
 
@@ -401,7 +402,7 @@ void Sender::sent(TimePoint now, std::uint64_t seq, std::size_t bytes) {
   last_link_ = departure.link;
   if (config_.trace != nullptr) config_.trace->on_departure(now, departure.link, departure.data_seq);
   Link& link = *find(departure.link);
-  const double size = static_cast<double>(bytes + kFraming);
+  const double size = static_cast<double>(bytes + kOutside);
   const bool waiting = !queue_.empty() || staged_packets_ != 0 || !repairs_.empty();
   const bool idle = !waiting || (now - link.next_send > 2ms && !link.was_full);
   link.next_send =
@@ -468,7 +469,7 @@ void Sender::plan_copy(TimePoint now, const Link& link, const Departure& departu
 void Sender::sent_control(TimePoint now, LinkId id, std::uint64_t seq, std::size_t bytes) {
   Link* const link = find(id);
   if (link == nullptr) return;
-  const double size = static_cast<double>(bytes + kFraming);
+  const double size = static_cast<double>(bytes + kOutside);
   // At most half of the line's time: nothing holds these packets up, so they must not keep
   // data from leaving.
   const Duration most = (now - link->last_control) / 2;

@@ -12,7 +12,6 @@
 
 namespace bondd::mlvpn {
 
-inline constexpr std::size_t kFraming = 42;  // Ethernet, IPv4, UDP around each datagram
 inline constexpr auto kPacerSlack = std::chrono::microseconds(400);  // a wake-up sends this much ahead
 inline constexpr auto kRepairFor = std::chrono::milliseconds(1500);  // then a packet is nobody's any more
 inline constexpr double kLossBefore = 0.005;                         // of a line that has not proved itself

@@ -33,7 +33,7 @@ void Sender::handle_report(TimePoint now, const Report& report) {
 
 void Sender::confirm(TimePoint now, Link& link, Outstanding& packet) {
   packet.open = false;
-  if (packet.bytes != 0) link.size.on_confirmed(now, packet.bytes - kFraming);
+  if (packet.bytes != 0) link.size.on_confirmed(now, packet.bytes - kOutside);
   link.in_flight -= packet.bytes;
   link.delivered += packet.bytes;
   // Down to nothing: numbers near the smallest cost the processor a hundred cycles each.
@@ -51,7 +51,7 @@ void Sender::lose(TimePoint now, Link& link, Outstanding& packet, bool by_silenc
   packet.open = false;
   link.in_flight -= packet.bytes;
   if (packet.bytes != 0 && !by_silence) {
-    link.size.on_lost(now, packet.bytes - kFraming);
+    link.size.on_lost(now, packet.bytes - kOutside);
     link.loss += (1 - link.loss) / kLossMemory;
     link.judged = std::min(link.judged + 1, kLossSettled);
   }
@@ -77,7 +77,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   Link* const link = find_flow(entry.flow_id);
   if (link == nullptr || link->outstanding.empty()) return;
   auto& packets = link->outstanding;
-  const bool was_narrow = link->size.limit().has_value();
+  const bool was_narrow = link->size.is_narrow();
   if (entry.highest < packets.front().seq || entry.highest > packets.back().seq) return;
   const auto at = std::ranges::upper_bound(packets, entry.highest, {}, &Outstanding::seq);
   std::ptrdiff_t i = at - packets.begin() - 1;  // the newest that can have come
@@ -125,7 +125,7 @@ void Sender::handle_link_report(TimePoint now, const Report& report, const LinkR
   // A report names only the newest holes: nothing more will be said of what lies below.
   walk(0, false);
   // What waits for the line may be longer than it carries.
-  if (!was_narrow && link->size.limit()) restage(*link);
+  if (!was_narrow && link->size.is_narrow()) restage(*link);
   if (progress || (timed && newest.bytes != 0)) {
     link->last_progress = now;
     if (const std::size_t lost = std::exchange(link->lost_by_silence, 0); lost != 0 && link->silent)
@@ -199,7 +199,7 @@ void Sender::fall_silent(TimePoint now, Link& link) {
   put_back(link.id);
   for (Outstanding& packet : link.outstanding) {
     if (!packet.open) continue;
-    if (const std::size_t size = packet.bytes - std::min<std::size_t>(packet.bytes, kFraming);
+    if (const std::size_t size = packet.bytes - std::min<std::size_t>(packet.bytes, kOutside);
         size > PathSize::kBase)
       link.lost_by_silence = std::max(size, link.lost_by_silence);
     lose(now, link, packet, true);
@@ -263,7 +263,7 @@ void Sender::update_queue_limit() {
   for (const auto& link : links_) {
     if (!link->usable || link->silent || !link->rate.measured()) continue;
     // One that long packets do not pass is hardly used, so the first guess of its rate stays one.
-    if (link->size.limit() && !link->rate.proven()) continue;
+    if (link->size.is_narrow() && !link->rate.proven()) continue;
     guessing = guessing || !link->rate.proven();
     rate += link->rate.capacity();
     trip = std::max(trip, link->rate.greatest_rtt_ms());

@@ -32,6 +32,7 @@ namespace bondd::mlvpn {
 inline constexpr std::size_t kHeaderSize = 28;
 inline constexpr std::size_t kMacSize = 16;
 inline constexpr std::size_t kOverhead = kHeaderSize + kMacSize;
+inline constexpr std::size_t kOutside = 42;        // Ethernet, IPv4 and UDP around each datagram on a line
 inline constexpr std::size_t kMaxDatagram = 1500;  // upstream's receive buffer
 inline constexpr std::uint16_t kNoTimestamp = 0xffff;
 

@@ -1,6 +1,7 @@
 #include "bondd/mlvpn/line/path_size.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace bondd::mlvpn {
 namespace {
@@ -17,11 +18,11 @@ constexpr Duration kAgainMost = std::chrono::minutes(10);  // RFC 8899, PMTU_RAI
 void PathSize::on_confirmed(TimePoint now, std::size_t bytes) {
   if (bytes >= longest_lost_) row_ = 0;
   if (bytes <= kBase) short_passed_ = true;
-  if (asks_ && bytes >= probe_) {
-    asks_ = false;
+  if (state_ == State::kAsk && bytes >= probe_) {
+    state_ = State::kAll;
     probe_ = 0;
   }
-  if (!narrow_ || bytes <= passes_) return;
+  if (!is_narrow() || bytes <= passes_) return;
   if (bytes >= wanted_) {
     *this = PathSize();
     return;
@@ -42,18 +43,17 @@ void PathSize::on_lost(TimePoint now, std::size_t bytes) {
 }
 
 void PathSize::ask(TimePoint now, std::size_t bytes) {
-  if (narrow_ || asks_ || bytes <= kBase) return;
-  asks_ = true;
+  if (state_ != State::kAll || bytes <= kBase) return;
+  state_ = State::kAsk;
   probe_ = bytes;
   tries_ = 0;
   next_probe_ = now;
 }
 
 void PathSize::begin_search(TimePoint now) {
-  asks_ = false;
-  if (!narrow_) wanted_ = longest_lost_;
+  if (!is_narrow()) wanted_ = longest_lost_;
+  state_ = State::kNarrow;
   row_ = 0;
-  narrow_ = true;
   passes_ = kBase;
   fails_ = longest_lost_;
   probe_ = longest_lost_;  // the first question is whether that was chance
@@ -63,18 +63,16 @@ void PathSize::begin_search(TimePoint now) {
 }
 
 std::optional<std::size_t> PathSize::take_probe(TimePoint now, Duration trip) {
-  if ((!narrow_ && !asks_) || now < next_probe_) return std::nullopt;
-  if (asks_) {
+  if (state_ == State::kAll || now < next_probe_) return std::nullopt;
+  if (state_ == State::kAsk) {
     // Only what a living line drops tells something.
-    if (tries_ == kTries && short_passed_) {
-      longest_lost_ = probe_;
-      begin_search(now);
-    } else {
-      if (short_passed_ || tries_ == 0) ++tries_;
-      short_passed_ = false;
-      next_probe_ = now + trip + kPatience;
-      return probe_;
+    const bool lives = std::exchange(short_passed_, false);
+    if (tries_ < kTries || !lives) {
+      if (lives || tries_ == 0) ++tries_;
+      return send_probe(now, trip);
     }
+    longest_lost_ = probe_;
+    begin_search(now);
   }
   if (probe_ != 0 && tries_ == kTries) probe_failed(now);
   if (now < next_probe_) return std::nullopt;
@@ -83,6 +81,10 @@ std::optional<std::size_t> PathSize::take_probe(TimePoint now, Duration trip) {
     tries_ = 0;
   }
   ++tries_;
+  return send_probe(now, trip);
+}
+
+std::size_t PathSize::send_probe(TimePoint now, Duration trip) {
   next_probe_ = now + trip + kPatience;
   return probe_;
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 
 #include "bondd/base/units.h"
@@ -34,35 +35,42 @@ class PathSize {
   // All that the line carried was lost, one of `bytes` among it, and now it answers again.
   void on_answer_after_silence(TimePoint now, std::size_t bytes) { ask(now, bytes); }
 
-  [[nodiscard]] bool fits(std::size_t bytes) const { return !narrow_ || bytes <= passes_; }
+  [[nodiscard]] bool is_narrow() const { return state_ == State::kNarrow; }
+  [[nodiscard]] bool fits(std::size_t bytes) const { return !is_narrow() || bytes <= passes_; }
   // The longest that is known to pass, while longer ones do not; nothing: all that we send do.
   [[nodiscard]] std::optional<std::size_t> limit() const {
-    return narrow_ ? std::optional(passes_) : std::nullopt;
+    return is_narrow() ? std::optional(passes_) : std::nullopt;
   }
   // Whether limit() is exact; else it is still searched for.
-  [[nodiscard]] bool found() const { return narrow_ && fails_ - passes_ <= kExact; }
+  [[nodiscard]] bool found() const { return is_narrow() && fails_ - passes_ <= kExact; }
 
   // The size of the probe that is due, to be sent now; nothing: none is. `trip`: how long an answer takes.
   std::optional<std::size_t> take_probe(TimePoint now, Duration trip);
   // When take_probe() has one; nothing: never.
   [[nodiscard]] std::optional<TimePoint> next_probe() const {
-    return narrow_ || asks_ ? std::optional(next_probe_) : std::nullopt;
+    return state_ == State::kAll ? std::nullopt : std::optional(next_probe_);
   }
 
  private:
   static constexpr std::size_t kExact = 8;  // bytes: nearer is worth no more probes
 
+  enum class State : std::uint8_t {
+    kAll,     // every size passes, as far as is known
+    kAsk,     // probes ask whether long ones do; meanwhile they may be sent
+    kNarrow,  // they do not: the longest that passes is searched for, or known
+  };
+
   void ask(TimePoint now, std::size_t bytes);
   void begin_search(TimePoint now);
+  std::size_t send_probe(TimePoint now, Duration trip);
   void probe_failed(TimePoint now);
 
   // A row of lost ones.
   unsigned row_ = 0;
   std::size_t longest_lost_ = 0;
 
-  bool asks_ = false;          // whether long ones pass; meanwhile they may be sent
-  bool short_passed_ = false;  // since the last question: the line lives
-  bool narrow_ = false;
+  State state_ = State::kAll;
+  bool short_passed_ = false;           // since the last question: the line lives
   std::size_t passes_ = 0, fails_ = 0;  // the longest that passes, the shortest that does not
   std::size_t wanted_ = 0;              // the longest that was lost: when it passes there is no limit
   std::size_t probe_ = 0;               // the size that is asked about; 0: none
