@@ -212,15 +212,16 @@ class OpenVpnBackend : public Backend {
 
   // Only a digest stays: bondd has no use for the keys themselves.
   [[nodiscard]] Digest read_keys() const {
-    const model::OpenVpn& files = config_.openvpn;
     std::string digests;  // of each file, and of them all
-    for (const auto& file : {files.static_key, files.private_key, files.certificate, files.tls_crypt_file}) {
-      if (file.empty()) continue;
+    const auto add = [&](const std::filesystem::path& file) {
+      if (file.empty()) return;
       std::string content = read_small_file(file).value_or("");
       const Digest digest = digest_of(content);
       wipe(content);
       digests.append(digest.begin(), digest.end());
-    }
+    };
+    std::ranges::for_each(model::secret_files(config_.openvpn), add);
+    add(config_.openvpn.certificate);
     return digest_of(digests);
   }
 

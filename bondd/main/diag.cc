@@ -117,8 +117,8 @@ Text watched(const control::RunDirView& view, Duration watch) {
 void add_secrets(const SiteFile& site, Redactor& redactor) {
   std::vector<fs::path> files;
   if (const auto read = read_site_file(site.path)) {
-    files = {read->config.openvpn.static_key, read->config.openvpn.private_key,
-             read->config.mlvpn.password_file};
+    std::ranges::copy(model::secret_files(read->config.openvpn), std::back_inserter(files));
+    files.push_back(read->config.mlvpn.password_file);
     redactor.add_name(read->config.server.address, "the-server");
   }
   std::error_code ignored;

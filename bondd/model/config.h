@@ -2,6 +2,7 @@
 // See contract.md's two files; `config` is the only module that knows TOML.
 #pragma once
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <filesystem>
@@ -79,6 +80,12 @@ struct OpenVpn {
   std::filesystem::path tls_crypt_file;  // kFile; absolute
   auto operator<=>(const OpenVpn&) const = default;
 };
+
+// The files that openvpn reads secrets from, as the site's file names them; those that are empty are not
+// used.
+inline std::array<std::filesystem::path, 3> secret_files(const OpenVpn& openvpn) {
+  return {openvpn.static_key, openvpn.private_key, openvpn.tls_crypt_file};
+}
 
 // Where openvpn's tls-crypt key stands: a derived one is written into the run directory before the first
 // openvpn starts. Empty: there is none.
