@@ -111,12 +111,12 @@ Result<> Executor::run(const model::SetSysctl& step) {
   return machine_.sysctls->write(step.sysctl.key, step.sysctl.value);
 }
 
-// Not there in a kernel without IPv6, and not to be changed in a container: the rest works without.
 Result<> Executor::run(const model::SetDeviceSysctl& step) {
-  const auto now = machine_.sysctls->read(step.sysctl.key);
-  if (!now || now == step.sysctl.value) return {};
-  auto written = machine_.sysctls->write(step.sysctl.key, step.sysctl.value);
-  if (!written && written.error().code == EROFS) return {};
+  const model::Sysctl& wanted = step.sysctl;
+  const auto now = machine_.sysctls->read(wanted.key);
+  if (now == wanted.value || (!now && !wanted.needed)) return {};
+  auto written = machine_.sysctls->write(wanted.key, wanted.value);
+  if (!written && written.error().code == EROFS && !wanted.needed) return {};
   return written;
 }
 

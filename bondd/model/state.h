@@ -43,6 +43,8 @@ struct Facts {
 struct Sysctl {
   std::string key;  // with dots; a device's dots are slashes, as in sysctl(8)
   std::string value;
+  bool needed =
+      true;  // false: where the kernel has no such setting, or it cannot be set, the site works without
   auto operator<=>(const Sysctl&) const = default;
 };
 

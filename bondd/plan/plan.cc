@@ -121,7 +121,7 @@ std::vector<model::Sysctl> plan_device_sysctls(const Config& config, const Facts
   if (bond_is_strict(config, facts)) out.push_back({conf(bond, "rp_filter"), "2"});
   // The firewall is IPv4's, and so is all that a plan sends through the bond: nothing else shall pass there.
   if (config.bond.from_bond != model::FromBond::kAll)
-    out.push_back({fmt::format("net.ipv6.conf.{}.disable_ipv6", device_key(bond)), "1"});
+    out.push_back({fmt::format("net.ipv6.conf.{}.disable_ipv6", device_key(bond)), "1", false});
   return out;
 }
 

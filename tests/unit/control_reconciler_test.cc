@@ -143,6 +143,26 @@ TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
   EXPECT_TRUE(run_dir_->saved_sysctls().empty());
 }
 
+// But what the site needs of its own interface is said.
+TEST_F(ReconcilerTest, ReadOnlySettingOfTheBondThatIsWrongIsAnError) {
+  auto& values = fake_.sysctls.values;
+  values["net.ipv4.ip_forward"] = "1";
+  values["net.ipv4.conf.eth0.forwarding"] = "1";
+  values["net.ipv4.conf.all.accept_redirects"] = values["net.ipv4.conf.all.send_redirects"] = "0";
+  values["net.ipv4.conf.eth0.accept_redirects"] = values["net.ipv4.conf.eth0.send_redirects"] = "0";
+  values["net.ipv4.conf.eth0.rp_filter"] = "2";
+  values["net.ipv4.conf.default.rp_filter"] = values["net.ipv4.conf.bond0.rp_filter"] = "1";
+  fake_.sysctls.read_only = true;
+  last_error_.clear();
+  Reconciler reconciler = make(office());
+  for (int pass = 0; pass < 3; ++pass) {
+    auto done = reconciler.reconcile(Depth::kAll);
+    ASSERT_TRUE(done.has_value()) << done.error().message;
+    for (const Error& error : done->errors) last_error_ = error.message;
+  }
+  EXPECT_THAT(last_error_, ::testing::HasSubstr("read-only"));
+}
+
 TEST_F(ReconcilerTest, ARenamedDeviceGetsItsSettingsBack) {
   const std::string key = "net.ipv4.conf.eth0.rp_filter";
   const std::string before = fake_.sysctls.values.at(key);
