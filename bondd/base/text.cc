@@ -55,6 +55,13 @@ std::string shell_quote(std::string_view word) {
   return out + "'";
 }
 
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\r";
+  const auto first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
+}
+
 std::string shell_join(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) {

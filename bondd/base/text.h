@@ -16,6 +16,9 @@ std::size_t edit_distance(std::string_view a, std::string_view b);
 // (at most a third of its letters differ, at least one), else an empty view.
 std::string_view likely_meant(std::string_view word, std::span<const std::string_view> candidates);
 
+// Without the blanks (spaces, tabs, carriage returns) at both ends.
+std::string_view trimmed(std::string_view text);
+
 // A number made of a text, the same everywhere and for ever (FNV-1a, 32 bits).
 std::uint32_t fnv1a(std::string_view text);
 

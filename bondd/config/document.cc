@@ -109,7 +109,7 @@ std::string_view line_at(std::string_view text, std::size_t number) {
   return text.substr(0, text.find('\n'));
 }
 
-std::string_view trimmed(std::string_view text) {
+std::string_view unindented(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\r");
   return first == std::string_view::npos ? std::string_view{} : text.substr(first);
 }
@@ -133,12 +133,13 @@ std::string explained(std::string_view description, std::string_view text, Posit
   // A quote that is not closed is noticed at the start of the next line; an array at the next that is not
   // empty.
   if (description.find("parsing array") != std::string_view::npos &&
-      trimmed(line_at(text, at.line)).starts_with('"') && at.column == 1 + line_at(text, at.line).find('"'))
+      unindented(line_at(text, at.line)).starts_with('"') &&
+      at.column == 1 + line_at(text, at.line).find('"'))
     return "this is not TOML: a comma is missing in the array, before this line";
   const bool in_array = description.find("parsing array") != std::string_view::npos;
   if (at.line > 1 && at.column == 1 && (!slip || in_array)) {
     std::size_t before = at.line - 1;
-    while (in_array && before > 1 && trimmed(line_at(text, before)).empty()) --before;
+    while (in_array && before > 1 && unindented(line_at(text, before)).empty()) --before;
     if (auto earlier = likely_slip(line_at(text, before))) slip = std::move(earlier);
   }
   return fmt::format("this is not TOML: {}", slip ? *slip : std::string(description));

@@ -2,16 +2,10 @@
 
 #include <algorithm>
 
+#include "bondd/base/text.h"
+
 namespace bondd::setup {
 namespace {
-
-constexpr std::string_view kBlanks = " \t\r";
-
-std::string_view trimmed(std::string_view text) {
-  const auto begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
-}
 
 // Up to the first '#' or ';' that is in no quotes.
 std::string_view without_comment(std::string_view line) {

@@ -6,6 +6,8 @@
 #include <array>
 #include <bit>
 
+#include "bondd/base/text.h"
+
 namespace bondd::setup {
 namespace {
 
@@ -16,12 +18,6 @@ constexpr std::array<std::string_view, 25> kShell = {
     "if",   "elif",  "else", "fi",     "then", "case", "esac", "for",    "do",
     "done", "while", "exit", "return", "trap", "echo", "true", "logger", "printf",
     "date", "set",   ";;",   "(",      ")",    "{",    "}"};
-
-std::string_view trimmed(std::string_view text) {
-  const auto begin = text.find_first_not_of(" \t\r");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
-}
 
 Words words_of(std::string_view line) {
   Words out;
