@@ -23,8 +23,8 @@ struct Answer {
 // The error is the control socket's when no bondd answers there.
 Result<model::SiteStatus> ask_running(const control::RunDirView& view);
 
-// Of each site its status; one that does not answer is down, as its file has it, for a reason. What only root
-// may ask is said.
+// Of each site its status; one that does not answer is down, as its file has it, for a reason. Where only
+// root may ask, an error says so.
 Answer ask_all(const std::filesystem::path& run_root, const std::vector<SiteFile>& sites);
 
 // The site with that name or file, or without one all that are up; nothing when the argument is wrong (said).
