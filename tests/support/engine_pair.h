@@ -117,6 +117,17 @@ struct Pair {
       run_for(1ms);
     }
   }
+
+  // A hundred packets in each direction arrive.
+  void expect_carried(const char* when) {
+    for (Rig* from : {&client, &server}) {
+      Rig& to = from == &client ? server : client;
+      to.delivered.clear();
+      stream(*from, 100);
+      run_for(200ms);
+      EXPECT_EQ(to.delivered.size(), 100U) << when;
+    }
+  }
 };
 
 }  // namespace bondd::mlvpn::test

@@ -56,15 +56,6 @@ struct SessionPair : Pair {
     }
     expect_carried(when);
   }
-  void expect_carried(const char* when) {
-    for (Rig* from : {&client, &server}) {
-      Rig& to = from == &client ? server : client;
-      to.delivered.clear();
-      stream(*from, 100);
-      run_for(200ms);
-      EXPECT_EQ(to.delivered.size(), 100U) << when;
-    }
-  }
 };
 
 }  // namespace test

@@ -49,15 +49,6 @@ struct Tapped : Pair {
     }
     expect_carried(when);
   }
-  void expect_carried(const char* when) {
-    for (Rig* from : {&client, &server}) {
-      Rig& to = from == &client ? server : client;
-      to.delivered.clear();
-      stream(*from, 100);
-      run_for(200ms);
-      EXPECT_EQ(to.delivered.size(), 100U) << when;
-    }
-  }
   void restart(Role role, std::uint8_t seed) {
     Rig& rig = role == Role::kClient ? client : server;
     rig.engine = std::make_unique<Engine>(
