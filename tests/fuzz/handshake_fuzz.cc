@@ -1,7 +1,8 @@
 // AUTH and AUTH_OK of two ends with session keys, their texts changed before they are sealed under the
 // password's key: what its holder may send. And the parsers alone.
 //
-// Holds always: no text that was changed inside the handshake of Noise gives a session, and the two find each other as soon as nothing is changed any more.
+// Holds always: no text that was changed inside the handshake of Noise gives a session, and the two find each
+// other as soon as nothing is changed any more.
 #include <chrono>
 #include <cstdint>
 
