@@ -86,11 +86,10 @@ class Confirm(Case):
 
     def test_comes_back_after_its_time(self):
         mode = self.file.stat().st_mode
-        changed = self.lead_astray("6s")
+        changed = self.lead_astray("10s")
+        self.net.wait("the problem is shown", lambda: "unconfirmed" in [one["code"] for one in self.status()["problems"]])
         self.net.wait("the bond is gone", lambda: "up" not in self.states().values())
-        problems = [problem["code"] for problem in self.status()["problems"]]
-        self.assertIn("unconfirmed", problems)
-        self.net.wait("the old file is back", lambda: self.file.read_text() == self.before, 10)
+        self.net.wait("the old file is back", lambda: self.file.read_text() == self.before, 15)
         self.expect_up(20)
         self.expect_before(changed)
         self.assertEqual(self.file.stat().st_mode, mode)
