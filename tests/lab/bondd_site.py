@@ -142,6 +142,18 @@ class Site:
     def status(self, site="office"):
         return json.loads(self.said_by(site, "status", "--json", site))
 
+    def state(self, site, wan):
+        return next(one["state"] for one in self.status(site)["wans"] if one["name"] == wan)
+
+    def wait_for_state(self, site, wan, state, seconds=15):
+        """Whether the WAN is shown in this state in time."""
+        end = time.monotonic() + seconds
+        while self.state(site, wan) != state:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.2)
+        return True
+
     def processes(self, *names):
         """{pid: name} of bondd and what it started, on both ends."""
         return {pid: name for pid, name in processes(SIDES.values()).items() if name in (names or PROGRAMS)}

@@ -71,8 +71,17 @@ class Line:
 
     @property
     def mbit(self):
-        number = float("".join(c for c in self.rate if c.isdigit() or c == "."))
-        return number / 1000 if self.rate.endswith("kbit") else number
+        return self._mbit(self.rate)
+
+    def times(self, factor):
+        """The same line with its rates times `factor`."""
+        kbit = lambda rate: rate and f"{round(self._mbit(rate) * 1000 * factor)}kbit"
+        return dataclasses.replace(self, rate=kbit(self.rate), upload=kbit(self.upload))
+
+    @staticmethod
+    def _mbit(rate):
+        number = float("".join(c for c in rate if c.isdigit() or c == "."))
+        return number / 1000 if rate.endswith("kbit") else number
 
 
 EQUAL = [Line("2000kbit", "25ms"), Line("2000kbit", "12ms")]

@@ -50,6 +50,43 @@ def one_download(report):
     return report.median(lambda: flow.measure(seconds, "srv", "cli", PEER), report.option("runs", 1))
 
 
+ROOM = 2        # times what the lines carry: what the machine itself must carry, or its processor is measured
+SLOWEST = 0.1   # of the lines' rates: below it the programs' own packets fill them
+TRIES = 4       # a machine that others use is busy for seconds at a time
+
+
+def percent_of_lines(report, lab, what, take, **bar_and_more):
+    """A rate as percent of what both lines carry, on lines that this machine has room for at that moment.
+
+    `take` measures once, in Mbit/s. What the machine carries over faster lines is measured before and after: where
+    it did not have the room, the figure says nothing and is taken again on slower lines.
+    """
+    wanted, room = lab.lines.copy(), 0.0
+    before = carried(lab, wanted)
+    for _ in range(TRIES):
+        factor = min(1.0, before / ROOM / sum(line.mbit for line in wanted))
+        set_lines(lab, [line.times(max(factor, SLOWEST)) for line in wanted])
+        both = sum(line.mbit for line in lab.lines)
+        rate, before = take(), carried(lab, wanted)
+        room = before / both
+        report.say(f"    {rate:.2f} Mbit/s on lines of {both:.2f}; the machine itself carries {room:.1f} times that")
+        if room >= 0.8 * ROOM:
+            break
+    set_lines(lab, wanted)
+    return report.figure(what, 100 * rate / both, "%", speed=room < 0.8 * ROOM, **bar_and_more)
+
+
+def carried(lab, lines, seconds=3):
+    """Mbit/s of one download through the bond over lines with room to spare."""
+    set_lines(lab, [line.times(1.5 * ROOM) for line in lines])
+    return flow.measure(seconds, "srv", "cli", PEER, settle=1)
+
+
+def set_lines(lab, lines):
+    for number, line in enumerate(lines, 1):
+        lab.set_line(number, line)
+
+
 @scenario("by-hand", limit=150, needs_bondd=False)
 def by_hand(report):
     """the recipe typed by an admin, on two equal lines: the figures to beat"""
@@ -82,9 +119,11 @@ def rr_download(report):
     lab, site = build(report, office.EQUAL, measured=True)
     report.figure("up -d on both ends until traffic flows", site.up(), "s", most=6.0)
     before = lab.fragments()
-    report.figure("one TCP download, both lines", one_download(report), "Mbit/s", least=report.option("least", bar(report, 3.55, 3.2)), by_hand="3.40 to 3.53")
-    report.figure("one TCP upload", flow.measure(6, "cli", "srv", PEER, connects="sender"), "Mbit/s", least=report.option("least", 3.0))
-    report.figure("from the Internet to the LAN (NAT at the VPS)", flow.measure(6, "web", "pc", office.WEB), "Mbit/s", least=report.option("least", 3.0))
+    percent_of_lines(report, lab, "one TCP download, of both lines", lambda: one_download(report), least=report.option("least", bar(report, 89, 80)),
+                     by_hand="85 to 88")
+    percent_of_lines(report, lab, "one TCP upload", lambda: flow.measure(6, "cli", "srv", PEER, connects="sender"), least=report.option("least", 75))
+    percent_of_lines(report, lab, "from the Internet to the LAN (NAT at the VPS)", lambda: flow.measure(6, "web", "pc", office.WEB),
+                     least=report.option("least", 75))
     report.figure("outer fragments sent meanwhile", lab.fragments() - before, most=1)
     report.check("a full-sized ping passes", office.full_sized_ping())
     site.down()
@@ -139,7 +178,7 @@ def cut(report):
     site.up()
     for _ in range(report.option("cuts", 1)):
         silent_cut(report, lab)
-    report.check("status: both WANs up again", [w["state"] for w in site.status()["wans"]] == ["up", "up"], site.status())
+    report.check("status: both WANs up again", all(site.wait_for_state("office", wan, "up") for wan in ("ovh", "orange")), site.status())
     site.down()
 
 
