@@ -69,8 +69,11 @@ function(bondd_test name)
                    BONDD_SOURCE_DIR="${PROJECT_SOURCE_DIR}" BONDD_BINARY_DIR="${PROJECT_BINARY_DIR}")
     endif()
   endforeach()
+  # A test is compiled as often as it is run: three quarters of the time of -O3 went into optimising it.
+  target_compile_options(${name} PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)
   if(NOT TARGET bondd_test_headers)  # GoogleTest's headers are compiled once for all tests
     add_library(bondd_test_headers OBJECT ${PROJECT_SOURCE_DIR}/tests/support/headers.cc)
+    target_compile_options(bondd_test_headers PRIVATE $<$<NOT:$<CONFIG:Debug>>:-O1>)
     target_link_libraries(bondd_test_headers PRIVATE bondd_options GTest::gmock)
     target_precompile_headers(bondd_test_headers PRIVATE <gtest/gtest.h> <gmock/gmock.h> <tl/expected.hpp>)
   endif()
