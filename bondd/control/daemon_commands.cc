@@ -143,8 +143,7 @@ std::string Daemon::why_not_reloaded(const model::Config& config) {
   }
   const auto prepared = reconciler_->prepare_with(config);
   if (!prepared) return prepared.error().message;
-  const auto conflicts =
-      check_conflicts(config, prepared->plan, prepared->facts.network, *machine_.iptables, &now);
+  const auto conflicts = check_conflicts(config, *prepared, *machine_.iptables, &now);
   return fmt::format("{}", fmt::join(conflicts | std::views::transform(&Error::message), "\n"));
 }
 

@@ -95,7 +95,9 @@ SiteNow Daemon::site_now() const {
               {},
               {},
               {},
-              {}};
+              {},
+              {},
+              reconciler_->fixed_sysctls()};
   model::SiteStatus measured;
   measured.backend = name(options_.config.backend);
   measured.wans = now.wans;

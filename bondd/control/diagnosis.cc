@@ -148,6 +148,7 @@ void Diagnosis::look(const SiteNow& site) {
   facts.ours = ours_;
   facts.theirs = site.theirs;
   facts.remarks = site.remarks;
+  facts.fixed = site.fixed;
   tracker_.update(EventLoop::now(), std::time(nullptr), problems::find(facts));
   report();
 }

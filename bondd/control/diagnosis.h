@@ -38,6 +38,7 @@ struct SiteNow {
   std::optional<problems::PeerSettings> theirs;  // of the peer, if it told
   std::vector<problems::Remark> remarks;         // see Daemon::remarks()
   std::set<std::string> drained;                 // WANs that this end's admin has taken out of use
+  const std::vector<model::FixedSysctl>& fixed;  // settings that are wrong and cannot be changed
 };
 
 class Diagnosis {

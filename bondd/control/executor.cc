@@ -114,9 +114,10 @@ Result<> Executor::run(const model::SetSysctl& step) {
 Result<> Executor::run(const model::SetDeviceSysctl& step) {
   const model::Sysctl& wanted = step.sysctl;
   const auto now = machine_.sysctls->read(wanted.key);
-  if (now == wanted.value || (!now && !wanted.needed)) return {};
+  const bool needed = wanted.need != model::Need::kMay;
+  if (now == wanted.value || (!now && !needed)) return {};
   auto written = machine_.sysctls->write(wanted.key, wanted.value);
-  if (!written && written.error().code == EROFS && !wanted.needed) return {};
+  if (!written && written.error().code == EROFS && !needed) return {};
   return written;
 }
 

@@ -165,7 +165,14 @@ Result<Observation> Observer::observe(Depth depth, unsigned slot, const Programs
 void Observer::read_sysctls(const model::DesiredState& desired, model::Owned& owned) const {
   for (const auto* sysctls : {&desired.sysctls, &desired.device_sysctls}) {
     for (const model::Sysctl& sysctl : *sysctls) {
-      if (auto value = sysctls_->read(sysctl.key)) owned.current_sysctls[sysctl.key] = std::move(*value);
+      auto value = sysctls_->read(sysctl.key);
+      // A device that is to be made starts with the values of "default".
+      const std::string key =
+          value || sysctl_device(sysctl.key).empty() ? sysctl.key : with_device(sysctl.key, "default");
+      const auto now = value ? value : sysctls_->read(key);
+      if (now && *now != sysctl.value && sysctls_->is_fixed(key))
+        owned.fixed_sysctls.push_back({sysctl, *now});
+      if (value) owned.current_sysctls[sysctl.key] = std::move(*value);
     }
   }
 }

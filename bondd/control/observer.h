@@ -52,7 +52,8 @@ class Observer {
   Result<Observation> observe(Depth depth, unsigned slot, const Programs& programs,
                               const model::Config* config);
 
-  // Adds the current values of settings that a plan wants and observe() did not know of.
+  // Adds the current values of settings that a plan wants and observe() did not know of, and which of them
+  // cannot be changed.
   void read_sysctls(const model::DesiredState& desired, model::Owned& owned) const;
 
   // What install() or remove() has just made of the firewall; nothing: not known, read it again.

@@ -21,6 +21,7 @@
 #include "bondd/plan/foreign.h"
 #include "bondd/plan/routing.h"
 #include "bondd/plan/tunnels.h"
+#include "bondd/problems/find.h"
 #include "bondd/supervise/run_program.h"
 
 namespace bondd::control {
@@ -159,6 +160,14 @@ void check_addresses(const model::Config& config, const plan::Plan& plan, const 
   }
 }
 
+void check_settings(const model::Config& config, const std::vector<model::FixedSysctl>& fixed,
+                    Errors& errors) {
+  for (const model::FixedSysctl& one : fixed) {
+    if (one.wanted.need == model::Need::kMust)
+      say(errors, problems::to_line(problems::about_fixed(config, one)), EROFS);
+  }
+}
+
 void check_firewall(const plan::Plan& plan, rules::Iptables& iptables, Errors& errors) {
   if (plan.state.firewall.empty()) return;
   if (auto variant = iptables.variant(); !variant) errors.push_back(variant.error());
@@ -226,9 +235,12 @@ Errors check_system(const model::Config& config, const Programs& programs) {
   return errors;
 }
 
-Errors check_conflicts(const model::Config& config, const plan::Plan& plan, const netlink::Snapshot& network,
-                       rules::Iptables& iptables, const model::Config* running) {
+Errors check_conflicts(const model::Config& config, const Prepared& prepared, rules::Iptables& iptables,
+                       const model::Config* running) {
+  const plan::Plan& plan = prepared.plan;
+  const netlink::Snapshot& network = prepared.facts.network;
   Errors errors;
+  check_settings(config, prepared.owned.fixed_sysctls, errors);
   check_names(config, plan, network, errors);
   check_addresses(config, plan, network, errors);
   check_ports(config, running, errors);

@@ -9,8 +9,8 @@
 #include "bondd/base/error.h"
 #include "bondd/control/executor.h"
 #include "bondd/control/observer.h"
+#include "bondd/control/pass.h"
 #include "bondd/model/config.h"
-#include "bondd/plan/plan.h"
 
 namespace bondd::control {
 
@@ -18,12 +18,11 @@ namespace bondd::control {
 // would, but without the bond0 that bonding makes by default.
 std::vector<Error> check_system(const model::Config& config, const Programs& programs);
 
-// Names, addresses and ports that somebody else has, and firewall extensions that are missing. `network`
-// is as it is now, `plan` what it is to become. `running`: what the site itself runs with now, whose ports
-// are its own; null: it does not run.
-std::vector<Error> check_conflicts(const model::Config& config, const plan::Plan& plan,
-                                   const netlink::Snapshot& network, rules::Iptables& iptables,
-                                   const model::Config* running = nullptr);
+// Names, addresses and ports that somebody else has, firewall extensions that are missing, and settings that
+// cannot be made. `running`: what the site itself runs with now, whose ports are its own; null: it does not
+// run.
+std::vector<Error> check_conflicts(const model::Config& config, const Prepared& prepared,
+                                   rules::Iptables& iptables, const model::Config* running = nullptr);
 
 // Sends an empty datagram to each gateway that the file names, so that the kernel asks for its hardware
 // address now: the first plan then knows which gateway a packet came by (several on one LAN), and the

@@ -12,6 +12,7 @@ Result<Pass> Reconciler::reconcile(Depth depth) {
   if (!prepared) return tl::make_unexpected(prepared.error());
   network_ = std::move(prepared->facts.network);
   plan_ = std::move(prepared->plan);
+  fixed_ = std::move(prepared->owned.fixed_sysctls);
 
   Pass pass;
   pass.steps = std::move(prepared->steps);

@@ -61,6 +61,8 @@ class Reconciler {
 
   // The last plan that was made; empty before the first and when the site is to be gone.
   [[nodiscard]] const plan::Plan& plan() const { return plan_; }
+  // Settings that the last pass found wrong and that cannot be changed here.
+  [[nodiscard]] const std::vector<model::FixedSysctl>& fixed_sysctls() const { return fixed_; }
   // The network as the last pass found it.
   [[nodiscard]] const netlink::Snapshot& network() const { return network_; }
   // Settings that passes did not put back, in words. Emptied by the call.
@@ -76,6 +78,7 @@ class Reconciler {
   Executor executor_;
   Inputs inputs_;
   plan::Plan plan_;
+  std::vector<model::FixedSysctl> fixed_;
   netlink::Snapshot network_;
 };
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <net/if.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,19 +48,18 @@ class ProcSysctls : public Sysctls {
     const std::string what = fmt::format("cannot set {} = {}", key, value);
     if (!is_network_sysctl(key)) return failure(fmt::format("{} is no setting of the network", key), EINVAL);
     const UniqueFd fd(open((root_ / sysctl_path(key)).c_str(), O_WRONLY | O_CLOEXEC));
-    if (!fd && errno == EROFS) {
-      return failure(
-          fmt::format("{}: /proc/sys is read-only here; set it on the host, or in the container's options "
-                      "(docker: --sysctl, systemd: the container's .nspawn or the host's sysctl.d)",
-                      what),
-          EROFS);
-    }
     if (!fd) return errno_failure(what);
     const std::string line = value + "\n";
     if (::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
       return errno_failure(what);
     }
     return {};
+  }
+
+  [[nodiscard]] bool is_fixed(const std::string& key) const override {
+    struct statvfs mounted {};
+    return is_network_sysctl(key) && statvfs((root_ / sysctl_path(key)).c_str(), &mounted) == 0 &&
+           (mounted.f_flag & ST_RDONLY) != 0;
   }
 
   [[nodiscard]] unsigned device_index(const std::string& key) const override {

@@ -23,6 +23,8 @@ class Sysctls {
   // ENOENT if there is no such setting, EACCES, EPERM or EROFS without rights, EINVAL for a name that is
   // none of the network's.
   virtual Result<> write(const std::string& key, const std::string& value) = 0;
+  // Nobody can change it here, as in a container whose /proc/sys is mounted read-only. Needs no rights.
+  [[nodiscard]] virtual bool is_fixed(const std::string& key) const = 0;
   // The number of the device that the setting is of, which it keeps when it is renamed; 0 when it is of none.
   [[nodiscard]] virtual unsigned device_index(const std::string& key) const = 0;
   // The setting by the name that the device with that number has now; nothing if there is no such device.

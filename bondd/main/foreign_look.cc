@@ -6,6 +6,7 @@
 #include "bondd/plan/firewall.h"
 #include "bondd/plan/foreign.h"
 #include "bondd/plan/tunnels.h"
+#include "bondd/problems/find.h"
 #include "netlink/rtnl.h"
 #include "rules/iptables.h"
 
@@ -23,8 +24,17 @@ Others look_for_foreign(const model::Config& config, const std::filesystem::path
   auto seen = observer.observe(control::Depth::kAll, slot, {}, &config);
   if (!seen) return {};
   if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
-  return {(*iptables)->obstacles(plan::plan_firewall(config, seen->facts, plan::tunnels(config))),
-          plan::foreign_notes(config, seen->facts)};
+  Others others{(*iptables)->obstacles(plan::plan_firewall(config, seen->facts, plan::tunnels(config))),
+                plan::foreign_notes(config, seen->facts)};
+  model::DesiredState wanted;
+  plan::plan_settings(config, seen->facts, wanted);
+  observer.read_sysctls(wanted, seen->owned);
+  for (const model::FixedSysctl& fixed : seen->owned.fixed_sysctls) {
+    const std::string text = problems::to_line(problems::about_fixed(config, fixed));
+    if (fixed.wanted.need == model::Need::kMust) others.obstacles.push_back(text);
+    if (fixed.wanted.need == model::Need::kShould) others.notes.push_back({"", text});
+  }
+  return others;
 }
 
 }  // namespace bondd

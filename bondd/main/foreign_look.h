@@ -1,5 +1,5 @@
-// What of other programs on this machine stands in a site's way, for commands that look without a running
-// site.
+// What of other programs and settings on this machine stands in a site's way, for commands that look without
+// a running site.
 #pragma once
 
 #include <filesystem>

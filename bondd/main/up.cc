@@ -72,8 +72,7 @@ bool clear_of_conflicts(const model::Config& config, Parts& parts, const control
     return false;
   }
   owned_before = !plan::diff({}, prepared->owned).empty();
-  const auto conflicts =
-      control::check_conflicts(config, prepared->plan, prepared->facts.network, *parts.iptables);
+  const auto conflicts = control::check_conflicts(config, *prepared, *parts.iptables);
   for (const Error& conflict : conflicts) say_error(conflict);
   return conflicts.empty();
 }

@@ -39,13 +39,26 @@ struct Facts {
   unsigned clock_wan = 0;   // number of the WAN by which this machine's NTP leaves; 0: as all else
 };
 
+// What a site is without a setting, where it cannot be set.
+enum class Need : std::uint8_t {
+  kMust,    // dead
+  kShould,  // open to what a gateway or a neighbour may do to it
+  kMay,     // as good
+};
+
 // A sysctl and the value it shall have. Never lowered protection: only what forwarding needs.
 struct Sysctl {
   std::string key;  // with dots; a device's dots are slashes, as in sysctl(8)
   std::string value;
-  bool needed =
-      true;  // false: where the kernel has no such setting, or it cannot be set, the site works without
+  Need need = Need::kMust;
   auto operator<=>(const Sysctl&) const = default;
+};
+
+// A wanted setting that has another value and cannot be changed on this machine.
+struct FixedSysctl {
+  Sysctl wanted;
+  std::string now;
+  auto operator<=>(const FixedSysctl&) const = default;
 };
 
 // A file that a process needs, under run_dir, written before it starts.
@@ -85,6 +98,7 @@ struct DesiredState {
 struct Owned {
   std::map<std::string, std::string> saved_sysctls;
   std::map<std::string, std::string> current_sysctls;
+  std::vector<FixedSysctl> fixed_sysctls;  // nothing is done about them
   rules::Firewall firewall;
   std::vector<netlink::Link> links;
   std::vector<netlink::Address> addresses;

@@ -96,7 +96,7 @@ class Differ {
   void set_sysctls() {
     for (const Sysctl& sysctl : desired_.sysctls) {
       const auto current = owned_.current_sysctls.find(sysctl.key);
-      if (current == owned_.current_sysctls.end()) continue;  // this kernel has no such key
+      if (current == owned_.current_sysctls.end() || is_fixed(sysctl)) continue;  // or no such key here
       const auto saved = owned_.saved_sysctls.find(sysctl.key);
       if (saved == owned_.saved_sysctls.end()) {
         add(SetSysctl{sysctl, current->second});
@@ -104,6 +104,11 @@ class Differ {
         add(SetSysctl{sysctl, saved->second});
       }
     }
+  }
+
+  [[nodiscard]] bool is_fixed(const Sysctl& sysctl) const {
+    return std::ranges::any_of(owned_.fixed_sysctls,
+                               [&](const FixedSysctl& fixed) { return fixed.wanted.key == sysctl.key; });
   }
 
   void add_links() {
@@ -134,6 +139,7 @@ class Differ {
       const bool remade = std::any_of(remade_.begin(), remade_.end(), [&](const std::string& device) {
         return sysctl.key.find(fmt::format(".conf.{}.", device_key(device))) != std::string::npos;
       });
+      if (is_fixed(sysctl)) continue;
       if (remade || (known && current->second != sysctl.value)) add(SetDeviceSysctl{sysctl});
     }
   }

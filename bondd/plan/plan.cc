@@ -76,8 +76,8 @@ std::vector<std::string> not_forwarding(const Config& config, const Facts& facts
 // (inet_forward_change in net/ipv4/devinet.c), so what it changes is written down and set too.
 std::vector<model::Sysctl> plan_sysctls(const Config& config, const Facts& facts) {
   std::vector<model::Sysctl> out{{"net.ipv4.ip_forward", "1"},
-                                 {"net.ipv4.conf.all.accept_redirects", "0"},
-                                 {"net.ipv4.conf.all.send_redirects", "0"}};
+                                 {"net.ipv4.conf.all.accept_redirects", "0", model::Need::kShould},
+                                 {"net.ipv4.conf.all.send_redirects", "0", model::Need::kShould}};
   for (const netlink::Link& link : facts.network.links) {
     const std::string key = conf(link.name, "forwarding");
     if (value_of(facts, "net.ipv4.ip_forward") == "0" && value_of(facts, key) == "1")
@@ -86,8 +86,8 @@ std::vector<model::Sysctl> plan_sysctls(const Config& config, const Facts& facts
   for (const std::string& device : not_forwarding(config, facts))
     out.push_back({conf(device, "forwarding"), "1"});
   for (const std::string& device : wan_devices(config, facts.network)) {
-    out.push_back({conf(device, "accept_redirects"), "0"});
-    out.push_back({conf(device, "send_redirects"), "0"});
+    out.push_back({conf(device, "accept_redirects"), "0", model::Need::kShould});
+    out.push_back({conf(device, "send_redirects"), "0", model::Need::kShould});
     // Strict reverse path filtering (1) drops the answers of steered traffic; loose (2) does not.
     // The larger of "all" and the device's counts.
     const bool strict = std::max(value_of(facts, "net.ipv4.conf.all.rp_filter"),
@@ -121,7 +121,7 @@ std::vector<model::Sysctl> plan_device_sysctls(const Config& config, const Facts
   if (bond_is_strict(config, facts)) out.push_back({conf(bond, "rp_filter"), "2"});
   // The firewall is IPv4's, and so is all that a plan sends through the bond: nothing else shall pass there.
   if (config.bond.from_bond != model::FromBond::kAll)
-    out.push_back({fmt::format("net.ipv6.conf.{}.disable_ipv6", device_key(bond)), "1", false});
+    out.push_back({fmt::format("net.ipv6.conf.{}.disable_ipv6", device_key(bond)), "1", model::Need::kMay});
   return out;
 }
 
@@ -237,13 +237,17 @@ std::string to_string(const Note& note) {
   return note.wan.empty() ? note.text : fmt::format("{}: {}", note.wan, note.text);
 }
 
+void plan_settings(const Config& config, const Facts& facts, model::DesiredState& state) {
+  state.sysctls = plan_sysctls(config, facts);
+  state.device_sysctls = plan_device_sysctls(config, facts);
+}
+
 Result<Plan> plan(const Config& config, const Facts& facts) {
   Plan out;
   if (auto room = check_marks(config, facts); !room) return tl::make_unexpected(room.error());
   const std::vector<Tunnel> list = tunnels(config);
   const std::uint32_t mtu = bond_mtu(config, facts);
-  out.state.sysctls = plan_sysctls(config, facts);
-  out.state.device_sysctls = plan_device_sysctls(config, facts);
+  plan_settings(config, facts, out.state);
   out.state.firewall = plan_firewall(config, facts, list);
   if (config.backend == Backend::kOpenVpnBond) {
     out.state.links = plan_bond(config, facts, list, mtu);

@@ -35,6 +35,9 @@ struct Plan {
 // the file asks for, and when the file's mask has no marks for one more office on this machine.
 Result<Plan> plan(const model::Config& config, const model::Facts& facts);
 
+// The part of it under /proc/sys.
+void plan_settings(const model::Config& config, const model::Facts& facts, model::DesiredState& state);
+
 // "ovh: gateway …", for people.
 std::string to_string(const Note& note);
 

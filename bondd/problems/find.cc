@@ -102,6 +102,9 @@ void add_site_faults(const SiteFacts& facts, std::vector<Found>& out) {
   add(Code::kNameUnresolved, facts.resolve_error);
   add(Code::kRepairFailed, facts.pass_error);
   add(Code::kPastBond, facts.direct_wan);
+  for (const model::FixedSysctl& fixed : facts.fixed) {
+    if (fixed.wanted.need != model::Need::kMay) out.push_back(about_fixed(*facts.config, fixed));
+  }
 }
 
 void add_remarks(const SiteFacts& facts, std::vector<Found>& out) {
@@ -127,6 +130,20 @@ void leave_out_explained(std::vector<Found>& found) {
 }
 
 }  // namespace
+
+Found about_fixed(const model::Config& config, const model::FixedSysctl& fixed) {
+  const bool must = fixed.wanted.need == model::Need::kMust;
+  Found found{must ? Code::kSettingFixed : Code::kRedirectsOn, site_words(config)};
+  // The bond's own interface is made with the values of "default", and can be told of in no container's
+  // options.
+  const std::string bond = fmt::format(".conf.{}.", config.bond.interface);
+  std::string key = fixed.wanted.key;
+  if (const auto at = key.find(bond); at != std::string::npos) key.replace(at, bond.size(), ".conf.default.");
+  found.words.key = key;
+  found.words.ours = fixed.wanted.value;
+  found.words.theirs = fixed.now;
+  return found;
+}
 
 std::vector<Found> find(const SiteFacts& facts) {
   std::vector<Found> found;

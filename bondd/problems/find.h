@@ -9,6 +9,7 @@
 
 #include "bondd/model/answer.h"
 #include "bondd/model/config.h"
+#include "bondd/model/state.h"
 #include "bondd/model/wan_status.h"
 #include "bondd/problems/peer_settings.h"
 #include "bondd/problems/table.h"
@@ -39,6 +40,9 @@ struct Remark {
   bool operator==(const Remark&) const = default;
 };
 
+// A setting of the machine that is wrong and cannot be changed: what that does, and what to do. kMay is none.
+Found about_fixed(const model::Config& config, const model::FixedSysctl& fixed);
+
 struct SiteFacts {
   const model::Config* config = nullptr;
   std::vector<model::WanStatus> states;  // as the backend has them, in the file's order
@@ -47,6 +51,7 @@ struct SiteFacts {
   std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
   std::optional<PeerSettings> ours, theirs;
   std::vector<Remark> remarks;
+  std::vector<model::FixedSysctl> fixed;  // see about_fixed()
 };
 
 // All that hold; what another one explains is left out.

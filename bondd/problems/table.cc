@@ -66,6 +66,12 @@ constexpr std::array<Row, kCodes> kTable = {{
      "check the firewalls of both ends, the modem-router, and that both ends have the same key or password"},
     {Code::kRepairFailed, "repair-failed", Severity::kError, Hop::kNone, kAtOnce, "{detail}",
      "bondd tries again; `bondd plan {site}` shows what is missing"},
+    {Code::kSettingFixed, "setting-fixed", Severity::kError, Hop::kNone, kAtOnce,
+     "{key} is {theirs}, bondd needs {ours}, and /proc/sys is read-only here: packets are dropped",
+     "set it on the host, or in the container's options (docker: --sysctl {key}={ours})"},
+    {Code::kRedirectsOn, "redirects-on", Severity::kWarning, Hop::kNone, kAtOnce,
+     "{key} is {theirs}, and /proc/sys is read-only here: redirects (ICMP) may lead packets past their WAN",
+     "set it to {ours} on the host, or in the container's options (docker: --sysctl {key}={ours})"},
     {Code::kPastBond, "past-bond", Severity::kWarning, Hop::kNone, kAtOnce,
      "new connections leave by {detail}, past the bond and outside its encryption",
      "they take the bond again when it carries; to hold them instead, write direct = false in [failover] of "
@@ -139,6 +145,12 @@ std::string render(std::string_view text, const Words& w) {
                      fmt::arg("hop", w.hop), fmt::arg("site", w.site), fmt::arg("file", w.file),
                      fmt::arg("key", w.key), fmt::arg("ours", w.ours), fmt::arg("theirs", w.theirs),
                      fmt::arg("detail", w.detail));
+}
+
+std::string to_line(const Found& found) {
+  const Row& about = row(found.code);
+  const std::string remedy = render(about.remedy, found.words);
+  return render(about.text, found.words) + (remedy.empty() ? "" : "; " + remedy);
 }
 
 }  // namespace bondd::problems

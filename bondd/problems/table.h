@@ -30,6 +30,8 @@ enum class Code : std::uint8_t {
   kNoReply,
   kOneWay,
   kRepairFailed,
+  kSettingFixed,
+  kRedirectsOn,
   kPastBond,
   kUnconfirmed,
   kRolesEqual,
@@ -83,5 +85,8 @@ struct Found {
   Code code = Code::kNoReply;
   Words words;
 };
+
+// The text and what to do, as one line.
+std::string to_line(const Found& found);
 
 }  // namespace bondd::problems

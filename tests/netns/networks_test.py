@@ -257,16 +257,48 @@ class Forwarding(Case):
 class ReadOnlySettings(Case):
     """/proc/sys that cannot be written, as in a container."""
 
-    def test_a_wrong_value_is_named_with_where_to_set_it(self):
+    CURE = "set it on the host, or in the container's options"
+
+    def confined(self, site, *words):
+        """(what it said, exit status)"""
+        command = " ".join(self.net._command(site, *words)[4:])
+        said = self.net.sh(site, "unshare -m sh -c 'mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys;"
+                           f"{command} 2>&1; echo exit $?'")
+        text, _, status = said.rpartition("exit ")
+        return text, int(status)
+
+    def test_a_wrong_value_without_which_packets_are_dropped_is_an_error(self):
         net = self.net
         net.write()
-        net.sh("office", "sysctl -qw net.ipv4.conf.all.rp_filter=1")
-        command = " ".join(net._command("office", "up", "-d", "--timeout", "4s")[4:])
-        done = net.sh("office", "unshare -m sh -c 'mount --bind /proc/sys /proc/sys; mount -o remount,ro,bind /proc/sys;"
-                      f"{command} 2>&1; echo exit $?'")
-        self.assertIn("exit 1", done)
-        self.assertRegex(done.partition("carries no traffic")[2],
-                         r"cannot set net\.ipv4\.\S+ = \d: /proc/sys is read-only here; set it on the host")
+        net.up("vps")
+        net.sh("office", "for d in all dsl1 dsl2; do sysctl -qw net.ipv4.conf.$d.accept_redirects=0 net.ipv4.conf.$d.send_redirects=0; done")
+        for key, value in (("net.ipv4.ip_forward", 0), ("net.ipv4.conf.all.rp_filter", 1), ("net.ipv4.conf.default.rp_filter", 1)):
+            with self.subTest(key):
+                before = net.sh("office", f"sysctl -n {key}")
+                net.sh("office", f"sysctl -qw {key}={value}")
+                for words in (("up", "-d"), ("check",)):
+                    said, status = self.confined("office", *words)
+                    self.assertEqual(status, 1, said)
+                    self.assertRegex(said, r"net\.ipv4\.\S+ is \d, bondd needs \d, and /proc/sys is read-only here")
+                    self.assertIn(self.CURE, said)
+                net.sh("office", f"sysctl -qw {key}={before}")
+        said, status = self.confined("office", "up", "-d")
+        self.assertEqual(status, 0, said)
+        net.sh("office", "sysctl -qw net.ipv4.ip_forward=0")  # by the host
+        net.wait("status names it", lambda: ("setting-fixed", "error") in [(p["code"], p["severity"]) for p in self.status()["problems"]], 25)
+        self.assertIn(self.CURE, str(self.status()["problems"]))
+        self.assertEqual(self.confined("office", "reload")[1], 1)
+
+    def test_redirects_that_stay_on_are_a_warning(self):
+        net = self.net
+        net.write()
+        net.up("vps")
+        net.sh("office", "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.all.send_redirects=1")
+        self.assertIn("net.ipv4.conf.all.send_redirects is 1", self.confined("office", "check")[0])
+        said, status = self.confined("office", "up", "-d")
+        self.assertEqual(status, 0, said)
+        net.wait("status names it", lambda: "redirects-on" in [p["code"] for p in self.status()["problems"]])
+        self.assertNotIn("another program keeps undoing it", net.sh("office", f"cat {net.folder}/run/office/log"))
 
 
 class Forms(Case):

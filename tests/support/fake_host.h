@@ -35,6 +35,9 @@ class FakeSysctls final : public control::Sysctls {
     }
     return {};
   }
+  [[nodiscard]] bool is_fixed(const std::string& key) const override {
+    return read_only && values.contains(key);
+  }
   [[nodiscard]] unsigned device_index(const std::string& key) const override {
     const auto found = devices.find(control::sysctl_device(key));
     return found == devices.end() ? 0 : found->second;

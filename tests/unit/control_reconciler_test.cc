@@ -143,8 +143,8 @@ TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
   EXPECT_TRUE(run_dir_->saved_sysctls().empty());
 }
 
-// But what the site needs of its own interface is said.
-TEST_F(ReconcilerTest, ReadOnlySettingOfTheBondThatIsWrongIsAnError) {
+// But what the site needs of its own interface is told; nothing is tried in vain, pass after pass.
+TEST_F(ReconcilerTest, ReadOnlySettingOfTheBondThatIsWrongIsTold) {
   auto& values = fake_.sysctls.values;
   values["net.ipv4.ip_forward"] = "1";
   values["net.ipv4.conf.eth0.forwarding"] = "1";
@@ -153,14 +153,21 @@ TEST_F(ReconcilerTest, ReadOnlySettingOfTheBondThatIsWrongIsAnError) {
   values["net.ipv4.conf.eth0.rp_filter"] = "2";
   values["net.ipv4.conf.default.rp_filter"] = values["net.ipv4.conf.bond0.rp_filter"] = "1";
   fake_.sysctls.read_only = true;
-  last_error_.clear();
   Reconciler reconciler = make(office());
-  for (int pass = 0; pass < 3; ++pass) {
-    auto done = reconciler.reconcile(Depth::kAll);
-    ASSERT_TRUE(done.has_value()) << done.error().message;
-    for (const Error& error : done->errors) last_error_ = error.message;
-  }
-  EXPECT_THAT(last_error_, ::testing::HasSubstr("read-only"));
+  EXPECT_EQ(settle(reconciler), 2);
+  const model::FixedSysctl loose{{"net.ipv4.conf.bond0.rp_filter", "2"}, "1"};
+  EXPECT_THAT(reconciler.fixed_sysctls(), ::testing::ElementsAre(loose));
+}
+
+TEST_F(ReconcilerTest, ReadOnlyForwardingThatIsOffIsTold) {
+  fake_.sysctls.read_only = true;
+  Reconciler reconciler = make(office());
+  settle(reconciler);
+  std::map<std::string, model::Need> told;
+  for (const model::FixedSysctl& fixed : reconciler.fixed_sysctls())
+    told[fixed.wanted.key] = fixed.wanted.need;
+  EXPECT_EQ(told.at("net.ipv4.ip_forward"), model::Need::kMust);
+  EXPECT_EQ(told.at("net.ipv4.conf.eth0.send_redirects"), model::Need::kShould);
 }
 
 TEST_F(ReconcilerTest, ARenamedDeviceGetsItsSettingsBack) {
