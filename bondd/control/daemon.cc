@@ -263,7 +263,7 @@ void Daemon::follow_path_mtu(const std::vector<model::WanStatus>& wans) {
 void Daemon::on_backend_changed() {
   if (stopping_ || !resolved_) return;
   run_pass(Depth::kNetwork, Cause::kOwn);
-  report_wans();
+  report_wans(wans({}));
 }
 
 // Another's firewall may drop what the site promises to carry, and no measurement of a tunnel shows it.
@@ -406,11 +406,10 @@ void Daemon::tick() {
   if (!resolved_) return diagnose();
   request_pass(Depth::kAll, kFullPassEvery);
   follow_drained();
-  report_wans();
   measure_traffic();
   diagnose();
-  tell_changes();
   const auto now = wans({});
+  report_wans(now);
   const bool carries = site_state(now) != SiteState::kDown;
   try_other_addresses(now);
   lead_past_bond(carries);
@@ -465,8 +464,8 @@ void Daemon::become_ready() {
   ready_ = true;
   ready_timer_.cancel();
   timeout_timer_.cancel();
-  report_wans();
   const auto all = wans({});
+  report_wans(all);
   log_.info(fmt::format("{} carries traffic through {} ({} of {} WANs up)", options_.config.site,
                         options_.config.bond.interface,
                         std::ranges::count(all, WanState::kUp, &model::WanStatus::state), all.size()));

@@ -90,6 +90,7 @@ class Daemon {
   ipc::Reply reload(const std::string& file, Duration confirm_within);
   std::string why_not_reloaded(const model::Config& config);
   std::string apply_file(FileNow file);
+  ipc::Reply planned(const std::string& file);
   ipc::Reply confirm();
   void revert();
   void put_file_back();
@@ -136,7 +137,7 @@ class Daemon {
   void follow_path_mtu(const std::vector<model::WanStatus>& wans);
   [[nodiscard]] model::SiteStatus status() const;
   void measure_traffic();
-  void report_wans();
+  void report_wans(const std::vector<model::WanStatus>& now);
   void check_ready();
   void set_up();
   void become_ready();

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <ctime>
+#include <iterator>
 #include <ranges>
 
 #include "bondd/base/clock.h"
@@ -29,6 +31,8 @@ ipc::Reply Daemon::on_request(const ipc::Request& request) {
       return drain_or_restore(request);
     case ipc::Command::kMonitor:
       return monitor();
+    case ipc::Command::kPlan:
+      return planned(request.file);
   }
   return {false, {"unknown command"}, {}};
 }
@@ -147,6 +151,18 @@ std::string Daemon::why_not_reloaded(const model::Config& config) {
   return fmt::format("{}", fmt::join(conflicts | std::views::transform(&Error::message), "\n"));
 }
 
+// What a reload of that file would do.
+ipc::Reply Daemon::planned(const std::string& file) {
+  const auto read = options_.load(file);
+  if (!read) return {false, {read.error().message}, {}};
+  if (const std::string why = why_not_reloaded(read->config); !why.empty()) return {false, {why}, {}};
+  const auto prepared = reconciler_->prepare_with(read->config);
+  if (!prepared) return {false, {prepared.error().message}, {}};
+  ipc::Reply reply{true, {plan::summary(prepared->steps)}, {}};
+  std::ranges::move(plan::print(prepared->steps), std::back_inserter(reply.messages));
+  return reply;
+}
+
 // --- WANs out of use ---
 
 ipc::Reply Daemon::drain_or_restore(const ipc::Request& request) {
@@ -169,7 +185,7 @@ void Daemon::follow_drained() {
   const auto told = theirs();
   if (!drained_.update(options_.config, told ? &*told : nullptr, measured_wans({}))) return;
   run_pass(Depth::kNetwork, Cause::kOwn);
-  report_wans();
+  report_wans(wans({}));
 }
 
 // --- events ---

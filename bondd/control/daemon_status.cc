@@ -179,8 +179,7 @@ void Daemon::measure_traffic() {
   traffic_.add(EventLoop::now(), local_day(), backend_->wans(*network));
 }
 
-void Daemon::report_wans() {
-  const auto now = wans({});
+void Daemon::report_wans(const std::vector<model::WanStatus>& now) {
   const SiteState state = site_state(now);
   if (std::exchange(site_state_, state) != state) site_since_ = std::time(nullptr);
   std::erase_if(wan_states_, [&](const auto& known) {

@@ -14,13 +14,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Command, std::string_view>, 7> kCommands = {{{Command::kStatus, "status"},
+constexpr std::array<std::pair<Command, std::string_view>, 8> kCommands = {{{Command::kStatus, "status"},
                                                                             {Command::kStop, "stop"},
                                                                             {Command::kReload, "reload"},
                                                                             {Command::kConfirm, "confirm"},
                                                                             {Command::kDrain, "drain"},
                                                                             {Command::kRestore, "restore"},
-                                                                            {Command::kMonitor, "monitor"}}};
+                                                                            {Command::kMonitor, "monitor"},
+                                                                            {Command::kPlan, "plan"}}};
 
 template <typename T>
 Json or_null(const std::optional<T>& value) {

@@ -13,18 +13,19 @@
 
 namespace bondd::ipc {
 
-enum class Command : std::uint8_t { kStatus, kStop, kReload, kConfirm, kDrain, kRestore, kMonitor };
+enum class Command : std::uint8_t { kStatus, kStop, kReload, kConfirm, kDrain, kRestore, kMonitor, kPlan };
 
 struct Request {
   Command command = Command::kStatus;
-  std::string file;           // kReload: the file to read; empty: the one the site came from
+  std::string file;           // kReload, kPlan: the file to read; empty: the one the site came from
   std::string wan;            // kDrain, kRestore
   Duration confirm_within{};  // kReload: until kConfirm must come; 0: it need not
 };
 
 struct Reply {
   bool ok = true;
-  std::vector<std::string> messages;  // for people, one line each; of kMonitor an event each
+  std::vector<std::string> messages;  // for people, one line each; of kMonitor an event each; of
+                                      // kPlan a summary, then the steps that kReload would do
   std::string status;                 // kStatus: the JSON of status_json(), else empty
 };
 

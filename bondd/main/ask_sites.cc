@@ -56,9 +56,9 @@ SiteStatus down_site(const std::string& site, const std::optional<std::filesyste
 
 Result<SiteStatus> ask_site(const control::RunDirView& view,
                             const std::optional<std::filesystem::path>& file) {
-  auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
-  if (reply) return ipc::parse_status(reply->status);
-  const Error why = why_silent(view, reply.error());
+  auto status = ask_running(view);
+  if (status || status.error().code == 0) return status;  // an answer, though it may not be understood
+  const Error why = why_silent(view, status.error());
   if (why.code == EACCES) return tl::make_unexpected(why);
   return down_site(view.site(), file, why.message, !view.running() && view.slot().has_value());
 }

@@ -2,9 +2,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
-#include <variant>
+#include <ranges>
 
 #include "bondd/control/line_advice.h"
 #include "bondd/control/observer.h"
@@ -73,30 +72,17 @@ Result<std::vector<model::Step>> steps_of_up(const model::Config& config,
   return std::move(prepared->steps);
 }
 
-// "2 interfaces, 6 routes, 1 firewall": how much is to be done, before all of it.
-std::string summary(const std::vector<model::Step>& steps) {
-  struct Kind {
-    std::string_view one, many;
-    int count = 0;
-  };
-  // By the index of the variant; adding, changing and removing are one kind.
-  std::array<Kind, 7> kinds = {{{"sysctl", "sysctls"},
-                                {"firewall ruleset", "firewall rulesets"},
-                                {"interface", "interfaces"},
-                                {"address", "addresses"},
-                                {"route", "routes"},
-                                {"rule", "rules"},
-                                {"program", "programs"}}};
-  constexpr std::array<std::size_t, std::variant_size_v<model::Step>> kKindOf = {0, 0, 0, 1, 1, 2, 2, 2,
-                                                                                 3, 3, 4, 4, 5, 5, 6, 6};
-  for (const model::Step& step : steps) ++kinds.at(kKindOf.at(step.index())).count;
-  std::string text;
-  for (const Kind& kind : kinds) {
-    if (kind.count == 0) continue;
-    text += fmt::format("{}{} {}", text.empty() ? "changes " : ", ", kind.count,
-                        kind.count == 1 ? kind.one : kind.many);
-  }
-  return text;
+// A running site knows more than a look at the machine shows: which server answers, which WAN carries. Prints
+// what a reload would do; false when no bondd answers, it does not know how, or only root may ask.
+bool say_plan_of_running(const SiteFile& file, const std::filesystem::path& run_root) {
+  const control::RunDirView view(run_root, file.site);
+  ipc::Request request{ipc::Command::kPlan, {}};
+  request.file = std::filesystem::absolute(file.path).native();
+  const auto reply = ipc::ask(view.socket(), request, kAskLimit);
+  if (!reply || !reply->ok || reply->messages.empty()) return false;
+  say(fmt::format("{}: {}", file.site, reply->messages.front()));
+  for (const std::string& line : reply->messages | std::views::drop(1)) fmt::print("{}\n", line);
+  return true;
 }
 
 struct Findings {
@@ -158,12 +144,13 @@ int plan_command(const CommonOptions& options) {
   if (!file) return kFailed;
   const auto checked = load_site_file(file->path);
   if (!checked) return kFailed;
+  if (say_plan_of_running(*file, options.run_root)) return kDone;
   const auto steps = steps_of_up(checked->config, options.run_root);
   if (!steps) {
     say_error(steps.error());
     return kFailed;
   }
-  say(fmt::format("{}: {}", file->site, steps->empty() ? "nothing to change" : summary(*steps)));
+  say(fmt::format("{}: {}", file->site, plan::summary(*steps)));
   for (const std::string& line : plan::print(*steps)) fmt::print("{}\n", line);
   return kDone;
 }

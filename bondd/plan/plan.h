@@ -58,6 +58,9 @@ std::vector<model::Step> diff(const model::DesiredState& desired, const model::O
 // The steps as lines a person could type: ip, iptables, sysctl, openvpn. No secrets.
 std::vector<std::string> print(const std::vector<model::Step>& steps);
 
+// "changes 2 interfaces, 6 routes": how much is to be done; "nothing to change".
+std::string summary(const std::vector<model::Step>& steps);
+
 // One step as one short line for the log.
 std::string describe(const model::Step& step);
 

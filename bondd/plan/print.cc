@@ -1,7 +1,9 @@
 // Steps as the commands a person would type, for `bondd plan`, goldens and logs.
 #include <fmt/format.h>
 
+#include <array>
 #include <string_view>
+#include <variant>
 
 #include "bondd/base/text.h"
 #include "bondd/plan/plan.h"
@@ -199,6 +201,32 @@ std::vector<std::string> print(const std::vector<Step>& steps) {
     out.insert(out.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
   return out;
+}
+
+std::string summary(const std::vector<Step>& steps) {
+  if (steps.empty()) return "nothing to change";
+  struct Kind {
+    std::string_view one, many;
+    int count = 0;
+  };
+  // By the index of the variant; adding, changing and removing are one kind.
+  std::array<Kind, 7> kinds = {{{"sysctl", "sysctls"},
+                                {"firewall ruleset", "firewall rulesets"},
+                                {"interface", "interfaces"},
+                                {"address", "addresses"},
+                                {"route", "routes"},
+                                {"rule", "rules"},
+                                {"program", "programs"}}};
+  constexpr std::array<std::size_t, std::variant_size_v<Step>> kKindOf = {0, 0, 0, 1, 1, 2, 2, 2,
+                                                                          3, 3, 4, 4, 5, 5, 6, 6};
+  for (const Step& step : steps) ++kinds.at(kKindOf.at(step.index())).count;
+  std::string text;
+  for (const Kind& kind : kinds) {
+    if (kind.count == 0) continue;
+    text += fmt::format("{}{} {}", text.empty() ? "changes " : ", ", kind.count,
+                        kind.count == 1 ? kind.one : kind.many);
+  }
+  return text;
 }
 
 std::string describe(const Step& step) {

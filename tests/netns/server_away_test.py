@@ -90,6 +90,8 @@ class Direct(Case):
             for proto in ("tcp", "udp"):
                 self.assertIn(self.ask(who, proto), LINES.values(), f"{proto} of {who}")
         self.assertEqual(self.net.pings("office", PEER, 2), 0, "the bond's own end is not looked for elsewhere")
+        out, err = self.net.run_bondd("office", "plan")
+        self.assertEqual((out, err.strip()), ("", "office: nothing to change"))
         problem = self.told()[0]
         self.assertIn("past the bond", problem["text"])
         self.assertIn("direct = false", problem["remedy"])
