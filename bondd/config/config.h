@@ -78,6 +78,8 @@ class CheckContext {
                                                  std::size_t limit) const = 0;
   // Devices, addresses and routes. None if they cannot be read: rules that need them are not checked then.
   [[nodiscard]] virtual std::optional<netlink::Snapshot> network() const = 0;
+  // The device that has `name` as another one (`ip link property add dev DEVICE altname NAME`); empty: none.
+  [[nodiscard]] virtual std::string device_with_altname(const std::string& /*name*/) const { return {}; }
   // Each once, in order; without those that only this machine itself reaches (127.0.0.1). Empty also when
   // they are not known.
   [[nodiscard]] virtual std::vector<Listener> listeners() const { return {}; }
@@ -98,6 +100,7 @@ class SystemContext final : public CheckContext {
   [[nodiscard]] Result<FileFacts> stat(const std::filesystem::path& file) const override;
   [[nodiscard]] Result<std::string> read(const std::filesystem::path& file, std::size_t limit) const override;
   [[nodiscard]] std::optional<netlink::Snapshot> network() const override;
+  [[nodiscard]] std::string device_with_altname(const std::string& name) const override;
   [[nodiscard]] std::vector<Listener> listeners() const override;  // from /proc/net
   [[nodiscard]] std::vector<std::string> sites_beside(const std::filesystem::path& file) const override;
 

@@ -98,6 +98,15 @@ class Machine {
                        until);
   }
 
+  // iptables and /proc/sys know a device by one name only. False: it is no altname.
+  bool refuse_altname(const Position& where, std::string_view key, const std::string& name) {
+    const std::string real = context_.device_with_altname(name);
+    if (real.empty()) return false;
+    report_.error(where, fmt::format("{} is another name (altname) of {}; write {}{}", in_quotes(name), real,
+                                     key, in_quotes(real)));
+    return true;
+  }
+
   // The device with an address of that network, other than the bond's own.
   [[nodiscard]] const Device* holder_of(const IpAddress& address) const {
     const auto found = std::find_if(devices_.begin(), devices_.end(), [&](const Device& d) {
@@ -130,11 +139,22 @@ class Machine {
     return link != nullptr && link->alias == model::link_alias(config_.site);
   }
 
+  void check_bond_is_no_altname() {
+    const std::string& name = config_.bond.interface;
+    const std::string real = context_.device_with_altname(name);
+    if (real.empty()) return;
+    report_.error(sections_.bond.at("interface"),
+                  fmt::format("{} is another name (altname) of {}; choose another "
+                              "name for interface",
+                              in_quotes(name), real));
+  }
+
   // `up` refuses the same; another bondd may have the name, or the bond of somebody else.
   void check_bond_name() {
     const netlink::Link* const link = plan::find_link(network_, config_.bond.interface);
     if (config_.bond.interface == "lo") return;  // a name of the kernel's own, said already
-    if (link == nullptr || link->alias == model::link_alias(config_.site)) return;
+    if (link != nullptr && link->alias == model::link_alias(config_.site)) return;
+    if (link == nullptr) return check_bond_is_no_altname();
     // A killed bondd's, netlink::is_half_made(): `up` knows whose.
     if (link->alias.empty() && link->group != 0) return;
     if (sections_.bond.has("interface") && !sections_.bond.get<std::string>("interface")) return;
@@ -213,6 +233,7 @@ class Machine {
                       "gateway's, or give this machine another; {}",
                       to_string(*wan.gateway), own->name, kUntil));
     } else if (!wan.device.empty() && device == nullptr) {
+      if (refuse_altname(section.at("device"), "device = ", wan.device)) return;
       report_.warning_of_the_moment(section.at("device"), absent(wan.device, kUntil));
     } else if (const plan::Exit exit = plan::find_exit(wan, network_); !exit.known()) {
       report_.warning_of_the_moment(where_of_exit(section), fmt::format("{}; {}", exit.waits, kUntil));
@@ -385,8 +406,9 @@ class Machine {
     if (!names) return;
     const Node& array = sections_.nat.node().find("masquerade")->value;
     for (std::size_t i = 0; i < names->size(); ++i) {
-      if (find((*names)[i]) == nullptr)
-        report_.warning(array.items[i].position, absent((*names)[i], "nothing leaves by it"));
+      const std::string& name = (*names)[i];
+      if (find(name) == nullptr && !refuse_altname(array.items[i].position, "", name))
+        report_.warning(array.items[i].position, absent(name, "nothing leaves by it"));
     }
     std::vector<std::string> left_out;
     std::copy_if(out.begin(), out.end(), std::back_inserter(left_out), [&](const std::string& device) {

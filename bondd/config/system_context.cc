@@ -1,5 +1,6 @@
 // The machine's files as they are: stat(2), open(2).
 #include <fcntl.h>
+#include <net/if.h>
 #include <string.h>  // explicit_bzero
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +45,14 @@ std::optional<netlink::Snapshot> SystemContext::network() const {
   if (!read_network_) return std::nullopt;
   auto network = read_network_();
   return network ? std::optional(std::move(*network)) : std::nullopt;
+}
+
+// The kernel finds a device by either kind of name, and tells the one that it is called by.
+std::string SystemContext::device_with_altname(const std::string& name) const {
+  std::array<char, IF_NAMESIZE> called{};
+  const unsigned index = if_nametoindex(name.c_str());
+  if (index == 0 || if_indextoname(index, called.data()) == nullptr || name == called.data()) return {};
+  return called.data();
 }
 
 namespace {

@@ -411,6 +411,16 @@ class Checks(Case):
                 self.assertIn("1 error, 0 warnings", said)
                 net.sh("office", "nft delete table ip filter")
 
+    def test_a_device_by_another_name_of_it_is_told_its_own(self):
+        net = self.net
+        net.write()
+        net.sh("office", "ip link property add dev dsl2 altname north")
+        net.sh("vps", "ip link property add dev eth0 altname outside")
+        self.edit("office", 'device = "dsl2"', 'device = "north"')
+        self.edit("vps", 'masquerade = ["eth0"]', 'masquerade = ["outside"]')
+        self.assertIn('"north" is another name (altname) of dsl2; write device = "dsl2"', self.check(status=1))
+        self.assertIn('"outside" is another name (altname) of eth0; write "eth0"', self.check("vps", status=1))
+
 
 def take(args):
     global BONDD

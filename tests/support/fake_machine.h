@@ -73,6 +73,11 @@ class FakeMachine final : public config::CheckContext {
     return knows_network ? std::optional(machine_network) : std::nullopt;
   }
 
+  [[nodiscard]] std::string device_with_altname(const std::string& name) const override {
+    const auto found = altnames.find(name);
+    return found == altnames.end() ? "" : found->second;
+  }
+  std::map<std::string, std::string> altnames;
   [[nodiscard]] std::vector<Listener> listeners() const override { return machine_listeners; }
   std::vector<Listener> machine_listeners{
       {model::Protocol::kTcp, 22}, {model::Protocol::kTcp, 443}, {model::Protocol::kUdp, 1194}};

@@ -269,6 +269,20 @@ TEST(Config, WhatMayChangeByItselfIsAWarning) {
   }
 }
 
+TEST(Config, AnotherNameOfADeviceIsToldItsOwn) {
+  FakeMachine machine;
+  machine.altnames = {{"north", "eth0"}, {"bond7", "eth0"}};
+  const std::string office = contract_file("office.toml");
+  const auto refused = [&](const std::string& from, const std::string& to) {
+    const Loaded loaded = load_text(replaced(office, from, to), "/etc/bondd/office.toml", machine);
+    EXPECT_FALSE(loaded.config.has_value());
+    return said(loaded);
+  };
+  EXPECT_THAT(refused("\"eth0\"", "\"north\""),
+              testing::HasSubstr("\"north\" is another name (altname) of eth0; write device = \"eth0\""));
+  EXPECT_THAT(refused("\"bond0\"", "\"bond7\""), testing::HasSubstr("choose another name for interface"));
+}
+
 TEST(Config, GatewayOnLinkBesideASingleAddressIsFine) {
   FakeMachine machine;
   machine.set_device("eth0", {"198.51.100.7/32"});
