@@ -72,6 +72,12 @@ bool logged_elsewhere(const std::string& code) {
       problems::table(), [&](const problems::Row& row) { return row.logged_elsewhere && row.name == code; });
 }
 
+// The peer receives nothing of this WAN, though it may be heard here.
+bool is_lost_there(const SiteNow& site, const model::Wan& wan) {
+  const auto* const other = site.theirs ? site.theirs->with_port(wan.port) : nullptr;
+  return other != nullptr && other->unheard;
+}
+
 }  // namespace
 
 Diagnosis::Diagnosis(EventLoop& loop, Log& log) : loop_(loop), log_(log) {
@@ -90,16 +96,15 @@ void Diagnosis::send_requests() {
   for (const auto& request : probe_.poll_requests(EventLoop::now())) icmp_->send(request);
 }
 
-// Only WANs that are not heard are asked about, and only on an office: a server does not begin anything.
+// Only WANs whose packets do not pass both ways are asked about, and only on an office: a server does not
+// begin anything.
 void Diagnosis::ask_about(const SiteNow& site) {
   std::vector<probes::WayProbe::Target> targets;
   for (std::size_t i = 0; i < site.config.wans.size(); ++i) {
     const model::Wan& wan = site.config.wans[i];
     const auto server = site.server_of.find(wan.name);
-    if (site.config.role == model::Role::kServer || model::is_heard(site.wans[i].state) ||
-        server == site.server_of.end()) {
-      continue;
-    }
+    const bool passes = model::is_heard(site.wans[i].state) && !is_lost_there(site, wan);
+    if (site.config.role == model::Role::kServer || passes || server == site.server_of.end()) continue;
     const plan::Exit exit = plan::find_exit(wan, site.network);
     targets.push_back({wan.name, server->second, exit.gateway, wan.port,
                        model::tunnel_mark(site.config.mark_mask, site.slot, static_cast<unsigned>(i) + 1)});
@@ -119,6 +124,7 @@ std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site,
     facts.server_answers = way.server;
     facts.port_refused = way.port_refused;
     facts.last_hop = way.last_hop;
+    facts.unreachable_by = way.unreachable_by;
     if (const auto wrong = site.wrong_secrets.find(wan.name); wrong != site.wrong_secrets.end())
       facts.wrong_secret = wrong->second;
     out.push_back(std::move(facts));

@@ -38,6 +38,9 @@ constexpr auto kStable = 10s;         // an engine that ran that long starts aga
 constexpr auto kGrace = 3s;           // from EngineStop to SIGKILL
 constexpr auto kSocketsClose = 50ms;  // between the engine's removal of a link and its port's next use
 constexpr double kToleranceOff = 100;
+// The engine tells of such packets every 10 s while they come. Once none do, something earlier on their way
+// is at fault.
+constexpr auto kWrongSecretLife = 15s;
 
 // One link as it shall be: what the engine is told, and how its socket is made.
 struct WantedLink {
@@ -129,7 +132,14 @@ class MlvpnBackend : public Backend {
     if (engine_ || started_ == TimePoint{}) return {};
     return last_line_.empty() ? "it ended" : last_line_;
   }
-  [[nodiscard]] std::map<std::string, std::string> wrong_secrets() const override { return wrong_secrets_; }
+  [[nodiscard]] std::map<std::string, std::string> wrong_secrets() const override {
+    std::map<std::string, std::string> out;
+    for (const auto& [wan, last] : wrong_secrets_) {
+      if (EventLoop::now() - last < kWrongSecretLife)
+        out[wan] = "the password of the two ends, or cleartext_data, differs";
+    }
+    return out;
+  }
   void tell_peer(const std::string& text) override {
     if (text == told_) return;
     told_ = text;
@@ -507,7 +517,7 @@ class MlvpnBackend : public Backend {
         context_.resolve();
         return;
       case ipc::EngineEvent::Kind::kWrongPassword:
-        wrong_secrets_[event.link] = "the password of the two ends, or cleartext_data, differs";
+        wrong_secrets_[event.link] = EventLoop::now();
         return;
       case ipc::EngineEvent::Kind::kNotice:
         peer_told_ = event.reason;
@@ -582,8 +592,8 @@ class MlvpnBackend : public Backend {
   Duration backoff_{};
   std::map<std::string, ipc::EngineLinkStatus> figures_;
   TimePoint figures_at_;
-  std::map<std::string, std::string> wrong_secrets_;  // by WAN
-  std::string told_;                                  // to the peer
+  std::map<std::string, TimePoint> wrong_secrets_;  // by WAN: when packets came last that do not decrypt
+  std::string told_;                                // to the peer
   std::optional<std::string> peer_told_;
   supervise::LineReader output_lines_;
   std::string last_line_;

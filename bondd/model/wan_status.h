@@ -30,6 +30,9 @@ constexpr bool is_heard(WanState state) {
          state == WanState::kDrained;
 }
 
+// The engine's reason for a WAN whose session the peer has ended.
+inline constexpr std::string_view kPeerLeft = "the peer disconnected";
+
 // "In" is what this end receives, "out" what it sends: on the office, download and upload. What is not
 // known, because it was not measured yet or cannot be, is empty.
 struct WanStatus {

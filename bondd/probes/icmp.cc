@@ -73,6 +73,7 @@ std::optional<IcmpAnswer> parse_icmp(std::span<const std::uint8_t> packet) {
   // The packet that it is about: its IP header and at least 8 bytes (RFC 792).
   const auto about = parse_ip_packet(ip->payload.subspan(kIcmpHeader));
   if (!about || about->payload.size() < kIcmpHeader) return std::nullopt;
+  if (ip->from == about->from) return std::nullopt;  // this machine's own kernel, whose neighbour is silent
   answer.to = about->to;
   if (about->protocol == IPPROTO_ICMP && about->payload[0] == ICMP_ECHO) {
     answer.id = be16(about->payload, 4);

@@ -29,11 +29,12 @@ void WayProbe::set_targets(const std::vector<Target>& targets) {
   asking_.reset();  // a number of another list
 }
 
-void WayProbe::note(Wan& wan, const IcmpAnswer& answer) {
+void WayProbe::note(TimePoint now, Wan& wan, const IcmpAnswer& answer) {
   const auto place = static_cast<std::uint16_t>(answer.sequence - wan.first_sequence);
   if (place >= kHopLimits.size()) return;
   if (answer.kind == IcmpAnswer::Kind::kEchoReply) {
     wan.server = wan.beyond = true;
+    wan.unreachable.reset();
     return;
   }
   if (wan.target.gateway && answer.from == *wan.target.gateway) return;  // shows nothing beyond it
@@ -41,6 +42,10 @@ void WayProbe::note(Wan& wan, const IcmpAnswer& answer) {
   const unsigned limit = kHopLimits.at(place);
   if (limit == 1) return;
   wan.beyond = true;
+  if (answer.kind == IcmpAnswer::Kind::kUnreachable && answer.from != wan.target.server) {
+    wan.unreachable = now;
+    wan.unreachable_by = to_string(answer.from);
+  }
   if (limit == 64 && wan.farthest != 0) return;
   if (limit >= wan.farthest) {
     wan.farthest = limit == 64 ? 0 : limit;
@@ -48,20 +53,27 @@ void WayProbe::note(Wan& wan, const IcmpAnswer& answer) {
   }
 }
 
+// About a packet of the tunnel or the empty one. Routers answer few packets a second, and the tunnel's are
+// more.
+void WayProbe::note_udp(TimePoint now, Wan& wan, const IcmpAnswer& answer) {
+  const bool by_server = answer.from == wan.target.server;
+  // Only the server itself can know what listens there.
+  if (answer.kind == IcmpAnswer::Kind::kPortUnreachable && by_server) wan.port_refused = now;
+  if (answer.kind != IcmpAnswer::Kind::kUnreachable || by_server || answer.from == wan.target.gateway) return;
+  wan.unreachable = now;
+  wan.unreachable_by = to_string(answer.from);
+}
+
 void WayProbe::handle_answer(TimePoint now, const IcmpAnswer& answer) {
   if (answer.udp_port != 0) {
-    if (answer.kind != IcmpAnswer::Kind::kPortUnreachable) return;
     for (Wan& wan : wans_) {
-      // Only the server itself can know what listens there.
-      const Target& target = wan.target;
-      if (target.port == answer.udp_port && target.server == answer.to && answer.from == target.server)
-        wan.port_refused = now;
+      if (wan.target.port == answer.udp_port && wan.target.server == answer.to) note_udp(now, wan, answer);
     }
     return;
   }
   if (!asking_) return;
   Wan& wan = wans_[*asking_];
-  if (answer.to == wan.target.server) note(wan, answer);
+  if (answer.to == wan.target.server) note(now, wan, answer);
 }
 
 void WayProbe::finish(TimePoint now, Wan& wan) {
@@ -107,6 +119,7 @@ Way WayProbe::way(TimePoint now, const std::string& name) const {
   const bool refused = wan->port_refused && now - *wan->port_refused < kResultLife &&
                        (!wan->last_asked || *wan->port_refused >= *wan->last_asked);
   if (refused) way.port_refused = Answer::kYes;
+  if (wan->unreachable && now - *wan->unreachable < kResultLife) way.unreachable_by = wan->unreachable_by;
   return way;
 }
 

@@ -34,7 +34,8 @@ struct Way {
   model::Answer beyond_gateway = model::Answer::kUnknown;
   model::Answer server = model::Answer::kUnknown;
   model::Answer port_refused = model::Answer::kUnknown;  // kYes: the server says that nothing listens there
-  std::string last_hop;  // the farthest router that answered beyond the gateway
+  std::string last_hop;        // the farthest router that answered beyond the gateway
+  std::string unreachable_by;  // a router beyond the gateway that says that it knows no way to the server
 };
 
 class WayProbe {
@@ -65,17 +66,18 @@ class WayProbe {
  private:
   struct Wan {
     Target target;
-    std::optional<TimePoint> asked, port_refused;
+    std::optional<TimePoint> asked, port_refused, unreachable;
     std::optional<TimePoint> last_asked;  // of the last round that ended
     std::uint16_t first_sequence = 0;
     bool beyond = false, server = false;
     unsigned farthest = 0;
-    std::string last_hop;
+    std::string last_hop, unreachable_by;
     std::optional<TimePoint> result_at;
     Way result;
   };
   void finish(TimePoint now, Wan& wan);
-  void note(Wan& wan, const IcmpAnswer& answer);
+  static void note(TimePoint now, Wan& wan, const IcmpAnswer& answer);
+  static void note_udp(TimePoint now, Wan& wan, const IcmpAnswer& answer);
 
   std::vector<Wan> wans_;
   std::size_t next_ = 0;

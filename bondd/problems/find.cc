@@ -37,14 +37,16 @@ Code first_fault(const SiteFacts& site, const WanFacts& wan, const model::WanSta
   if (wan.link_up == Answer::kNo) return Code::kInterfaceDown;
   if (!wan.gateway_unknown.empty()) return Code::kGatewayUnknown;
   if (wan.gateway_by_arp == Answer::kNo) return Code::kGatewaySilent;
+  if (!wan.unreachable_by.empty()) return Code::kUnreachable;
   if (!wan.wrong_secret.empty()) return Code::kSecretDiffers;
-  if (arrives(status)) return Code::kOneWay;
+  const bool left = status.reason == model::kPeerLeft;  // its last packet came just now
+  if (arrives(status) && !left) return Code::kOneWay;
   if (wan.port_refused == Answer::kYes) return Code::kPortRefused;
   if (wan.server_answers == Answer::kYes) return Code::kPortSilent;
   if (wan.beyond_gateway == Answer::kNo) return Code::kLineDead;
   // Where another WAN hears the server it is there: the port is at fault, or a ping is not let through.
   if (wan.beyond_gateway == Answer::kYes) return any_heard(site) ? Code::kPortSilent : Code::kServerDead;
-  return Code::kNoReply;
+  return left ? Code::kPeerLeft : Code::kNoReply;
 }
 
 // A WAN that is heard, though what is sent by it is lost: told by the neighbour table, and by the other end,
@@ -53,7 +55,8 @@ std::optional<Code> one_way_fault(const SiteFacts& site, std::size_t index) {
   if (site.wans[index].gateway_by_arp == Answer::kNo) return Code::kGatewaySilent;
   if (!site.theirs) return std::nullopt;
   const auto* const other = site.theirs->with_port(site.config->wans[index].port);
-  return other != nullptr && other->unheard ? std::optional(Code::kOneWay) : std::nullopt;
+  if (other == nullptr || !other->unheard) return std::nullopt;
+  return site.wans[index].unreachable_by.empty() ? Code::kOneWay : Code::kUnreachable;
 }
 
 Code first_fault_at_server(const SiteFacts& site, const WanFacts& wan, const model::WanStatus& status) {
@@ -69,6 +72,11 @@ Code fault_of_silent(const SiteFacts& site, std::size_t index) {
                                             : first_fault(site, wan, status);
 }
 
+// Where nothing shows that packets get there, there is nothing to say of keys.
+std::string key_if_reached(const WanFacts& wan) {
+  return wan.server_answers == Answer::kYes ? ", and that both ends have the same key or password" : "";
+}
+
 Found wan_fault(const SiteFacts& site, std::size_t index, Code code) {
   const model::Wan& configured = site.config->wans[index];
   const WanFacts& wan = site.wans[index];
@@ -78,13 +86,14 @@ Found wan_fault(const SiteFacts& site, std::size_t index, Code code) {
   words.port = configured.port;
   words.device = wan.device.empty() ? configured.device : wan.device;
   words.gateway = wan.gateway;
-  words.hop = wan.last_hop;
+  words.hop = code == Code::kUnreachable ? wan.unreachable_by : wan.last_hop;
   const std::string& reason = site.states[index].reason;
   const auto server = parse_ip(site.config->server.address);
   const bool six = site.config->role == Role::kClient && server && !server->is_v4();
   words.detail =
       found.code == Code::kGatewayUnknown  ? wan.gateway_unknown
       : found.code == Code::kSecretDiffers ? wan.wrong_secret
+      : found.code == Code::kOneWay        ? key_if_reached(wan)
       : six ? "the server's address is IPv6, which gateways of the lines do not carry yet; write the VPS's "
               "IPv4 address into [server]"
       : !reason.empty() ? reason

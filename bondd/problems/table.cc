@@ -37,6 +37,10 @@ constexpr std::array<Row, kCodes> kTable = {{
     {Code::kLineDead, "line-dead", Severity::kError, Hop::kInternet, kBrief,
      "gateway {gateway} answers, but nothing beyond it does: no Internet here",
      "look at the modem-router's status page: is it connected?"},
+    {Code::kUnreachable, "unreachable", Severity::kError, Hop::kInternet, kBrief,
+     "a router on the way ({hop}) says that it cannot reach the server {server}",
+     "check that the server runs, and address in [server] of {file}; where other WANs reach it, this one's "
+     "provider has a fault"},
     {Code::kServerDead, "server-dead", Severity::kError, Hop::kServer, kBrief,
      "the Internet answers (up to {hop}), but the server {server} does not",
      "check that the server runs, and address in [server] of {file}"},
@@ -61,9 +65,11 @@ constexpr std::array<Row, kCodes> kTable = {{
      "its "
      "provider's firewall"},
     {Code::kNoReply, "no-reply", Severity::kError, Hop::kSession, kStart, "{detail}", ""},
+    {Code::kPeerLeft, "peer-left", Severity::kError, Hop::kSession, kAtOnce,
+     "the other end's bondd was stopped", "run `bondd up` there; this end connects by itself"},
     {Code::kOneWay, "one-way", Severity::kError, Hop::kSession, kStart,
      "packets of the other end arrive, but it receives none that are sent from here to UDP port {port}",
-     "check the firewalls of both ends, the modem-router, and that both ends have the same key or password"},
+     "check the firewalls of both ends and the modem-router{detail}"},
     {Code::kRepairFailed, "repair-failed", Severity::kError, Hop::kNone, kAtOnce, "{detail}",
      "bondd tries again; `bondd plan {site}` shows what is missing"},
     {Code::kSettingFixed, "setting-fixed", Severity::kError, Hop::kNone, kAtOnce,

@@ -301,6 +301,40 @@ class ReadOnlySettings(Case):
         self.assertNotIn("another program keeps undoing it", net.sh("office", f"cat {net.folder}/run/office/log"))
 
 
+class Unreachable(Case):
+    """What does not get to the server: the first hop that fails is named, alone."""
+
+    def problems(self):
+        return {(p["wan"], p["code"]) for p in self.status()["problems"]}
+
+    def expect(self, change, back, problems):
+        net = self.net
+        with self.subTest(change):
+            for short, text in change:
+                net.sh(short, text)
+            net.wait(f"{change}: {problems}", lambda: self.problems() == problems, 25)
+            said = net.run_bondd("office", "status", check=False)[0]
+            self.assertNotRegex(said, "key|password")
+            for short, text in back:
+                net.sh(short, text)
+            net.wait("both lines up again", lambda: set(self.states().values()) == {"up"}, 40)
+
+    def test_the_first_hop_is_named_alone(self):
+        net = self.net
+        net.write()
+        net.up()
+        both = {("box1", "unreachable"), ("box2", "unreachable")}
+        # Says so about once a second, whatever comes; the server's own packets still arrive.
+        rule = "FORWARD -d 203.0.113.10 -j REJECT --reject-with icmp-host-unreachable"
+        self.expect([("isp", f"iptables -A {rule}")], [("isp", f"iptables -D {rule}")], both)
+        self.expect([("box2", "ip link set wan down")], [("box2", "ip link set wan up; ip route add default via 198.51.102.1")],
+                    {("box2", "line-dead")})
+        net.run_bondd("vps", "down")
+        net.wait("a stopped peer has its remedy at once", lambda: self.problems() and all(
+            p["remedy"] for p in self.status()["problems"]), 3)
+        self.assertTrue(all(code in ("peer-left", "port-refused") for _, code in self.problems()), self.problems())
+
+
 class Forms(Case):
     """A line's gateway in whichever form Linux holds it."""
 

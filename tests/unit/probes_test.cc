@@ -94,6 +94,22 @@ TEST(WayProbe, ARefusedUdpPortIsTheServersOwnWordOnly) {
   EXPECT_EQ(probe.way(kStart + 1min, "lte").port_refused, model::Answer::kUnknown) << "long ago";
 }
 
+// Routers answer about one packet a second, and the tunnel's own packets take most of that.
+TEST(WayProbe, ARouterThatKnowsNoWayIsBelievedAboutTheTunnelsPacketsToo) {
+  WayProbe probe;
+  probe.set_targets({target("dsl", 5080), target()});
+  IcmpAnswer lost = from(Kind::kUnreachable, "192.168.2.1");
+  lost.to = ip("203.0.113.10");
+  lost.udp_port = 5081;
+  probe.handle_answer(kStart, lost);
+  EXPECT_EQ(probe.way(kStart, "lte").unreachable_by, "") << "the gateway: its line is dead";
+  lost.from = ip("198.51.100.1");
+  probe.handle_answer(kStart, lost);
+  EXPECT_EQ(probe.way(kStart, "lte").unreachable_by, "198.51.100.1");
+  EXPECT_EQ(probe.way(kStart, "dsl").unreachable_by, "");
+  EXPECT_EQ(probe.way(kStart + 1min, "lte").unreachable_by, "") << "long ago";
+}
+
 // The server was started after the office: what was refused then is no reason any more.
 TEST(WayProbe, ARefusalThatTheLatestRoundDidNotMeetIsOver) {
   WayProbe probe;
@@ -185,6 +201,15 @@ TEST(Icmp, ReadsThePortThatIsRefused) {
   ASSERT_TRUE(answer.has_value());
   EXPECT_EQ(answer->kind, Kind::kPortUnreachable);
   EXPECT_EQ(answer->udp_port, 5081);
+}
+
+// The kernel says it to its own programs when a neighbour is silent: that is no router beyond the gateway.
+TEST(Icmp, WhatThisMachineSaysOfItsOwnPacketsIsNothing) {
+  std::vector<std::uint8_t> unreachable = {3, 1, 0, 0, 0, 0, 0, 0};
+  const auto about = ip_packet("192.168.2.2", "203.0.113.10", 1, render_echo(7, 9));
+  unreachable.insert(unreachable.end(), about.begin(), about.end());
+  EXPECT_TRUE(parse_icmp(ip_packet("198.51.100.1", "192.168.2.2", 1, unreachable)).has_value());
+  EXPECT_FALSE(parse_icmp(ip_packet("192.168.2.2", "192.168.2.2", 1, unreachable)).has_value());
 }
 
 TEST(Icmp, WhatIsCutOffOrNotIcmpIsNothing) {

@@ -131,6 +131,50 @@ TEST(Problems, AServerThatDropsPingsIsNotCalledDeadWhileAnotherWanHearsIt) {
   EXPECT_THAT(office.found(), ElementsAre("lte: port-silent"));
 }
 
+// What leaves gets no farther than that router: nothing is known of ports and keys.
+TEST(Problems, ARouterThatCannotReachTheServerIsNamedAlone) {
+  Office office;
+  office.up(0);
+  WanFacts& lte = office.facts.wans[1];
+  lte.unreachable_by = "198.51.100.1";
+  lte.wrong_secret = "the password differs";
+  lte.beyond_gateway = Answer::kYes;
+  office.facts.states[1].state = WanState::kSilent;
+  office.facts.states[1].heard_ms_ago = 150;  // the other direction works
+  EXPECT_THAT(office.found(), ElementsAre("lte: unreachable"));
+  EXPECT_THAT(office.text(), HasSubstr("(198.51.100.1)"));
+  lte.gateway_by_arp = Answer::kNo;
+  EXPECT_THAT(office.found(), ElementsAre("lte: gateway-silent"));
+}
+
+TEST(Problems, OneWayNamesTheKeyOnlyWherePacketsGetThere) {
+  Office office;
+  office.up(0);
+  office.facts.states[1].state = WanState::kSilent;
+  office.facts.states[1].heard_ms_ago = 150;
+  for (const auto answers : {Answer::kUnknown, Answer::kNo, Answer::kYes}) {
+    office.facts.wans[1].server_answers = answers;
+    const auto all = find(office.facts);
+    ASSERT_EQ(all.size(), 1U);
+    const std::string remedy = render(row(all[0].code).remedy, all[0].words);
+    EXPECT_EQ(remedy.find("key") != std::string::npos, answers == Answer::kYes) << remedy;
+  }
+}
+
+TEST(Problems, AnOtherEndThatWasStoppedIsSaidAtOnceWithWhatToDo) {
+  Office office;
+  for (auto& state : office.facts.states) {
+    state.reason = model::kPeerLeft;
+    state.heard_ms_ago = 50;
+  }
+  EXPECT_THAT(office.found(), ElementsAre("dsl: peer-left", "lte: peer-left"));
+  Tracker tracker;
+  tracker.update(kStart, 1000, find(office.facts));
+  EXPECT_EQ(tracker.visible(kStart).size(), 2U);
+  office.facts.wans[1].port_refused = Answer::kYes;
+  EXPECT_THAT(office.found(), ElementsAre("dsl: peer-left", "lte: port-refused"));
+}
+
 TEST(Problems, APortThatIsRefusedSaysThatNobodyListens) {
   Office office;
   for (WanFacts& wan : office.facts.wans) wan.port_refused = wan.server_answers = Answer::kYes;
