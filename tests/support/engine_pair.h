@@ -23,6 +23,7 @@ struct Pair {
   Duration delay[2] = {10ms, 10ms};
   bool cut[2] = {false, false};
   bool mute[2] = {false, false};  // to the client
+  IpAddress own{};                // of the client, where a socket tells to which one something came
   struct Flying {
     bool to_server;
     LinkId line, port;  // of the client, of the server
@@ -61,7 +62,7 @@ struct Pair {
     from.collect();
     for (Sent& s : from.sent) {
       // The server's packets leave for the address that it knows, from their link's port.
-      const LinkId port = to_server ? (s.to == kServers[0] ? 0 : 1) : s.path;
+      const LinkId port = to_server ? (s.to.port == kServers[0].port ? 0 : 1) : s.path;
       const LinkId line = to_server ? s.path : (s.to == kClients[0] ? 0 : 1);
       if (cut[line] || (mute[line] && !to_server)) {
         const auto p = decode(s.bytes);
@@ -97,7 +98,7 @@ struct Pair {
         if (f.to_server) {
           server.receive(f.port, kClients[f.line], f.bytes);
         } else {
-          client.receive(f.line, kServers[f.port], f.bytes);
+          client.receive(f.line, {kServers[f.port].address, kServers[f.port].port, own}, f.bytes);
         }
       }
       if (next >= end) {

@@ -5,6 +5,14 @@
 #include "bondd/mlvpn/core/link_times.h"
 
 namespace bondd::mlvpn {
+namespace {
+
+// The same address and port, by whichever of our own addresses it came.
+bool is_at(const std::optional<Endpoint>& remote, const Endpoint& from) {
+  return remote && remote->address == from.address && remote->port == from.port;
+}
+
+}  // namespace
 
 // Two links with one flow id would use the same nonces.
 void Link::renew_flow() {
@@ -104,7 +112,7 @@ Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endp
   if (!server) {
     if (said->announcement && !challenged_at(said->announcement->challenge)) return Outcome::kReplayed;
     // Without a challenge only the address speaks for an unknown answer.
-    if (!said->announcement && !known_flow && config_.remote != from) return Outcome::kForeign;
+    if (!said->announcement && !known_flow && !is_at(config_.remote, from)) return Outcome::kForeign;
   }
   Outcome outcome = Outcome::kHandled;
   if (!known_flow) {
