@@ -56,7 +56,8 @@ class End final : public BondEnd, public Actor {
         random_(seed * 2 + server),
         trace_(options.brain_trace, server),
         tuning_(options.tuning),
-        engine_(events.now(), config(server, options, seed, trace_, tuning_), key()) {
+        engine_(events.now(), config(server, options, seed, trace_, tuning_),
+                options.sessions ? mlvpn::test::with_sessions() : mlvpn::test::password_only()) {
     for (std::size_t i = 0; i < 2; ++i) {
       mlvpn::LinkConfig link;
       link.name.assign(1, static_cast<char>('A' + i));
@@ -134,8 +135,6 @@ class End final : public BondEnd, public Actor {
     }
     for (; !tun_.empty(); tun_.pop_front()) receive(now, std::move(tun_.front()));
   }
-
-  static mlvpn::Secrets key() { return mlvpn::test::with_sessions(); }
 
   static mlvpn::EngineConfig config(bool server, const BondOptions& options, std::uint64_t seed,
                                     TraceWriter& trace, const mlvpn::Tuning& tuning) {

@@ -14,6 +14,7 @@ enum class Peer : std::uint8_t { kBondd, kUpstreamOffice, kUpstreamServer };
 
 struct BondOptions {
   bool repair = true;
+  bool sessions = true;     // both ends have session keys
   Rate rate_a{}, rate_b{};  // given in the configuration; 0: not given
   Peer peer = Peer::kBondd;
   std::size_t reorder = 64;  // reorder_buffer_size of an upstream program

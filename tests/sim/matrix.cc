@@ -60,6 +60,8 @@ Arguments parse(int argc, char** argv) {
       out.experiment.bulk = Bulk::kQuic;
     } else if (word == "--repair-off") {
       out.bond.repair = false;
+    } else if (word == "--password-only") {
+      out.bond.sessions = false;
     } else if (word == "--upstream") {
       out.upstream = true;
     } else if (word == "--rates") {
@@ -89,6 +91,8 @@ Arguments parse(int argc, char** argv) {
       out.moving = true;
     } else if (word == "--offsets" && i + 1 < argc) {
       out.pairs.offsets = parse_offsets(argv[++i]);
+    } else if (word == "--idle" && i + 1 < argc) {
+      out.pairs.idle = std::chrono::milliseconds(std::stoi(argv[++i]));
     } else if (word == "--series" || word == "--explain") {
       out.pairs.series = true;
     } else if (word == "--no-alone") {
@@ -214,18 +218,24 @@ int main(int argc, char** argv) {
   const Arguments args = parse(argc, argv);
   if (args.help) {
     std::puts(
-        "sim_matrix [--up] [--quic] [--repair-off] [--upstream [--reorder N]] [--rates] [--light SECONDS] "
+        "sim_matrix [--up] [--quic] [--repair-off] [--password-only] [--upstream [--reorder N]] [--rates] "
+        "[--light SECONDS] "
         "[--swap] [--seed N] [--seeds HOW-MANY] "
         "[--flows N] [--seconds] [--short] [--trace] [--brain-trace FILE] [--tune NAME=VALUE]… "
         "[--later B] [PROFILE… | --lines A B]\n"
+        "  --password-only  both ends are without session keys\n"
         "  --rates     the engines are given the lines' rates\n"
         "  --light S   S seconds of small packets only come before the flow, and hardly any idle time\n"
         "  --swap      line B is the first\n"
         "  --later B   line B becomes this 8 s after the start; what counts is from the 10th second on\n"
-        "sim_matrix --traces DIR [--up] [--seed N] [--seeds N] [--offsets 0,20,40] [--series] [--no-alone] "
+        "sim_matrix --traces DIR [--up] [--seed N] [--seeds N] [--offsets 0,20,40] [--idle MS] [--series] "
+        "[--no-alone] "
         "[--trace] "
         "[PAIR…]\n"
         "  the pairs of recorded lines of DIR/pairs.tsv; --offsets are seconds that are added to theirs;\n"
+        "  --idle MS   how long the links are up and idle before (5000): where lines all but stop, a flow's "
+        "share\n"
+        "              depends on it more than on anything else\n"
         "  --series prints each half second of the median run: what each line offered, what the sending\n"
         "  engine believes of it (Mbit/s), the queue before it (ms), and what the flow got\n"
         "sim_matrix --moving [--up] [--seed N] [--seeds N] [--series] [--short] [KIND…]\n"

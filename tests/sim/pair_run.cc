@@ -12,7 +12,6 @@ using namespace std::chrono_literals;
 Experiment flow_for_15_s(bool download) {
   Experiment experiment;
   experiment.download = download;
-  experiment.idle = 5s;
   experiment.light = 3s;
   experiment.warm_up = 2s;
   experiment.measured = 15s;
@@ -65,6 +64,7 @@ PairRun run_pair(const LinePair& pair, const PairOptions& options, std::uint64_t
   PairRun result;
   Observer observer(result, options.download);
   Experiment experiment = flow_for_15_s(options.download);
+  experiment.idle = options.idle;
   experiment.flows = flows;
   experiment.plan = [&](EventQueue&, Path& path) { observer.begin(path); };
   experiment.each_half_second = [&](TimePoint now, Path&) { observer.look(now); };

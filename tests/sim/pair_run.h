@@ -21,6 +21,7 @@ struct PairOptions {
   BondOptions bond{};
   bool alone = true;                              // each line alone, too
   bool series = false;                            // half second by half second
+  Duration idle = std::chrono::seconds(5);        // before the ping and the flow
   bool brief = false;                             // few seeds; only a broken flow is a failure
   std::vector<Duration> offsets = {Duration(0)};  // added to those of recordings
   std::string directory{};                        // of the recordings
