@@ -20,7 +20,7 @@ constexpr std::size_t kMaxRequest = 8192;  // bytes of one line
 
 Result<std::unique_ptr<ControlServer>> ControlServer::listen(EventLoop& loop,
                                                              const std::filesystem::path& path,
-                                                             Handler handler) {
+                                                             Handler handler, OnClosed on_closed) {
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return errno_failure("socket");
   sockaddr_un address{};
@@ -35,11 +35,17 @@ Result<std::unique_ptr<ControlServer>> ControlServer::listen(EventLoop& loop,
   umask(before);
   if (!bound || ::listen(fd.get(), 8) != 0)
     return errno_failure(fmt::format("cannot listen at {}", path.native()));
-  return std::unique_ptr<ControlServer>(new ControlServer(loop, path, std::move(fd), std::move(handler)));
+  return std::unique_ptr<ControlServer>(
+      new ControlServer(loop, path, std::move(fd), std::move(handler), std::move(on_closed)));
 }
 
-ControlServer::ControlServer(EventLoop& loop, std::filesystem::path path, UniqueFd fd, Handler handler)
-    : loop_(loop), path_(std::move(path)), fd_(std::move(fd)), handler_(std::move(handler)) {
+ControlServer::ControlServer(EventLoop& loop, std::filesystem::path path, UniqueFd fd, Handler handler,
+                             OnClosed on_closed)
+    : loop_(loop),
+      path_(std::move(path)),
+      fd_(std::move(fd)),
+      handler_(std::move(handler)),
+      on_closed_(std::move(on_closed)) {
   watch_ = loop_.watch(fd_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); });
 }
 
@@ -55,6 +61,7 @@ void ControlServer::accept_all() {
     const int number = fd.get();
     Connection& connection = connections_[number];
     connection.fd = std::move(fd);
+    connection.number = ++last_number_;
     connection.watch = loop_.watch(number, EPOLLIN, [this, number](std::uint32_t) { read_from(number); });
   }
 }
@@ -73,12 +80,19 @@ void ControlServer::read_from(int fd) {
     connection.input.erase(0, end + 1);
     keep = answer(connection, line);
   }
-  if (!keep || connection.input.size() > kMaxRequest) connections_.erase(fd);
+  if (!keep || connection.input.size() > kMaxRequest) close(fd);
+}
+
+void ControlServer::close(int fd) {
+  const std::uint64_t number = connections_.at(fd).number;
+  connections_.erase(fd);
+  on_closed_(number);
 }
 
 bool ControlServer::answer(Connection& connection, const std::string& line) {
   auto request = ipc::parse_control_request(line);
-  const ipc::Reply reply = request ? handler_(*request) : ipc::Reply{false, {request.error().message}, {}};
+  const ipc::Reply reply =
+      request ? handler_(*request, connection.number) : ipc::Reply{false, {request.error().message}, {}};
   connection.listens = connection.listens || (request && request->command == ipc::Command::kMonitor);
   return send_line(connection, ipc::render(reply));
 }
@@ -95,8 +109,11 @@ bool ControlServer::has_listeners() const {
 }
 
 void ControlServer::tell(const std::string& line) {
-  std::erase_if(connections_,
-                [&](const auto& entry) { return entry.second.listens && !send_line(entry.second, line); });
+  std::vector<int> deaf;
+  for (const auto& [fd, connection] : connections_) {
+    if (connection.listens && !send_line(connection, line)) deaf.push_back(fd);
+  }
+  for (const int fd : deaf) close(fd);
 }
 
 }  // namespace bondd::control

@@ -16,12 +16,14 @@ namespace bondd::control {
 
 class ControlServer {
  public:
-  using Handler = std::function<ipc::Reply(const ipc::Request&)>;
+  // Each connection has a number of its own, never given twice.
+  using Handler = std::function<ipc::Reply(const ipc::Request&, std::uint64_t connection)>;
+  using OnClosed = std::function<void(std::uint64_t connection)>;
 
   // Listens at `path` (mode 0600: root only; a stale socket there is replaced). Connections
   // that say nothing sensible are closed; at most 32 at a time.
   static Result<std::unique_ptr<ControlServer>> listen(EventLoop& loop, const std::filesystem::path& path,
-                                                       Handler handler);
+                                                       Handler handler, OnClosed on_closed);
   ~ControlServer();
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
@@ -33,13 +35,16 @@ class ControlServer {
  private:
   struct Connection {
     UniqueFd fd;
+    std::uint64_t number = 0;
     std::string input;
     bool listens = false;
     Registration watch;  // after fd, so that it leaves the loop first
   };
-  ControlServer(EventLoop& loop, std::filesystem::path path, UniqueFd fd, Handler handler);
+  ControlServer(EventLoop& loop, std::filesystem::path path, UniqueFd fd, Handler handler,
+                OnClosed on_closed);
   void accept_all();
   void read_from(int fd);
+  void close(int fd);
   bool answer(Connection& connection, const std::string& line);
   static bool send_line(const Connection& connection, const std::string& line);  // false: it cannot be sent
 
@@ -47,6 +52,8 @@ class ControlServer {
   std::filesystem::path path_;
   UniqueFd fd_;
   Handler handler_;
+  OnClosed on_closed_;
+  std::uint64_t last_number_ = 0;
   Registration watch_;
   std::map<int, Connection> connections_;
 };

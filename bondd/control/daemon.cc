@@ -97,8 +97,12 @@ Result<> Daemon::start() {
       loop_.watch_signals({SIGINT, SIGTERM, SIGHUP, SIGPIPE}, [this](int signal) { on_signal(signal); });
   if (!signals) return signals;
   if (auto made = make_backend(); !made) return made;
-  auto server = ControlServer::listen(loop_, machine_.run_dir->socket(),
-                                      [this](const ipc::Request& request) { return on_request(request); });
+  auto server = ControlServer::listen(
+      loop_, machine_.run_dir->socket(),
+      [this](const ipc::Request& request, std::uint64_t connection) {
+        return on_request(request, connection);
+      },
+      [this](std::uint64_t connection) { speed_test_closed(connection); });
   if (!server) return tl::make_unexpected(server.error());
   server_ = std::move(*server);
   monitor_watch_ = loop_.watch(monitor_.fd(), EPOLLIN, [this](std::uint32_t) {
@@ -405,6 +409,7 @@ void Daemon::tick() {
   tick_timer_ = loop_.after(kTick, [this] { tick(); });
   if (!resolved_) return diagnose();
   request_pass(Depth::kAll, kFullPassEvery);
+  follow_speed_test();
   follow_drained();
   measure_traffic();
   diagnose();
@@ -511,6 +516,7 @@ void Daemon::take_down() {
   full_.timer.cancel();
   network_.timer.cancel();
   ping_.reset();
+  speed_test_guest_.reset();
   if (!stop_reason_.empty()) {
     log_.info(fmt::format("{}: {}, taking everything down", options_.config.site, stop_reason_));
   }

@@ -27,6 +27,7 @@
 #include "bondd/control/reconciler.h"
 #include "bondd/control/resolver.h"
 #include "bondd/control/server_choice.h"
+#include "bondd/control/speed_test.h"
 #include "bondd/control/wan_traffic.h"
 #include "bondd/model/status.h"
 #include "rules/firewall_monitor.h"
@@ -86,7 +87,7 @@ class Daemon {
   Result<> start();
   Result<> make_backend();
   void on_signal(int signal);
-  ipc::Reply on_request(const ipc::Request& request);
+  ipc::Reply on_request(const ipc::Request& request, std::uint64_t connection);
   ipc::Reply reload(const std::string& file, Duration confirm_within);
   std::string why_not_reloaded(const model::Config& config);
   std::string apply_file(FileNow file);
@@ -96,6 +97,11 @@ class Daemon {
   void put_file_back();
   ipc::Reply drain_or_restore(const ipc::Request& request);
   void follow_drained();
+  ipc::Reply speed_test(const ipc::Request& request, std::uint64_t connection);
+  void speed_test_closed(std::uint64_t connection);
+  void follow_speed_test();
+  void follow_speed_test_guest(const problems::PeerSettings* told);
+  [[nodiscard]] std::optional<problems::PeerSettings::SpeedTestReady> speed_test_answer() const;
   ipc::Reply monitor();
   [[nodiscard]] model::SiteStatus watched() const;
   void tell_changes();
@@ -179,6 +185,17 @@ class Daemon {
   std::map<std::string, std::uint32_t> path_mtu_;  // of the WANs that lose long packets
   unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
   DrainedWans drained_;
+  SpeedTestAsker speed_test_;                         // of this end's command
+  std::unique_ptr<SpeedTestGuest> speed_test_guest_;  // for the other end's
+  std::string speed_test_spent_;  // the token of the last one that ended, or did not start
+  TimePoint speed_test_next_;     // before that the other end's is not answered
+  // What was told of it last, and which WAN carries alone by it.
+  struct SpeedTestTold {
+    std::optional<problems::PeerSettings::SpeedTest> asks;
+    std::optional<problems::PeerSettings::SpeedTestReady> answer;
+    std::string alone;
+    bool operator==(const SpeedTestTold&) const = default;
+  } speed_test_told_;
   std::optional<model::SiteStatus> watched_;  // what the listeners were told last; nothing without any
   // A reload that waits for kConfirm: what comes back without it, until when, and how to undo it.
   struct Unconfirmed {

@@ -15,7 +15,7 @@
 
 namespace bondd::control {
 
-ipc::Reply Daemon::on_request(const ipc::Request& request) {
+ipc::Reply Daemon::on_request(const ipc::Request& request, std::uint64_t connection) {
   switch (request.command) {
     case ipc::Command::kStatus:
       return {true, {}, ipc::status_json(status())};
@@ -33,6 +33,8 @@ ipc::Reply Daemon::on_request(const ipc::Request& request) {
       return monitor();
     case ipc::Command::kPlan:
       return planned(request.file);
+    case ipc::Command::kSpeedTest:
+      return speed_test(request, connection);
   }
   return {false, {"unknown command"}, {}};
 }

@@ -97,7 +97,9 @@ SiteNow Daemon::site_now() const {
               {},
               {},
               {},
-              reconciler_->fixed_sysctls()};
+              reconciler_->fixed_sysctls(),
+              {},
+              {}};
   model::SiteStatus measured;
   measured.backend = name(options_.config.backend);
   measured.wans = now.wans;
@@ -111,6 +113,8 @@ SiteNow Daemon::site_now() const {
     now.direct_wan = options_.config.wans[direct_wan_ - 1].name;
   now.theirs = theirs();
   now.drained = drained_.here();
+  now.speed_test = speed_test_.asks();
+  now.speed_test_ready = speed_test_answer();
   return now;
 }
 

@@ -197,6 +197,9 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site,
     out.wans[i].unheard = !model::is_heard(site.wans[i].state);
     out.wans[i].drained = site.drained.contains(out.wans[i].name);
   }
+  out.takes_speed_tests = true;
+  out.speed_test = site.speed_test;
+  out.speed_test_ready = site.speed_test_ready;
   if (site.config.backend == model::Backend::kOpenVpnBond) {
     for (const plan::Tunnel& tunnel : plan::tunnels(site.config)) ++out.wans.at(tunnel.wan - 1).tunnels;
   }

@@ -39,6 +39,8 @@ struct SiteNow {
   std::vector<problems::Remark> remarks;         // see Daemon::remarks()
   std::set<std::string> drained;                 // WANs that this end's admin has taken out of use
   const std::vector<model::FixedSysctl>& fixed;  // settings that are wrong and cannot be changed
+  std::optional<problems::PeerSettings::SpeedTest> speed_test;             // that runs at this end
+  std::optional<problems::PeerSettings::SpeedTestReady> speed_test_ready;  // to the other end's
 };
 
 class Diagnosis {

@@ -62,15 +62,37 @@ bool DrainedWans::update(const model::Config& config, const problems::PeerSettin
   });
   if (!others) now.clear();
   std::set<std::string> now_here = others ? here_ : std::set<std::string>();
-  const bool changed = now != now_ || now_here != now_here_;
+  const std::string& wished = alone_here_.empty() ? alone_there_ : alone_here_;
+  const auto measured = std::ranges::find(wans, wished, &model::WanStatus::name);
+  const std::string alone = measured != wans.end() && model::is_heard(measured->state) ? wished : "";
+  if (!alone.empty()) {
+    now.clear();
+    for (const model::WanStatus& wan : wans) {
+      if (wan.name != alone) now.insert(wan.name);
+    }
+    now_here = alone_here_.empty() ? std::set<std::string>() : now;
+  }
+  const bool changed = now != now_ || now_here != now_here_ || alone != alone_;
   now_ = std::move(now);
   now_here_ = std::move(now_here);
+  alone_ = alone;
   return changed;
+}
+
+void DrainedWans::set_alone(const std::string& here, const std::string& there) {
+  alone_here_ = here;
+  alone_there_ = there;
 }
 
 void DrainedWans::explain(const std::string& site, std::vector<model::WanStatus>& wans) const {
   for (model::WanStatus& wan : wans) {
     if (!now_.contains(wan.name)) continue;
+    if (!alone_.empty()) {
+      // For some seconds: no change of state, which monitors would tell of.
+      if (model::is_heard(wan.state) && wan.reason.empty())
+        wan.reason = fmt::format("out of use for some seconds: `bondd speedtest` measures {}", alone_);
+      if (!here_.contains(wan.name) && !there_.contains(wan.name)) continue;
+    }
     const std::string why =
         here_.contains(wan.name)
             ? fmt::format("out of use; `bondd wan {} {} restore` takes it back", site, wan.name)

@@ -1,6 +1,7 @@
 // Which WANs an admin has taken out of use (`bondd wan SITE WAN drain`), here or at the other end. Their
 // tunnels stay up and are measured, so that one is back at once when no other WAN carries any more.
-// Survives a reload of the file, not a restart of bondd. Pure.
+// Survives a reload of the file, not a restart of bondd. A speed test takes all but one WAN out of use for
+// some seconds in the same way, and has precedence. Pure.
 #pragma once
 
 #include <cstdint>
@@ -27,11 +28,17 @@ class DrainedWans {
   bool update(const model::Config& config, const problems::PeerSettings* theirs,
               const std::vector<model::WanStatus>& wans);
 
+  // Only this WAN carries, at the word of this end or of the other one; empty: all as they are. Says nothing
+  // while it is not heard. To be followed by update().
+  void set_alone(const std::string& here, const std::string& there);
+
   // Drained here: what the other end is told.
   [[nodiscard]] const std::set<std::string>& here() const { return here_; }
   // Out of use now: drained here, or at either end. Empty while no other WAN is heard.
   [[nodiscard]] const std::set<std::string>& out_of_use_here() const { return now_here_; }
   [[nodiscard]] const std::set<std::string>& out_of_use() const { return now_; }
+  // The one WAN in use, where a speed test measures it; else empty.
+  [[nodiscard]] const std::string& alone() const { return alone_; }
 
   // The state of each WAN that is out of use, and why; of one that is not heard its own state stays.
   void explain(const std::string& site, std::vector<model::WanStatus>& wans) const;
@@ -39,6 +46,7 @@ class DrainedWans {
  private:
   std::set<std::string> here_, there_;
   std::set<std::string> now_here_, now_;
+  std::string alone_here_, alone_there_, alone_;  // wished, wished by the other end, now
 };
 
 }  // namespace bondd::control

@@ -173,7 +173,9 @@ class MlvpnBackend : public Backend {
       wanted.link.upload = wan.upload.value_or(Rate{});
       wanted.link.weight = wan.weight.value_or(0);
       // A drained link goes on to be measured, and carries when no other one can.
-      wanted.link.fallback_only = wan.fallback_only || now.drained.out_of_use().contains(wan.name);
+      const std::string& alone = now.drained.alone();
+      const bool rests = wan.fallback_only && wan.name != alone;
+      wanted.link.fallback_only = rests || now.drained.out_of_use().contains(wan.name);
       const model::Mlvpn& all = now.config.mlvpn;
       wanted.link.timeout = wan.timeout.value_or(all.timeout);
       wanted.link.loss_tolerance = wan.loss_tolerance.value_or(all.loss_tolerance.value_or(kToleranceOff));

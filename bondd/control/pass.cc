@@ -15,6 +15,7 @@ Result<Prepared> prepare(Observer& observer, Depth depth, unsigned slot, const P
   out.facts.path_mtu = inputs.path_mtu;
   out.facts.direct_wan = inputs.direct_wan;
   out.facts.clock_wan = inputs.clock_wan;
+  out.facts.speed_test_port = inputs.speed_test_port;
   if (inputs.config) {
     auto planned = plan::plan(*inputs.config, out.facts);
     if (!planned) return tl::make_unexpected(planned.error());

@@ -23,8 +23,9 @@ struct Inputs {
   std::map<std::string, IpAddress> server_of;     // by WAN, as chosen at run time; the others take the first
   std::set<std::string> dead;                     // taps that do not carry now
   std::map<std::string, std::uint32_t> path_mtu;  // by WAN, as measured where long packets get lost
-  unsigned direct_wan = 0;  // by which new connections leave past the bond; 0: by the bond
-  unsigned clock_wan = 0;   // by which this machine's NTP leaves; 0: as all else
+  unsigned direct_wan = 0;            // by which new connections leave past the bond; 0: by the bond
+  unsigned clock_wan = 0;             // by which this machine's NTP leaves; 0: as all else
+  std::uint16_t speed_test_port = 0;  // where the other end's speed test is answered; 0: none runs
 };
 
 struct Prepared {

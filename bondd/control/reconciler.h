@@ -52,6 +52,9 @@ class Reconciler {
     inputs_.clock_wan = clock_wan;
   }
 
+  // Where the other end's speed test is answered; 0: none runs.
+  void set_speed_test_port(std::uint16_t port) { inputs_.speed_test_port = port; }
+
   // Fails when the machine cannot be read or the file cannot be planned; nothing is
   // changed then. Steps that failed are in the Pass.
   Result<Pass> reconcile(Depth depth);

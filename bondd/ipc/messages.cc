@@ -14,14 +14,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Command, std::string_view>, 8> kCommands = {{{Command::kStatus, "status"},
-                                                                            {Command::kStop, "stop"},
-                                                                            {Command::kReload, "reload"},
-                                                                            {Command::kConfirm, "confirm"},
-                                                                            {Command::kDrain, "drain"},
-                                                                            {Command::kRestore, "restore"},
-                                                                            {Command::kMonitor, "monitor"},
-                                                                            {Command::kPlan, "plan"}}};
+constexpr std::array<std::pair<Command, std::string_view>, 9> kCommands = {
+    {{Command::kStatus, "status"},
+     {Command::kStop, "stop"},
+     {Command::kReload, "reload"},
+     {Command::kConfirm, "confirm"},
+     {Command::kDrain, "drain"},
+     {Command::kRestore, "restore"},
+     {Command::kMonitor, "monitor"},
+     {Command::kPlan, "plan"},
+     {Command::kSpeedTest, "speedtest"}}};
 
 template <typename T>
 Json or_null(const std::optional<T>& value) {
@@ -181,6 +183,32 @@ Result<model::Event> parse_event(std::string_view line) {
                         text("from"),
                         text("to"),
                         text("reason")};
+  });
+}
+
+std::string render(const SpeedTestNow& now) {
+  Json metered = Json::object();
+  for (const auto& [wan, key] : now.metered) metered[wan] = key;
+  return dump({{"ready", now.ready},
+               {"token", now.token},
+               {"port", now.port},
+               {"address", now.address},
+               {"why_not_yet", now.why_not_yet},
+               {"metered", metered}},
+              false);
+}
+
+Result<SpeedTestNow> parse_speed_test(std::string_view json) {
+  return parsed(json, [](const Json& from) {
+    SpeedTestNow now;
+    now.ready = from.at("ready").get<bool>();
+    now.token = from.at("token").get<std::string>();
+    now.port = from.at("port").get<std::uint16_t>();
+    now.address = from.at("address").get<std::string>();
+    now.why_not_yet = from.at("why_not_yet").get<std::string>();
+    for (const auto& [wan, key] : from.at("metered").items())
+      now.metered.emplace_back(wan, key.get<std::string>());
+    return now;
   });
 }
 

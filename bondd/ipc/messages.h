@@ -13,12 +13,22 @@
 
 namespace bondd::ipc {
 
-enum class Command : std::uint8_t { kStatus, kStop, kReload, kConfirm, kDrain, kRestore, kMonitor, kPlan };
+enum class Command : std::uint8_t {
+  kStatus,
+  kStop,
+  kReload,
+  kConfirm,
+  kDrain,
+  kRestore,
+  kMonitor,
+  kPlan,
+  kSpeedTest
+};
 
 struct Request {
   Command command = Command::kStatus;
   std::string file;           // kReload, kPlan: the file to read; empty: the one the site came from
-  std::string wan;            // kDrain, kRestore
+  std::string wan;            // kDrain, kRestore; kSpeedTest: the WAN that carries alone; empty: all do
   Duration confirm_within{};  // kReload: until kConfirm must come; 0: it need not
 };
 
@@ -26,7 +36,19 @@ struct Reply {
   bool ok = true;
   std::vector<std::string> messages;  // for people, one line each; of kMonitor an event each; of
                                       // kPlan a summary, then the steps that kReload would do
-  std::string status;                 // kStatus: the JSON of status_json(), else empty
+  std::string status;                 // kStatus: the JSON of status_json(); kSpeedTest: of SpeedTestNow
+};
+
+// The state of the speed test that belongs to a connection: its first kSpeedTest begins it, its end ends it.
+struct SpeedTestNow {
+  bool ready = false;       // both ends do as was asked last
+  std::string token;        // the other end's connections begin with it
+  std::uint16_t port = 0;   // where the other end listens, at bond.peer; 0: not yet
+  std::string address;      // of this end in the bond
+  std::string why_not_yet;  // in words; empty when ready
+  // WANs whose traffic may cost money, and by which key of the file that is known.
+  std::vector<std::pair<std::string, std::string>> metered;
+  bool operator==(const SpeedTestNow&) const = default;
 };
 
 // One line each, without the newline.
@@ -39,6 +61,9 @@ Result<Reply> parse_control_reply(std::string_view line);
 // bondd sends one for each event, until either end closes the connection.
 std::string render(const model::Event& event);
 Result<model::Event> parse_event(std::string_view line);
+
+std::string render(const SpeedTestNow& now);
+Result<SpeedTestNow> parse_speed_test(std::string_view json);
 
 // The contract's `bondd status --json`; unknown figures are null. One line, or
 // indented for people when `pretty`.

@@ -1,4 +1,5 @@
-// What the commands for a running site are told: `bondd wan`, `ping`, `monitor`, `confirm`.
+// What the commands for a running site are told: `bondd wan`, `ping`, `speedtest`, `monitor`,
+// `confirm`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -17,12 +18,21 @@ struct PingOptions : CommonOptions {
   unsigned count = 0;  // of rows; 0: until Ctrl-C
 };
 
+struct SpeedtestOptions : CommonOptions {
+  std::vector<std::string> lines;  // WANs to measure; empty: all, and the bond
+  bool json = false;
+};
+
 struct MonitorOptions : CommonOptions {
   bool json = false;
 };
 
 int wan_command(const WanOptions& options);
 int ping_command(const PingOptions& options);
+int speedtest_command(const SpeedtestOptions& options);
+// What bondd starts at the other end of a speed test, with a channel (speedtest/responder.h) as standard
+// input. `user`: to run as; see mlvpn::drop_rights().
+int speedtest_responder_command(const std::string& user);
 int monitor_command(const MonitorOptions& options);
 int confirm_command(const CommonOptions& options);
 

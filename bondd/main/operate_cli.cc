@@ -33,6 +33,28 @@ void add_ping(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = ping_command(with_common(*options, common)); });
 }
 
+void add_speedtest(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* speedtest = app.add_subcommand(
+      "speedtest", "measure each WAN alone and the bond, down and up, with latency under load");
+  const auto options = std::make_shared<SpeedtestOptions>();
+  speedtest->add_option("NAME", options->file, kSiteHelp)->required();
+  speedtest->add_option("--line", options->lines, "only this WAN; may be given again")
+      ->type_name("WAN")
+      ->allow_extra_args(false);
+  speedtest->add_flag("--json", options->json, "print JSON, for programs");
+  speedtest->footer(
+      "While one WAN is measured all traffic takes it, for about ten seconds.\n"
+      "Exit status: 0 when all was measured, 1 when something was not.");
+  speedtest->callback(
+      [options, &common, &exit_status] { exit_status = speedtest_command(with_common(*options, common)); });
+
+  // Not for people: help does not show it.
+  CLI::App* responder = app.add_subcommand("speedtest-responder", "the other end of a speed test")->group("");
+  const auto user = std::make_shared<std::string>();
+  responder->add_option("USER", *user);
+  responder->callback([user, &exit_status] { exit_status = speedtest_responder_command(*user); });
+}
+
 void add_monitor(CLI::App& app, const CommonOptions& common, int& exit_status) {
   CLI::App* monitor = app.add_subcommand("monitor", "print what happens at a site, or at all, as it happens");
   const auto options = std::make_shared<MonitorOptions>();
@@ -55,6 +77,7 @@ void add_confirm(CLI::App& app, const CommonOptions& common, int& exit_status) {
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_wan(app, common, exit_status);
   add_ping(app, common, exit_status);
+  add_speedtest(app, common, exit_status);
   add_monitor(app, common, exit_status);
   add_confirm(app, common, exit_status);
 }

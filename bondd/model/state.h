@@ -37,6 +37,7 @@ struct Facts {
       path_mtu;             // by WAN: the longest IP packet that passes, where longer ones get lost
   unsigned direct_wan = 0;  // number of the WAN by which new connections leave past the bond; 0: by the bond
   unsigned clock_wan = 0;   // number of the WAN by which this machine's NTP leaves; 0: as all else
+  std::uint16_t speed_test_port = 0;  // TCP, where the other end's speed test is answered; 0: none runs
 };
 
 // What a site is without a setting, where it cannot be set.

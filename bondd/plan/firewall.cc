@@ -94,6 +94,7 @@ class Builder {
       return add_chain(filter_, config_, "IN", "INPUT", std::move(rules));
     }
     rules.push_back(from_bond() + kEstablished);
+    if (facts_.speed_test_port != 0) rules.push_back(speed_test());
     rules.push_back(destination(host(config_.bond.address.address)) + from_bond() +
                     Words{"-p", "icmp", "-m", "icmp", "--icmp-type", "8"} + kAccept);
     if (takes_forwards()) rules.push_back(forwarded({}));
@@ -127,6 +128,13 @@ class Builder {
       }
     }
     return rules;
+  }
+
+  // From one end of the bond to the other, while `bondd speedtest` runs at the other one.
+  [[nodiscard]] Words speed_test() const {
+    return source(host(config_.bond.peer)) + destination(host(config_.bond.address.address)) + from_bond() +
+           proto(model::Protocol::kTcp) + Words{"--dport", fmt::format("{}", facts_.speed_test_port)} +
+           kAccept;
   }
 
   [[nodiscard]] bool takes_forwards() const {

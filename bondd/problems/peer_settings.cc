@@ -54,6 +54,21 @@ void take_network(std::string_view line, std::vector<IpPrefix>& out) {
   if (network && out.size() < kMostNetworks) out.push_back(*network);
 }
 
+void take_speed_test(std::string_view line, PeerSettings& out) {
+  const std::string_view token = take_word(line);
+  const auto port = number<std::uint16_t>(take_word(line));
+  if (token.size() != kSpeedTestToken || !port) return;
+  if (token.find_first_not_of("0123456789abcdef") != std::string_view::npos) return;
+  out.speed_test = {std::string(token), *port};
+}
+
+void take_speed_test_ready(std::string_view line, PeerSettings& out) {
+  const auto listens = number<std::uint16_t>(take_word(line));
+  const auto port = number<std::uint16_t>(take_word(line));
+  const std::string_view test = take_word(line);
+  if (listens.value_or(0) != 0 && port) out.speed_test_ready = {*listens, *port, std::string(test)};
+}
+
 void take_line(std::string_view line, PeerSettings& out) {
   const std::string_view key = take_word(line);
   if (key == "role") {
@@ -87,6 +102,12 @@ void take_line(std::string_view line, PeerSettings& out) {
     if (!device.empty() && out.masquerade.size() < kMostNetworks) out.masquerade.emplace_back(device);
   } else if (key == "out") {
     out.way_out = take_word(line);
+  } else if (key == "speedtests") {
+    out.takes_speed_tests = true;
+  } else if (key == "speedtest") {
+    take_speed_test(line, out);
+  } else if (key == "speedtest-ready") {
+    take_speed_test_ready(line, out);
   }
 }
 
@@ -97,12 +118,21 @@ const PeerSettings::Wan* PeerSettings::with_port(std::uint16_t port) const {
   return found == wans.end() ? nullptr : &*found;
 }
 
+std::string speed_test_name(const std::string& token) {
+  return token.substr(0, 8);
+}
+
 std::string render(const PeerSettings& settings) {
   std::string text(kFirstLine);
   const auto add = [&text](const std::string& line) {
     if (text.size() + 1 + line.size() <= kMostSettingsBytes) text += "\n" + line;
   };
   add("role " + settings.role);
+  if (settings.takes_speed_tests) add("speedtests");
+  if (const auto& test = settings.speed_test)
+    add(fmt::format("speedtest {} {}", test->token, test->wan_port));
+  if (const auto& ready = settings.speed_test_ready)
+    add(fmt::format("speedtest-ready {} {} {}", ready->listens, ready->wan_port, ready->test));
   for (const auto& [key, value] : settings.same) add(fmt::format("same {} {}", key, value));
   for (const auto& wan : settings.wans) {
     add(fmt::format("wan {} {}{}", wan.port, wan.name,

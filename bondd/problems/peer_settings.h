@@ -17,6 +17,7 @@ namespace bondd::problems {
 
 constexpr std::size_t kMostSettingsBytes = 1200;  // fits one packet of every line
 constexpr std::size_t kMostPeerWans = 16;
+constexpr std::size_t kSpeedTestToken = 32;  // hexadecimal digits: 128 bits
 
 struct PeerSettings {
   std::string role;                         // "client" or "server"
@@ -38,6 +39,22 @@ struct PeerSettings {
   std::vector<IpPrefix> through_bond;   // what that end sends into the bond
   std::vector<std::string> masquerade;  // of a server: devices of [nat]
   std::string way_out;                  // of a server: the device of its default route
+  bool takes_speed_tests = false;       // an earlier bondd does not say so
+  // `bondd speedtest` runs at that end: its connections begin with the token, and only the WAN with that port
+  // shall carry; 0: all do.
+  struct SpeedTest {
+    std::string token;  // kSpeedTestToken hexadecimal digits
+    std::uint16_t wan_port = 0;
+    bool operator==(const SpeedTest&) const = default;
+  };
+  std::optional<SpeedTest> speed_test;
+  // The answer of the other end: where it listens inside the bond, and which WAN carries as it was asked.
+  struct SpeedTestReady {
+    std::uint16_t listens = 0, wan_port = 0;
+    std::string test;  // see speed_test_name()
+    bool operator==(const SpeedTestReady&) const = default;
+  };
+  std::optional<SpeedTestReady> speed_test_ready;
   bool operator==(const PeerSettings&) const = default;
 };
 
@@ -46,6 +63,9 @@ std::string render(const PeerSettings& settings);
 // The text comes from the peer, authenticated; bytes that are no printable ASCII, unknown keys and
 // values out of range are dropped. Nothing if it is not such a text.
 std::optional<PeerSettings> parse_peer_settings(std::string_view text);
+
+// The first digits of a test's token, by which an answer is known to be for this test and not an earlier one.
+std::string speed_test_name(const std::string& token);
 
 // What this end would tell of itself; networks, way_out and capacities are the caller's.
 PeerSettings settings_of(const model::Config& config);

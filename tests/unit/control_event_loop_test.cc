@@ -177,10 +177,13 @@ TEST(ControlSocket, AnswersRequestsAndDropsNonsense) {
   const testing::TemporaryDir root;
   auto loop = EventLoop::create().value();
   const auto path = root.path() / "control.sock";
-  auto server = ControlServer::listen(*loop, path, [&](const ipc::Request& request) {
-    return ipc::Reply{
-        true, {request.command == ipc::Command::kReload ? "reload " + request.file : "other"}, {}};
-  });
+  auto server = ControlServer::listen(
+      *loop, path,
+      [&](const ipc::Request& request, std::uint64_t) {
+        return ipc::Reply{
+            true, {request.command == ipc::Command::kReload ? "reload " + request.file : "other"}, {}};
+      },
+      [](std::uint64_t) {});
   ASSERT_TRUE(server.has_value()) << server.error().message;
   std::thread client([&] {
     const auto reply = ipc::ask(path, {ipc::Command::kReload, "/etc/x.toml"}, 2s);
@@ -200,7 +203,8 @@ TEST(ControlSocket, TellsWhoListensAndLetsGoOfWhoDoesNotRead) {
   const testing::TemporaryDir root;
   auto loop = EventLoop::create().value();
   const auto path = root.path() / "control.sock";
-  auto server = ControlServer::listen(*loop, path, [](const ipc::Request&) { return ipc::Reply{}; });
+  auto server = ControlServer::listen(
+      *loop, path, [](const ipc::Request&, std::uint64_t) { return ipc::Reply{}; }, [](std::uint64_t) {});
   ASSERT_TRUE(server.has_value()) << server.error().message;
   const auto ask_for = [&](int fd, const std::string& command) {
     const std::string line = R"({"command":")" + command + "\"}\n";

@@ -50,6 +50,37 @@ TEST(DrainedWans, ADrainedWanIsOutOfUseUntilItIsRestored) {
   EXPECT_THAT(office.drained.out_of_use(), IsEmpty());
 }
 
+TEST(DrainedWans, ASpeedTestTakesAllOthersOutOfUseAndThenAllIsAsBefore) {
+  Office office;
+  ASSERT_TRUE(office.drained.drain("lte", office.wans).has_value());
+  office.update();
+  office.drained.set_alone("lte", "");
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), ElementsAre("dsl"));
+  EXPECT_THAT(office.drained.out_of_use_here(), ElementsAre("dsl"));
+  EXPECT_EQ(office.drained.alone(), "lte");
+  EXPECT_THAT(office.drained.here(), ElementsAre("lte")) << "the other end is not told of another drain";
+  office.drained.explain("office", office.wans);
+  EXPECT_EQ(office.wans[0].state, WanState::kUp) << "no event for some seconds";
+  EXPECT_THAT(office.wans[0].reason, HasSubstr("measures lte"));
+  office.drained.set_alone("", "");
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), ElementsAre("lte"));
+  EXPECT_EQ(office.drained.alone(), "");
+}
+
+TEST(DrainedWans, ASpeedTestOfTheOtherEndIsFollowedWhileThatWanIsHeard) {
+  Office office;
+  office.drained.set_alone("", "dsl");
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), ElementsAre("lte"));
+  EXPECT_THAT(office.drained.out_of_use_here(), IsEmpty()) << "its taps are taken out by the other end";
+  office.wans[0].state = WanState::kSilent;
+  EXPECT_TRUE(office.update());
+  EXPECT_THAT(office.drained.out_of_use(), IsEmpty());
+  EXPECT_EQ(office.drained.alone(), "");
+}
+
 TEST(DrainedWans, TheLastOneThatCarriesIsRefusedAndSoIsAnUnknownOne) {
   Office office;
   EXPECT_THAT(office.drained.drain("ltd", office.wans).error().message,

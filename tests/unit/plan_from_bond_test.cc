@@ -59,6 +59,15 @@ TEST(FromBond, AnswersPingsAndForwardsComeIntoTheOffice) {
   EXPECT_THAT(chain("filter", "DFWD", config, office_facts()), ElementsAre("-i bond0 " + kDrop));
 }
 
+TEST(FromBond, ASpeedTestOfTheOtherEndComesInWhileItRuns) {
+  model::Facts facts = vps_facts();
+  const std::string rule =
+      "-s 172.16.16.2/32 -d 172.16.16.1/32 -i bond0 -p tcp -m tcp --dport 40000 -j ACCEPT";
+  EXPECT_THAT(chain("filter", "IN", vps(), facts), Not(Contains(HasSubstr("-p tcp"))));
+  facts.speed_test_port = 40000;
+  EXPECT_THAT(chain("filter", "IN", vps(), facts), Contains(rule));
+}
+
 TEST(FromBond, RepliesLeavesTheForwardsOut) {
   const model::Config config = with(office(), model::FromBond::kReplies);
   EXPECT_THAT(chain("filter", "IN", config, office_facts()), Not(Contains(HasSubstr("ctstate NEW -j"))));

@@ -320,7 +320,22 @@ TEST(PeerSettings, GoOverTheTunnelUnchanged) {
   settings.wans[1].unheard = true;
   settings.masquerade = {"eth0"};
   settings.way_out = "ens3";
+  settings.takes_speed_tests = true;
+  settings.speed_test = {std::string(kSpeedTestToken, 'f'), 1194};
+  settings.speed_test_ready = {40000, 1194, "01234567"};
   EXPECT_EQ(parse_peer_settings(render(settings)), settings);
+}
+
+TEST(PeerSettings, ATokenThatIsNoneIsDropped) {
+  const auto with = [](const std::string& line) {
+    return parse_peer_settings("bondd-settings 1\n" + line).value();
+  };
+  EXPECT_TRUE(with("speedtest " + std::string(kSpeedTestToken, '0') + " 0").speed_test);
+  for (const std::string& line : {std::string("speedtest"), std::string("speedtest abc 0"),
+                                  "speedtest " + std::string(kSpeedTestToken, 'g') + " 0",
+                                  "speedtest " + std::string(kSpeedTestToken, '0') + " 70000"})
+    EXPECT_FALSE(with(line).speed_test) << line;
+  EXPECT_FALSE(with("speedtest-ready 0 0 01234567").speed_test_ready);
 }
 
 TEST(PeerSettings, FilesThatMatchHaveNothingToSay) {
