@@ -1,4 +1,4 @@
-// What the commands for a running site are told: `bondd wan`, `ping`, `speedtest`, `monitor`,
+// What the commands for a running site are told: `bondd wan`, `ping`, `top`, `speedtest`, `monitor`,
 // `confirm`.
 #pragma once
 
@@ -29,6 +29,7 @@ struct MonitorOptions : CommonOptions {
 
 int wan_command(const WanOptions& options);
 int ping_command(const PingOptions& options);
+int top_command(const CommonOptions& options);
 int speedtest_command(const SpeedtestOptions& options);
 // What bondd starts at the other end of a speed test, with a channel (speedtest/responder.h) as standard
 // input. `user`: to run as; see mlvpn::drop_rights().

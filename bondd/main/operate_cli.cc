@@ -33,6 +33,15 @@ void add_ping(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = ping_command(with_common(*options, common)); });
 }
 
+void add_top(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* top = app.add_subcommand("top", "show each WAN live, with keys to take one out of use");
+  const auto options = std::make_shared<CommonOptions>();
+  top->add_option("NAME", options->file, "the site's name, or its file; default: all that are up");
+  top->footer("Keys: arrows select a WAN, d drains it, r restores it, q quits.");
+  top->callback(
+      [options, &common, &exit_status] { exit_status = top_command(with_common(*options, common)); });
+}
+
 void add_speedtest(CLI::App& app, const CommonOptions& common, int& exit_status) {
   CLI::App* speedtest = app.add_subcommand(
       "speedtest", "measure each WAN alone and the bond, down and up, with latency under load");
@@ -77,6 +86,7 @@ void add_confirm(CLI::App& app, const CommonOptions& common, int& exit_status) {
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
   add_wan(app, common, exit_status);
   add_ping(app, common, exit_status);
+  add_top(app, common, exit_status);
   add_speedtest(app, common, exit_status);
   add_monitor(app, common, exit_status);
   add_confirm(app, common, exit_status);
