@@ -28,8 +28,8 @@ using supervise::run_program;
 
 constexpr std::array kVariants{Variant::kNft, Variant::kLegacy};
 constexpr auto kTimeout = std::chrono::seconds(15);
-// For /run/xtables.lock, in seconds: on a slow machine the other programs that start with it (docker, ufw) hold
-// it for more than five. Below kTimeout, so that the error is iptables' own.
+// For /run/xtables.lock, in seconds: on a slow machine the other programs that start with it (docker, ufw)
+// hold it for more than five. Below kTimeout, so that the error is iptables' own.
 constexpr const char* kWait = "--wait=10";
 constexpr const char* kInstall = "iptables is missing; install it (Debian: apt install iptables)";
 
