@@ -318,6 +318,7 @@ class Unreachable(Case):
             for short, text in back:
                 net.sh(short, text)
             net.wait("both lines up again", lambda: set(self.states().values()) == {"up"}, 40)
+            net.wait("nothing is wrong any more", lambda: not self.problems())
 
     def test_the_first_hop_is_named_alone(self):
         net = self.net

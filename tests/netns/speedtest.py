@@ -18,7 +18,7 @@ OFFICE = str(site.FOLDER / "office.toml")
 # Mbit/s down and up of each line. A tunnel's headers take 5 %, TCP's some more.
 LINES = {"ovh": ("dsl1", 30, 8), "orange": ("dsl2", 12, 4)}
 QUEUE_MS = 100            # in front of each line, when it is full
-LEAST, MOST = 0.75, 1.02  # of a line's rate
+LEAST, MOST = 0.5, 1.02   # of a line's rate: the other line's, and the other direction's, are out of it; no measure of speed
 LEAST_BOND = 0.65         # of the rates' sum
 
 

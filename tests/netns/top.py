@@ -23,7 +23,7 @@ class Terminal:
     """A terminal of its own with `bondd top` in it."""
 
     def __init__(self, columns=79, rows=24, environment="LC_ALL=C.UTF-8"):
-        self.socket = f"bonddt{os.getpid()}"
+        self.socket = f"bonddt{os.getpid()}-{columns}"  # one each: the server of the last one may not be gone yet
         command = f"env {environment} {shlex.join(site.bondd('office', 'top', OFFICE))}; echo left with $?; sleep 60"
         self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), command)
 
