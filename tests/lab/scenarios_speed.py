@@ -50,8 +50,8 @@ def one_download(report):
     return report.median(lambda: flow.measure(seconds, "srv", "cli", PEER), report.option("runs", 1))
 
 
-ROOM = 2        # times what the lines carry: what the machine itself must carry, or its processor is measured
-SLOWEST = 0.1   # of the lines' rates: below it the programs' own packets fill them
+ROOM = 3        # times what the lines carry: what the machine itself must carry, or its processor is measured
+SLOWEST = 0.4   # of the lines' rates: below it a packet takes so long that TCP is still starting when it is measured
 TRIES = 4       # a machine that others use is busy for seconds at a time
 
 
@@ -59,7 +59,8 @@ def percent_of_lines(report, lab, what, take, **bar_and_more):
     """A rate as percent of what both lines carry, on lines that this machine has room for at that moment.
 
     `take` measures once, in Mbit/s. What the machine carries over faster lines is measured before and after: where
-    it did not have the room, the figure says nothing and is taken again on slower lines.
+    it did not have the room, the figure says nothing and is taken again on slower lines. Without room to the end it is a
+    bar of speed, which a busy machine does not judge.
     """
     wanted, room = lab.lines.copy(), 0.0
     before = carried(lab, wanted)
