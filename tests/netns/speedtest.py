@@ -130,9 +130,11 @@ def metered():
     site.write(site.WANS, extra={"orange": "fallback_only = true\n"})
     both("reload")
     wait_for("both WANs up", lambda: site.states() == UP)
+    wait_for("the other end's test has ended here, too", lambda: not any("speedtest" in wan["reason"] for wan in site.status()["wans"]))
     before = site.status()["wans"][1]
     done = subprocess.run(site.bondd("office", "speedtest", "--line", "orange", "--json", OFFICE), capture_output=True, text=True, timeout=60)
     after = site.status()["wans"][1]
+    check("it begins", done.stdout, done)
     wan = json.loads(done.stdout)["wans"][0]
     check("said before", "orange may cost money (fallback_only in the file)" in done.stderr and "40 MB" in done.stderr, done)
     check("measured as the others", done.returncode == 0 and wan["metered"] and within(wan["down"]["mbit"], LINES["orange"][1]), (done, wan))
