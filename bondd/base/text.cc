@@ -1,10 +1,17 @@
 #include "bondd/base/text.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 #include <utility>
 
 namespace bondd {
+
+std::string short_number(double value) {
+  constexpr double kRoundsTo10 = 9.95;
+  return value < kRoundsTo10 ? fmt::format("{:.1f}", value) : fmt::format("{:.0f}", value);
+}
 
 std::uint32_t fnv1a(std::string_view text) {
   std::uint32_t hash = 0x811c9dc5;

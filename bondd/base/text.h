@@ -19,6 +19,9 @@ std::string_view likely_meant(std::string_view word, std::span<const std::string
 // Without the blanks (spaces, tabs, carriage returns) at both ends.
 std::string_view trimmed(std::string_view text);
 
+// A figure for people: one decimal below 10, none from there on ("0.3", "9.9", "48").
+std::string short_number(double value);
+
 // A number made of a text, the same everywhere and for ever (FNV-1a, 32 bits).
 std::uint32_t fnv1a(std::string_view text);
 

@@ -6,6 +6,8 @@
 #include <array>
 #include <optional>
 
+#include "bondd/base/text.h"
+
 namespace bondd {
 namespace {
 
@@ -92,8 +94,7 @@ std::string latency_text(const WanStatus& wan) {
 
 std::string loss_text(const WanStatus& wan) {
   if (!wan.loss_percent || !model::is_heard(wan.state)) return "-";
-  return *wan.loss_percent < 9.95 ? fmt::format("{:.1f} %", *wan.loss_percent)
-                                  : fmt::format("{:.0f} %", *wan.loss_percent);
+  return short_number(*wan.loss_percent) + " %";
 }
 
 // How long it has been in its state: three characters.

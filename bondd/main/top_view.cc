@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "bondd/base/clock.h"
+#include "bondd/base/text.h"
 #include "bondd/main/status_view.h"
 
 namespace bondd {
@@ -84,8 +85,7 @@ void cut(Line& line, std::size_t columns) {
 }
 
 std::string figure(const std::optional<double>& value, const char* unit) {
-  if (!value) return "-";
-  return *value < 9.95 ? fmt::format("{:.1f}{}", *value, unit) : fmt::format("{:.0f}{}", *value, unit);
+  return value ? short_number(*value) + unit : "-";
 }
 
 std::optional<double> last(const std::deque<double>& values) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "bondd/base/text.h"
 #include "bondd/model/problem.h"
 
 namespace bondd::speedtest {
@@ -15,10 +16,7 @@ using Json = nlohmann::ordered_json;
 constexpr auto kRowTime = std::chrono::seconds(12);  // of one line, with the pauses between
 
 std::string cell(const std::optional<double>& value, const char* unit, int width) {
-  const std::string text = !value          ? "-"
-                           : *value < 9.95 ? fmt::format("{:.1f}{}", *value, unit)
-                                           : fmt::format("{:.0f}{}", *value, unit);
-  return fmt::format(" {:>{}}", text, width);
+  return fmt::format(" {:>{}}", value ? short_number(*value) + unit : "-", width);
 }
 
 std::string table_line(const std::string& name, const std::string& down, const std::string& up,

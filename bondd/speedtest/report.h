@@ -27,7 +27,8 @@ struct Report {
   std::vector<Row> rows;  // lines, then the bond
 };
 
-// What is said before it begins; several lines. `metered`: WANs that are measured and their keys.
+// The text that the command prints before the test starts; several lines. `metered`: names of WANs that may
+// cost money, and the key of the file that says so.
 std::string announcement(const std::string& site, std::size_t rows,
                          const std::vector<std::pair<std::string, std::string>>& metered);
 // A table of at most 79 columns.

@@ -126,7 +126,7 @@ def text():
 
 
 def metered():
-    """A line that is a backup only may cost money: that is said, and little of it is used."""
+    """A WAN with fallback_only may cost money: the command says so first, and limits the volume."""
     site.write(site.WANS, extra={"orange": "fallback_only = true\n"})
     both("reload")
     wait_for("both WANs up", lambda: site.states() == UP)

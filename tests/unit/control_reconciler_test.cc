@@ -55,6 +55,16 @@ class ReconcilerTest : public ::testing::Test {
     return 99;
   }
 
+  // What the office's network needs, right already.
+  void has_right_settings() {
+    auto& values = fake_.sysctls.values;
+    values["net.ipv4.ip_forward"] = "1";
+    values["net.ipv4.conf.eth0.forwarding"] = "1";
+    values["net.ipv4.conf.all.accept_redirects"] = values["net.ipv4.conf.all.send_redirects"] = "0";
+    values["net.ipv4.conf.eth0.accept_redirects"] = values["net.ipv4.conf.eth0.send_redirects"] = "0";
+    values["net.ipv4.conf.eth0.rp_filter"] = "2";
+  }
+
   FakeHost fake_;
   TemporaryDir root_;
   Result<RunDir> run_dir_ = RunDir::take(root_.path(), "office");
@@ -127,12 +137,7 @@ TEST_F(ReconcilerTest, AnInterfaceOfAnotherProgramIsLeftAsItIs) {
 
 // A container's /proc/sys.
 TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
-  auto& values = fake_.sysctls.values;
-  values["net.ipv4.ip_forward"] = "1";
-  values["net.ipv4.conf.eth0.forwarding"] = "1";
-  values["net.ipv4.conf.all.accept_redirects"] = values["net.ipv4.conf.all.send_redirects"] = "0";
-  values["net.ipv4.conf.eth0.accept_redirects"] = values["net.ipv4.conf.eth0.send_redirects"] = "0";
-  values["net.ipv4.conf.eth0.rp_filter"] = "2";
+  has_right_settings();
   fake_.sysctls.read_only = true;
   last_error_.clear();
   Reconciler reconciler = make(office());
@@ -145,12 +150,8 @@ TEST_F(ReconcilerTest, ReadOnlySettingsThatAreRightAreLeftAlone) {
 
 // But what the site needs of its own interface is told; nothing is tried in vain, pass after pass.
 TEST_F(ReconcilerTest, ReadOnlySettingOfTheBondThatIsWrongIsTold) {
+  has_right_settings();
   auto& values = fake_.sysctls.values;
-  values["net.ipv4.ip_forward"] = "1";
-  values["net.ipv4.conf.eth0.forwarding"] = "1";
-  values["net.ipv4.conf.all.accept_redirects"] = values["net.ipv4.conf.all.send_redirects"] = "0";
-  values["net.ipv4.conf.eth0.accept_redirects"] = values["net.ipv4.conf.eth0.send_redirects"] = "0";
-  values["net.ipv4.conf.eth0.rp_filter"] = "2";
   values["net.ipv4.conf.default.rp_filter"] = values["net.ipv4.conf.bond0.rp_filter"] = "1";
   fake_.sysctls.read_only = true;
   Reconciler reconciler = make(office());

@@ -1,6 +1,6 @@
 // What came from the tun and has no link yet. Every computer of the office gets its turn, and every flow of
-// it (deficit round robin, twice): a hundred downloads of one computer get no more than one download of
-// another. A flow that sends little never waits behind one that sends much, so that pings, games and voice
+// it (deficit round robin, twice): a computer with a hundred downloads gets no more than one with a single
+// download. A flow that sends little never waits behind one that sends much, so that pings, games and voice
 // stay quick beside a download.
 //
 //   packet -> hash -> bucket's queue -> new flows | hosts -> old flows of a host -> front()
