@@ -48,6 +48,9 @@ constexpr auto kOldFrames = milliseconds(50);  // may lie in a socket, or be cou
 constexpr auto kRestartChance = seconds(8);    // to be heard, for who was just started
 constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60);
 
+// For both ends' passes, on a machine that is busy; until then the other tunnels carry.
+constexpr auto kJoinMost = seconds(5);
+
 constexpr const char* kHeld = "out of use";
 
 std::uint32_t micros(TimePoint now) {
@@ -177,6 +180,33 @@ void Liveness::note_frame(TimePoint now, Path& path) {
   peer_.last_frame = now;
 }
 
+void Liveness::set_members(TimePoint now, const std::set<std::string>& members) {
+  bool changed = false;
+  for (Path& path : paths_) {
+    const bool was = std::exchange(path.member, members.contains(path.tunnel.tap));
+    changed = changed || was != path.member;
+  }
+  if (changed) evaluate(now);
+}
+
+PeerUse Liveness::peer_use(const Path& path) const {
+  if (!peer_.probes || !peer_.member || !path.peer_number) return PeerUse::kUnknown;
+  return peer_bit(*peer_.member, path) ? PeerUse::kUses : PeerUse::kLeft;
+}
+
+PeerUse Liveness::peer_use(const std::string& tap) const {
+  const Path* const path = find(tap);
+  return path == nullptr ? PeerUse::kUnknown : peer_use(*path);
+}
+
+std::set<std::string> Liveness::joining() const {
+  std::set<std::string> taps;
+  for (const Path& path : paths_) {
+    if (path.state == TunnelState::kJoining) taps.insert(path.tunnel.tap);
+  }
+  return taps;
+}
+
 void Liveness::handle_counters(TimePoint now, const std::string& tap, std::uint64_t rx_packets,
                                std::uint64_t tx_packets) {
   Path* const path = find(tap);
@@ -298,6 +328,7 @@ void Liveness::handle_probe(TimePoint now, const std::string& tap, std::span<con
     peer_.hears = probe->hears;
     peer_.ready = probe->ready;
     peer_.fresh = probe->fresh;
+    peer_.member = probe->member;
     for (Path& each : paths_) {
       if (peer_bit(probe->stuck, each)) each.last_stuck = now;
     }
@@ -325,7 +356,8 @@ void Liveness::handle_restart(TimePoint now, const std::string& tap, const std::
   path->least_before.reset();
   path->transits_in_window = 0;
   path->transit.reset();
-  if (path->state == TunnelState::kUp) change(now, *path, TunnelState::kDown, reason);
+  if (path->state == TunnelState::kUp || path->state == TunnelState::kJoining)
+    change(now, *path, TunnelState::kDown, reason);
   if (path->state == TunnelState::kDown) path->reason = reason;
   evaluate(now);
 }
@@ -382,6 +414,7 @@ TimePoint Liveness::next_deadline(TimePoint now) const {
     if (path.state == TunnelState::kUp)
       next = std::min(next, path.last_rx + silence_limit(path) + interval_ / 64);
     if (path.agreed_at) next = std::min(next, *path.agreed_at);
+    if (path.state == TunnelState::kJoining) next = std::min(next, path.join_until);
   }
   return std::max(next, now + interval_ / kTicksPerRound);
 }
@@ -404,7 +437,9 @@ std::uint64_t Liveness::hears_bits(TimePoint now) const {
   std::uint64_t bits = 0;
   const bool alive = peer_alive(now);
   for (const Path& path : paths_) {
-    bits |= static_cast<std::uint64_t>(path.heard_ever && !silent(now, path, alive)) << path.number;
+    // A tunnel that joins is silent at both ends.
+    const bool heard = path.state == TunnelState::kJoining || !silent(now, path, alive);
+    bits |= static_cast<std::uint64_t>(path.heard_ever && heard) << path.number;
   }
   return bits;
 }
@@ -421,9 +456,15 @@ std::uint64_t Liveness::stuck_bits() const {
   return bits;
 }
 
+std::uint64_t Liveness::member_bits() const {
+  std::uint64_t bits = 0;
+  for (const Path& path : paths_) bits |= static_cast<std::uint64_t>(path.member) << path.number;
+  return bits;
+}
+
 // The peer waits for news: they go out at once and on all tunnels, not with the next round.
 void Liveness::announce(TimePoint now) {
-  const Announced latest{hears_bits(now), ready_bits(), stuck_bits()};
+  const Announced latest{hears_bits(now), ready_bits(), stuck_bits(), member_bits()};
   if (latest == announced_) return;
   announced_ = latest;
   loud_rounds_ = kLoudRounds;
@@ -431,8 +472,9 @@ void Liveness::announce(TimePoint now) {
 }
 
 std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
-  const auto path =
-      std::find_if(paths_.begin(), paths_.end(), [](const Path& p) { return p.queued && !p.quiet; });
+  const auto path = std::find_if(paths_.begin(), paths_.end(), [](const Path& p) {
+    return p.queued && !p.quiet && p.state != TunnelState::kJoining;
+  });
   if (path == paths_.end()) return std::nullopt;
   path->queued = false;
   if (path->tx_packets) {
@@ -454,6 +496,7 @@ std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
   probe.hears = hears_bits(now);
   probe.ready = ready_bits();
   probe.stuck = stuck_bits();
+  probe.member = member_bits();
   for (const Path& each : paths_) {
     probe.fresh |= static_cast<std::uint64_t>(!each.heard_ever) << each.number;
   }
@@ -501,7 +544,7 @@ void Liveness::change(TimePoint now, Path& path, TunnelState to, std::string rea
   path.since = now;
   path.good_since.reset();
   path.agreed_at.reset();
-  path.ready = to == TunnelState::kUp;
+  path.ready = to != TunnelState::kDown;
 }
 
 // Empty: it carries.
@@ -515,11 +558,23 @@ std::string Liveness::why_down(TimePoint now, const Path& path, bool alive) cons
   return {};
 }
 
-// From "down" to "up": both ends have heard each other for the hold time, and say so. The end
-// that learns of it first waits half a round trip, so that both use the tunnel at once
-// and no packet comes out of a tap that is not in the bond yet.
-void Liveness::judge_return(TimePoint now, Path& path, bool carries) {
-  if (!carries) {
+bool Liveness::another_carries(const Path& path) const {
+  return std::any_of(paths_.begin(), paths_.end(),
+                     [&](const Path& other) { return &other != &path && other.state == TunnelState::kUp; });
+}
+
+void Liveness::take_back(TimePoint now, Path& path) {
+  path.last_rx = std::max(path.last_rx, now);  // what joins is silent, at both ends
+  const std::string away = path.went_down ? in_seconds(now - *path.went_down) : std::string("a while");
+  change(now, path, TunnelState::kUp, fmt::format("heard both ways again after {}", away));
+}
+
+// From "down" to "joining" (or to "up", while no other tunnel could bring the news): both ends have heard
+// each other for the hold time, and say so. Who is ready stays so through a short silence: the other end may
+// join already.
+void Liveness::judge_return(TimePoint now, Path& path, const std::string& why) {
+  const bool recent = path.ready && !path.held && now - path.last_rx <= kMostIntervals * interval_;
+  if (!recent && !(why.empty() && heard(now, path))) {
     path.good_since.reset();
     path.agreed_at.reset();
     path.ready = false;
@@ -532,10 +587,23 @@ void Liveness::judge_return(TimePoint now, Path& path, bool carries) {
     path.agreed_at.reset();
     return;
   }
+  if (peer_use(path) != PeerUse::kUnknown && another_carries(path)) {
+    path.join_until = now + kJoinMost;
+    return change(now, path, TunnelState::kJoining, "heard both ways again, joins the bond");
+  }
+  // Without its word the end that learns of it first waits half a round trip, so that both use it at once.
   if (!path.agreed_at) path.agreed_at = was_ready ? now : now + path.rtt.value_or(Duration{}) / 2;
-  if (now >= *path.agreed_at) {
-    const std::string away = path.went_down ? in_seconds(now - *path.went_down) : std::string("a while");
-    change(now, path, TunnelState::kUp, fmt::format("heard both ways again after {}", away));
+  if (now >= *path.agreed_at) take_back(now, path);
+}
+
+void Liveness::judge_joining(TimePoint now, Path& path) {
+  if (path.held || !peer_bit(peer_.ready, path) || now >= path.join_until) {
+    change(now, path, TunnelState::kDown,
+           path.held                ? kHeld
+           : now >= path.join_until ? "the two ends could not take it into their bonds at once"
+                                    : "the peer stopped using it");
+  } else if ((path.member && peer_use(path) == PeerUse::kUses) || !another_carries(path)) {
+    take_back(now, path);
   }
 }
 
@@ -559,7 +627,10 @@ void Liveness::judge(TimePoint now, Path& path, bool alive) {
       break;
     case TunnelState::kDown:
       if (!path.heard_ever || !heard(now, path)) path.reason = why;
-      judge_return(now, path, why.empty() && heard(now, path));
+      judge_return(now, path, why);
+      break;
+    case TunnelState::kJoining:
+      judge_joining(now, path);
       break;
   }
 }

@@ -12,6 +12,11 @@
 // data is not taken for death) and the peer says, on any tunnel, that it hears us there.
 // Silence is judged against the line: the probes that may be lost in a row by chance, and its
 // jitter. Coming back takes a second of both ends hearing each other, more if it flaps.
+//
+// What comes out of a tap that is not in the bond is lost, and the two ends change their bonds at
+// different moments. So each end says which of its taps are in the bond, and sends nothing by a
+// tunnel that returns (kJoining: its tap is in the bond without carrier, so that the bond takes what
+// arrives and sends nothing) before the other end's tap is in its bond, too.
 #pragma once
 
 #include <array>
@@ -46,6 +51,7 @@ enum class TunnelState : std::uint8_t {
   kStarting,  // nothing heard yet; may be used
   kUp,        // carries
   kDown,      // carried, or was tried long enough, and does not
+  kJoining,   // comes back: to be in the bond without carrier until the other end's tap is in its bond
 };
 
 struct TunnelView {
@@ -59,6 +65,9 @@ struct TunnelView {
   std::optional<Duration> behind;
   TimePoint since;  // of the state
 };
+
+// Whether the other end's tap is in its bond.
+enum class PeerUse : std::uint8_t { kUnknown, kUses, kLeft };
 
 // A change of state, for the log.
 struct TunnelChange {
@@ -82,6 +91,13 @@ class Liveness {
   // use; the other end is told so, and stops using them too. One that is no longer among them comes back as
   // after a silence: both ends agree on the moment.
   void set_use(TimePoint now, const std::set<std::string>& quiet, const std::set<std::string>& held);
+
+  // Taps that are in this end's bond now. The other end is told.
+  void set_members(TimePoint now, const std::set<std::string>& members);
+  // By the newest probe. kUnknown: no probe came, or the other end does not tell.
+  [[nodiscard]] PeerUse peer_use(const std::string& tap) const;
+  // Taps in kJoining.
+  [[nodiscard]] std::set<std::string> joining() const;
 
   // Bytes after the Ethernet header of a frame with kProbeEtherType that came in on `tap`.
   void handle_probe(TimePoint now, const std::string& tap, std::span<const std::uint8_t> payload);
@@ -129,6 +145,7 @@ class Liveness {
     // Receiving.
     bool heard_ever = false;
     bool quiet = false, held = false;  // see set_use()
+    bool member = false;               // see set_members()
     TimePoint last_rx, last_probe;
     std::optional<std::uint64_t> rx_packets;
     std::optional<unsigned> peer_number;
@@ -155,6 +172,7 @@ class Liveness {
 
     // Coming back.
     std::optional<TimePoint> good_since, agreed_at;
+    TimePoint join_until;
     bool ready = false, peer_was_ready = false;
     Duration hold{};
     std::optional<TimePoint> went_down;
@@ -165,13 +183,14 @@ class Liveness {
     bool probes = false;
     std::uint32_t instance = 0, previous_instance = 0, sequence = 0;
     std::uint64_t hears = 0, ready = 0, fresh = 0;
+    std::optional<std::uint64_t> member;
     TimePoint last_probe, first_frame, last_frame;
     TimePoint alive_since;  // heard on some tunnel or other without a pause
     bool frame_ever = false;
   };
 
   struct Announced {
-    std::uint64_t hears = 0, ready = 0, stuck = 0;
+    std::uint64_t hears = 0, ready = 0, stuck = 0, member = 0;
     bool operator==(const Announced&) const = default;
   };
 
@@ -197,13 +216,18 @@ class Liveness {
   void judge(TimePoint now, Path& path, bool alive);
   void judge_without_probes(TimePoint now, Path& path);
   [[nodiscard]] std::string why_down(TimePoint now, const Path& path, bool alive) const;
-  void judge_return(TimePoint now, Path& path, bool carries);
+  void judge_return(TimePoint now, Path& path, const std::string& why);
+  void judge_joining(TimePoint now, Path& path);
+  void take_back(TimePoint now, Path& path);
+  [[nodiscard]] bool another_carries(const Path& path) const;
+  [[nodiscard]] PeerUse peer_use(const Path& path) const;
   void change(TimePoint now, Path& path, TunnelState to, std::string reason);
   void announce(TimePoint now);
   void choose_dead();
   [[nodiscard]] std::uint64_t hears_bits(TimePoint now) const;
   [[nodiscard]] std::uint64_t ready_bits() const;
   [[nodiscard]] std::uint64_t stuck_bits() const;
+  [[nodiscard]] std::uint64_t member_bits() const;
   void note_stuck(TimePoint now);
   [[nodiscard]] bool lost_session(TimePoint now, const Path& path) const;
 

@@ -63,6 +63,7 @@ model::WanState to_model(TunnelState state) {
     case TunnelState::kUp:
       return model::WanState::kUp;
     case TunnelState::kDown:
+    case TunnelState::kJoining:
       return model::WanState::kDown;
   }
   return model::WanState::kDown;
@@ -143,8 +144,9 @@ class OpenVpnBackend : public Backend {
     if (tunnels != liveness_.tunnels()) liveness_.set_tunnels(EventLoop::now(), tunnels);
     follow_ports(tunnels, now.network);
     drained_ = now.drained;
+    hand_in_members();
     drain_taps();
-    arm_liveness();
+    after_liveness();
     return {};
   }
 
@@ -347,6 +349,7 @@ class OpenVpnBackend : public Backend {
           facts == network.facts.end() || facts->second.index != entry.second.port.index() ||
           std::none_of(tunnels.begin(), tunnels.end(), [&](const Tunnel& t) { return t.tap == entry.first; });
       if (gone) delay_match_.forget(entry.first);
+      if (gone) without_carrier_.erase(entry.first);
       return gone;
     });
     for (const Tunnel& tunnel : tunnels) {
@@ -389,6 +392,7 @@ class OpenVpnBackend : public Backend {
       hand_in_probes(tap, port.port);
       hand_in_counters(tap, port);
     }
+    hand_in_members();
     liveness_.handle_timeout(EventLoop::now());
     match_delays();
     drain_taps();
@@ -432,6 +436,14 @@ class OpenVpnBackend : public Backend {
     arm_supervisor();
   }
 
+  void hand_in_members() {
+    std::set<std::string> members;
+    for (const Tunnel& tunnel : liveness_.tunnels()) {
+      if (is_port_of(tunnel.tap, config_.bond.interface)) members.insert(tunnel.tap);
+    }
+    liveness_.set_members(EventLoop::now(), members);
+  }
+
   // The kernel counts what comes through a tap: traffic shows life as well as a probe does.
   void hand_in_counters(const std::string& tap, const Port& port) {
     const auto rx = read_counter(port.rx_packets);
@@ -469,6 +481,7 @@ class OpenVpnBackend : public Backend {
                                        change->reason));
     }
     arm_liveness();
+    follow_carriers();
     if (std::set<std::string> now_dead = dead(); changed || now_dead != told_dead_) {
       told_dead_ = std::move(now_dead);
       context_.changed();
@@ -478,15 +491,31 @@ class OpenVpnBackend : public Backend {
   // --- taps out of use ---
 
   void drain_taps() {
-    std::set<std::string> wanted;
+    std::map<std::string, TapDrain::Use> wanted;
     for (const Tunnel& tunnel : liveness_.tunnels()) {
-      if (drained_.out_of_use_here().contains(tunnel.wan)) wanted.insert(tunnel.tap);
+      if (drained_.out_of_use_here().contains(tunnel.wan))
+        wanted[tunnel.tap] = {liveness_.peer_use(tunnel.tap), is_port_of(tunnel.tap, config_.bond.interface)};
     }
-    for (const TapDrain::Change& change : tap_drain_.update(EventLoop::now(), wanted)) {
-      if (auto set = set_carrier(change.tap, change.carrier); !set)
-        context_.log->warning(set.error().message);
-    }
+    tap_drain_.update(EventLoop::now(), wanted);
     liveness_.set_use(EventLoop::now(), tap_drain_.quiet(), tap_drain_.out());
+  }
+
+  // Before the pass that takes a tap into the bond: it is in it without carrier first. What cannot be set
+  // (a tap that is down, in the middle of a pass) is tried again in the next turn.
+  void follow_carriers() {
+    std::set<std::string> wanted = tap_drain_.quiet();
+    wanted.merge(liveness_.joining());
+    for (const auto& [tap, port] : ports_) {
+      const bool carrier = !wanted.contains(tap);
+      if (carrier == !without_carrier_.contains(tap)) continue;
+      if (const auto set = set_carrier(tap, carrier); !set) {
+        context_.log->detail(set.error().message);
+      } else if (carrier) {
+        without_carrier_.erase(tap);
+      } else {
+        without_carrier_.insert(tap);
+      }
+    }
   }
 
   // --- delays of unlike lines ---
@@ -589,6 +618,7 @@ class OpenVpnBackend : public Backend {
   DelayMatch delay_match_;
   DrainedWans drained_;
   TapDrain tap_drain_;
+  std::set<std::string> without_carrier_;
   bool cannot_hold_back_ = false;  // no sch_netem: unlike lines bring packets out of order, as without bondd
   std::unique_ptr<supervise::Supervisor> supervisor_;
   std::map<std::string, Port> ports_;  // by tap

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 namespace bondd::control {
 namespace {
@@ -44,6 +46,12 @@ Result<> set_carrier(const std::string& tap, bool carrier) {
   const char value = carrier ? '1' : '0';
   if (!fd || write(fd.get(), &value, 1) != 1) return errno_failure(fmt::format("cannot write {}", path));
   return {};
+}
+
+bool is_port_of(const std::string& device, const std::string& bond) {
+  std::error_code none;
+  return std::filesystem::read_symlink(fmt::format("/sys/class/net/{}/master", device), none).filename() ==
+         bond;
 }
 
 void TapPort::send(std::span<const std::uint8_t> payload) {

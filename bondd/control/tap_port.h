@@ -15,6 +15,8 @@ namespace bondd::control {
 // Whether the kernel's bond sends by this tap; what arrives by it is taken either way. As the link attribute
 // IFLA_CARRIER does, but without a netlink socket: /sys/class/net/TAP/carrier.
 Result<> set_carrier(const std::string& tap, bool carrier);
+// Whether the device is a port of `bond` now.
+bool is_port_of(const std::string& device, const std::string& bond);
 
 class TapPort {
  public:

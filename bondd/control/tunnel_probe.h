@@ -12,7 +12,7 @@ namespace bondd::control {
 
 constexpr std::uint16_t kProbeEtherType = 0x88b5;  // IEEE 802 local experimental 1
 constexpr std::size_t kMaxTunnels = 64;            // bits of the bitmaps in a probe
-constexpr std::size_t kProbeSize = 76;
+constexpr std::size_t kProbeSize = 84;
 
 // A probe as it stands in a frame after the Ethernet header, big-endian.
 struct Probe {
@@ -29,6 +29,9 @@ struct Probe {
   std::uint64_t ready = 0;            // bit n: and has done so for long enough to use it
   std::uint64_t fresh = 0;            // bit n: its openvpn has not heard us since it was started
   std::uint64_t stuck = 0;            // bit n: its own openvpn leaves frames lying, silence is no death
+  // Bit n: its tap n is in the bond, so that what comes out of the tunnel is taken. Empty: of a bondd before
+  // 0.2, which does not tell.
+  std::optional<std::uint64_t> member = 0;
   auto operator<=>(const Probe&) const = default;
 };
 std::array<std::uint8_t, kProbeSize> render_probe(const Probe& probe);

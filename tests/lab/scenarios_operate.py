@@ -16,7 +16,7 @@ class Stream:
     """Numbered packets from one address to another through the bond; lost() once they have had time to arrive."""
 
     def __init__(self, from_ns, to_ns, address, port):
-        self.arrived, self.sent, self.ends, self.closed = set(), 0, False, False
+        self.arrived, self.sent, self.ends, self.closed = set(), [], False, False  # sent: when each one left
         self.receiver = udp_socket(to_ns, (address, port))
         self.receiver.settimeout(0.2)  # a socket that somebody reads keeps its port when it is closed
         self.sender = udp_socket(from_ns)
@@ -28,8 +28,8 @@ class Stream:
     def _send(self):
         due = time.monotonic()
         while not self.ends:
-            self.sender.sendto(self.sent.to_bytes(4, "big") + bytes(796), self.target)
-            self.sent += 1
+            self.sender.sendto(len(self.sent).to_bytes(4, "big") + bytes(796), self.target)
+            self.sent.append(time.monotonic())
             due = max(due, time.monotonic() - PACE) + PACE  # late is late: no burst makes up for it
             time.sleep(max(0.0, due - time.monotonic()))
 
@@ -51,7 +51,8 @@ class Stream:
         self.sender.close()
 
     def lost(self):
-        return self.sent - len(self.arrived)
+        """When each packet left that did not arrive."""
+        return [left for number, left in enumerate(self.sent) if number not in self.arrived]
 
 
 def carried_once_both_say(report, lab, site, when, what, state):
@@ -70,22 +71,30 @@ def drain(report):
     lab, site = build(report, measured=True)
     site.up()
     time.sleep(2)
+    def command(*words):
+        moments.append((time.monotonic(), " ".join(words)))
+        site.said_by(end, *words)
+
     for end in ("office", "vps"):
+        moments = []
         streams = [Stream("cli", "srv", PEER, PORT), Stream("srv", "cli", OFFICE, PORT)]
         time.sleep(2)
-        site.said_by(end, "wan", end, "orange", "drain")
+        command("wan", end, "orange", "drain")
         _, orange = carried_once_both_say(report, lab, site, f"drained at {end}", "says so", "drained")
         report.figure(f"drained at {end}: that line carries", orange, "kbyte/s", most=OWN_TRAFFIC)
-        site.said_by(end, "reload", end)
+        command("reload", end)
         report.check(f"drained at {end}: a reload keeps it so", site.state(end, "orange") == "drained")
-        site.said_by(end, "wan", end, "orange", "restore")
+        command("wan", end, "orange", "restore")
         ovh, orange = carried_once_both_say(report, lab, site, f"restored at {end}", "uses it", "up")
         report.figure(f"restored at {end}: share of that line", 100 * orange / (ovh + orange), "%", least=USED_AGAIN[report.option("backend", "openvpn-bond")])
         for stream in streams:
             stream.stop()
         time.sleep(2)
         for stream, way in zip(streams, ("up", "down")):
-            report.figure(f"drained at {end}: packets lost {way}, of {stream.sent}", stream.lost(), most=0)
+            lost = stream.lost()
+            report.figure(f"drained at {end}: packets lost {way}, of {len(stream.sent)}", len(lost), most=0)
+            for left in lost:
+                print("    one left " + ", ".join(f"{left - then:.2f} s after `{words}`" for then, words in moments))
             stream.close()
 
     site.said_by("office", "wan", "office", "orange", "drain")

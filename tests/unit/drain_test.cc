@@ -141,39 +141,63 @@ TEST(DrainedWans, AReloadWithoutThatWanForgetsIt) {
   EXPECT_FALSE(office.update());
 }
 
-std::vector<std::pair<std::string, bool>> carriers(const std::vector<TapDrain::Change>& changes) {
-  std::vector<std::pair<std::string, bool>> out;
-  for (const TapDrain::Change& change : changes) out.emplace_back(change.tap, change.carrier);
-  return out;
-}
-
 TEST(TapDrain, SendsNothingLongBeforeItLeavesTheBondAndProbesAgainOutside) {
   TapDrain drain;
-  const std::set<std::string> wanted = {"tap0"};
+  TapDrain::Use use{PeerUse::kUses, true};
   TimePoint now{1h};
-  EXPECT_THAT(drain.update(now, wanted), IsEmpty());
+  const auto update = [&](Duration later) { drain.update(now += later, {{"tap0", use}}); };
+  update(0s);
   EXPECT_TRUE(drain.keeps("tap0"));
-  EXPECT_THAT(drain.update(now += TapDrain::kFade - 1ms, wanted), IsEmpty());
-  EXPECT_THAT(carriers(drain.update(now += 1ms, wanted)), ElementsAre(std::pair("tap0", false)));
-  EXPECT_THAT(drain.update(now += TapDrain::kQuiet - 1ms, wanted), IsEmpty());
-  EXPECT_TRUE(drain.keeps("tap0")) << "it still takes what arrives";
+  update(TapDrain::kFade - 1ms);
+  EXPECT_THAT(drain.quiet(), IsEmpty()) << "what is held back goes first";
+  update(1ms);
   EXPECT_THAT(drain.quiet(), ElementsAre("tap0"));
-  EXPECT_THAT(drain.update(now += 1ms, wanted), IsEmpty());
+  update(5s);
+  EXPECT_TRUE(drain.keeps("tap0")) << "the other end still sends by it";
+  use.peer = PeerUse::kLeft;
+  update(0s);
+  update(TapDrain::kInFlight - 1ms);
+  EXPECT_TRUE(drain.keeps("tap0")) << "it still takes what arrives";
+  update(1ms);
+  EXPECT_FALSE(drain.keeps("tap0"));
   EXPECT_THAT(drain.out(), ElementsAre("tap0"));
-  EXPECT_THAT(carriers(drain.update(now += TapDrain::kLeave, wanted)), ElementsAre(std::pair("tap0", true)));
-  EXPECT_THAT(drain.update(now += 1h, wanted), IsEmpty());
-  EXPECT_THAT(drain.out(), ElementsAre("tap0"));
+  update(5s);
+  EXPECT_THAT(drain.quiet(), ElementsAre("tap0")) << "the pass that takes it out has not run yet";
+  use.here = false;
+  update(0s);
   EXPECT_THAT(drain.quiet(), IsEmpty()) << "its probes tell whether it is well";
-  EXPECT_THAT(drain.update(now, {}), IsEmpty());
+  update(1h);
+  EXPECT_THAT(drain.out(), ElementsAre("tap0"));
+  drain.update(now, {});
   EXPECT_THAT(drain.out(), IsEmpty());
+  EXPECT_FALSE(drain.is_draining("tap0"));
+}
+
+TEST(TapDrain, WaitsForAnEndThatSaysNothingAndForOneThatDoesNotLeaveForSomeTimeOnly) {
+  for (const auto& [peer, limit] :
+       {std::pair(PeerUse::kUnknown, TapDrain::kQuiet), std::pair(PeerUse::kUses, TapDrain::kQuietMost)}) {
+    TapDrain drain;
+    TimePoint now{1h};
+    const auto update = [&, peer = peer](Duration later) {
+      drain.update(now += later, {{"tap0", {peer, true}}});
+    };
+    update(0s);
+    update(TapDrain::kFade);
+    update(limit - 1ms);
+    EXPECT_TRUE(drain.keeps("tap0"));
+    update(1ms);
+    EXPECT_FALSE(drain.keeps("tap0"));
+  }
 }
 
 TEST(TapDrain, RestoredHalfwayHasItsCarrierAgain) {
   TapDrain drain;
   TimePoint now{1h};
-  drain.update(now, {"tap0"});
-  drain.update(now += TapDrain::kFade, {"tap0"});
-  EXPECT_THAT(carriers(drain.update(now, {})), ElementsAre(std::pair("tap0", true)));
+  drain.update(now, {{"tap0", {}}});
+  drain.update(now += TapDrain::kFade, {{"tap0", {}}});
+  EXPECT_THAT(drain.quiet(), ElementsAre("tap0"));
+  drain.update(now, {});
+  EXPECT_THAT(drain.quiet(), IsEmpty());
   EXPECT_FALSE(drain.is_draining("tap0"));
 }
 
