@@ -7,6 +7,7 @@ Two looks: the compiler's command of every source of bondd (so that no module is
 the linker made of it (so that no flag is undone later). Output is one line for each thing that is missing.
 """
 import json
+import os
 import platform
 import re
 import subprocess
@@ -34,6 +35,7 @@ def missing_when_compiled(build):
     for entry in commands:
         # "CMakeFiles/NAME.dir" of our modules; tests and benches are built with the same options.
         output = re.search(r" -o (\S+)", entry["command"]).group(1)
+        output = os.path.relpath(os.path.join(entry["directory"], output), build)  # make runs in each folder of its own
         if not output.startswith(tuple(module + "/" for module in MODULES)):
             continue
         looked_at += 1
