@@ -108,6 +108,15 @@ model::Failover build_failover(const Section& section) {
   return failover;
 }
 
+model::Hooks build_hooks(const Section& section, const fs::path& file) {
+  model::Hooks hooks;
+  hooks.run = file_of(section, "run", file);
+  put<Duration>(section, "timeout", hooks.timeout);
+  hooks.loss_above = section.get<double>("loss_above");
+  hooks.latency_above = section.get<Duration>("latency_above");
+  return hooks;
+}
+
 model::Policy build_policy(const Section& section) {
   model::Policy policy;
   put<std::string>(section, "name", policy.name);
@@ -152,6 +161,7 @@ model::Config build(const Sections& sections, const fs::path& file, std::string_
   config.openvpn = build_openvpn(sections.openvpn, file, site);
   config.mlvpn = build_mlvpn(sections.mlvpn, file);
   config.failover = build_failover(sections.failover);
+  config.hooks = build_hooks(sections.hooks, file);
   for (const Section& policy : sections.policies) config.policies.push_back(build_policy(policy));
   put<std::vector<std::string>>(sections.nat, "masquerade", config.masquerade);
   for (const Section& forward : sections.forwards) config.forwards.push_back(build_forward(forward));

@@ -32,6 +32,10 @@ bool is_private(const IpPrefix& network);
 void check_secret_files(const Sections& sections, const model::Config& config, const CheckContext& context,
                         Purpose purpose, Report& report);
 
+// The program of [hooks].
+void check_hook_file(const Sections& sections, const model::Config& config, const CheckContext& context,
+                     Report& report);
+
 // Rules that look at the machine's network: devices, gateways, ports.
 void check_machine(const Sections& sections, const model::Config& config, const CheckContext& context,
                    Report& report);

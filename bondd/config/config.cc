@@ -102,6 +102,7 @@ Loaded load_text(std::string_view text, const fs::path& file, const CheckContext
   check_rules(sections, config, purpose, report);
   check_traffic(sections, config, report);
   check_secret_files(sections, config, context, purpose, report);
+  check_hook_file(sections, config, context, report);
   check_machine(sections, config, context, report);
   return finish(report, std::move(config));
 }

@@ -279,6 +279,7 @@ Sections find_sections(const Node& document) {
                     one(document, "routes"),
                     one(document, "failover"),
                     one(document, "marks"),
+                    one(document, "hooks"),
                     one(document, "openvpn"),
                     one(document, "mlvpn"),
                     one(document, "nat"),

@@ -85,7 +85,7 @@ class Section {
 
 // The file by its tables. A table that is absent is an empty Section at the file's start.
 struct Sections {
-  Section root, server, bond, routes, failover, marks, openvpn, mlvpn, nat;
+  Section root, server, bond, routes, failover, marks, hooks, openvpn, mlvpn, nat;
   std::vector<Section> wans, policies, forwards;
   Side side = Side::kNone;  // kNone: role is missing or mistaken
 };

@@ -42,7 +42,8 @@ Daemon::Daemon(EventLoop& loop, Log& log, const Machine& machine, netlink::Monit
       machine_(machine),
       monitor_(monitor),
       options_(std::move(options)),
-      resolver_(loop) {}
+      resolver_(loop),
+      hooks_(loop, log) {}
 
 Daemon::~Daemon() = default;
 
@@ -102,7 +103,10 @@ Result<> Daemon::start() {
       [this](const ipc::Request& request, std::uint64_t connection) {
         return on_request(request, connection);
       },
-      [this](std::uint64_t connection) { speed_test_closed(connection); });
+      [this](std::uint64_t connection) {
+        speed_test_closed(connection);
+        hooks_.closed(connection);
+      });
   if (!server) return tl::make_unexpected(server.error());
   server_ = std::move(*server);
   monitor_watch_ = loop_.watch(monitor_.fd(), EPOLLIN, [this](std::uint32_t) {

@@ -27,6 +27,7 @@
 #include "bondd/control/reconciler.h"
 #include "bondd/control/resolver.h"
 #include "bondd/control/server_choice.h"
+#include "bondd/control/site_hooks.h"
 #include "bondd/control/speed_test.h"
 #include "bondd/control/wan_traffic.h"
 #include "bondd/model/status.h"
@@ -105,6 +106,7 @@ class Daemon {
   ipc::Reply monitor();
   [[nodiscard]] model::SiteStatus watched() const;
   void tell_changes();
+  [[nodiscard]] std::uint32_t bond_mtu() const;
   void tell_event(const char* event, const char* to, const std::string& reason);
 
   void resolve_server();
@@ -185,6 +187,7 @@ class Daemon {
   std::map<std::string, std::uint32_t> path_mtu_;  // of the WANs that lose long packets
   unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
   DrainedWans drained_;
+  SiteHooks hooks_;
   SpeedTestAsker speed_test_;                         // of this end's command
   std::unique_ptr<SpeedTestGuest> speed_test_guest_;  // for the other end's
   std::string speed_test_spent_;  // the token of the last one that ended, or did not start

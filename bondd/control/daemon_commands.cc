@@ -35,6 +35,8 @@ ipc::Reply Daemon::on_request(const ipc::Request& request, std::uint64_t connect
       return planned(request.file);
     case ipc::Command::kSpeedTest:
       return speed_test(request, connection);
+    case ipc::Command::kHooksTest:
+      return hooks_.test(options_.config, bond_mtu(), connection);
   }
   return {false, {"unknown command"}, {}};
 }
@@ -211,9 +213,19 @@ ipc::Reply Daemon::monitor() {
   return reply;
 }
 
+// As the last pass wanted it; 0: it has no bond yet.
+std::uint32_t Daemon::bond_mtu() const {
+  const auto& links = reconciler_->plan().state.links;
+  return links.empty() ? 0 : links.front().mtu.value_or(0);
+}
+
 void Daemon::tell_changes() {
-  if (!server_ || !server_->has_listeners()) return watched_.reset();
+  const bool listeners = server_ && server_->has_listeners();
+  if (!listeners) watched_.reset();
+  if (!listeners && options_.config.hooks.run.empty()) return hooks_.follow(options_.config, 0, {});
   model::SiteStatus now = watched();
+  hooks_.follow(options_.config, bond_mtu(), now);
+  if (!listeners) return;
   for (const model::Event& event : changes(std::time(nullptr), watched_ ? &*watched_ : nullptr, now))
     server_->tell(ipc::render(event));
   watched_ = std::move(now);

@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Command, std::string_view>, 9> kCommands = {
+constexpr std::array<std::pair<Command, std::string_view>, 10> kCommands = {
     {{Command::kStatus, "status"},
      {Command::kStop, "stop"},
      {Command::kReload, "reload"},
@@ -23,7 +23,8 @@ constexpr std::array<std::pair<Command, std::string_view>, 9> kCommands = {
      {Command::kRestore, "restore"},
      {Command::kMonitor, "monitor"},
      {Command::kPlan, "plan"},
-     {Command::kSpeedTest, "speedtest"}}};
+     {Command::kSpeedTest, "speedtest"},
+     {Command::kHooksTest, "hooks test"}}};
 
 template <typename T>
 Json or_null(const std::optional<T>& value) {

@@ -22,7 +22,8 @@ enum class Command : std::uint8_t {
   kRestore,
   kMonitor,
   kPlan,
-  kSpeedTest
+  kSpeedTest,
+  kHooksTest
 };
 
 struct Request {

@@ -1,5 +1,5 @@
 // What the commands for a running site are told: `bondd wan`, `ping`, `top`, `speedtest`, `monitor`,
-// `confirm`.
+// `confirm`, `hooks`.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -27,6 +27,10 @@ struct MonitorOptions : CommonOptions {
   bool json = false;
 };
 
+struct HooksOptions : CommonOptions {
+  std::string action;  // "test"
+};
+
 int wan_command(const WanOptions& options);
 int ping_command(const PingOptions& options);
 int top_command(const CommonOptions& options);
@@ -36,6 +40,7 @@ int speedtest_command(const SpeedtestOptions& options);
 int speedtest_responder_command(const std::string& user);
 int monitor_command(const MonitorOptions& options);
 int confirm_command(const CommonOptions& options);
+int hooks_command(const HooksOptions& options);
 
 // Adds the commands to `app`; each writes its exit status when it ran.
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status);

@@ -81,6 +81,19 @@ void add_confirm(CLI::App& app, const CommonOptions& common, int& exit_status) {
       [options, &common, &exit_status] { exit_status = confirm_command(with_common(*options, common)); });
 }
 
+void add_hooks(CLI::App& app, const CommonOptions& common, int& exit_status) {
+  CLI::App* hooks = app.add_subcommand("hooks", "try the program that [hooks] of a site's file names");
+  const auto options = std::make_shared<HooksOptions>();
+  hooks
+      ->add_option("ACTION", options->action, "test: the running bondd runs it once, and its output is shown")
+      ->required()
+      ->check(CLI::IsMember({"test"}));
+  hooks->add_option("NAME", options->file, kSiteHelp)->required();
+  hooks->footer("Exit status: 0 when the program ended with 0, 1 else.");
+  hooks->callback(
+      [options, &common, &exit_status] { exit_status = hooks_command(with_common(*options, common)); });
+}
+
 }  // namespace
 
 void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_status) {
@@ -90,6 +103,7 @@ void add_operate_commands(CLI::App& app, const CommonOptions& common, int& exit_
   add_speedtest(app, common, exit_status);
   add_monitor(app, common, exit_status);
   add_confirm(app, common, exit_status);
+  add_hooks(app, common, exit_status);
 }
 
 }  // namespace bondd

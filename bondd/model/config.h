@@ -144,6 +144,16 @@ struct Failover {
   auto operator<=>(const Failover&) const = default;
 };
 
+// A program that is run when the state of a WAN or of the bond changes.
+struct Hooks {
+  std::filesystem::path run;  // empty: none
+  Duration timeout = std::chrono::seconds(30);
+  // Of a WAN: calls for packet loss (in percent, either way) and round trips above these; empty: none.
+  std::optional<double> loss_above;
+  std::optional<Duration> latency_above;
+  auto operator<=>(const Hooks&) const = default;
+};
+
 // A service in the office, reachable at the VPS's address.
 struct Forward {
   Protocol proto = Protocol::kTcp;
@@ -165,6 +175,7 @@ struct Config {
   OpenVpn openvpn;
   Mlvpn mlvpn;
   Failover failover;
+  Hooks hooks;
   std::vector<Policy> policies;
   std::vector<std::string> masquerade;  // devices
   std::vector<Forward> forwards;

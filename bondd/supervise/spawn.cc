@@ -26,14 +26,16 @@ constexpr int kExecFailed = 127;
 // calls are allowed.
 struct Image {
   std::vector<char*> argv;
-  std::array<char*, 3> environment{};
+  std::vector<char*> environment;
 };
 
-Image make_image(const std::vector<std::string>& argv) {
+Image make_image(const std::vector<std::string>& argv, const std::vector<std::string>& environment) {
   Image image;
   for (const std::string& word : argv) image.argv.push_back(const_cast<char*>(word.c_str()));
   image.argv.push_back(nullptr);
-  image.environment = {const_cast<char*>(kPath), const_cast<char*>("LC_ALL=C"), nullptr};
+  image.environment = {const_cast<char*>(kPath), const_cast<char*>("LC_ALL=C")};
+  for (const std::string& entry : environment) image.environment.push_back(const_cast<char*>(entry.c_str()));
+  image.environment.push_back(nullptr);
   return image;
 }
 
@@ -111,7 +113,7 @@ Result<Spawned> spawn(const std::vector<std::string>& argv, const SpawnOptions& 
 
   const auto or_null = [&](int fd) { return fd >= 0 ? fd : null.get(); };
   const std::array<int, 3> fds{or_null(options.input), or_null(options.output), or_null(options.errors)};
-  const Image image = make_image(argv);
+  const Image image = make_image(argv, options.environment);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
   if (pid < 0) return errno_failure(what);

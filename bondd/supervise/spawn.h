@@ -18,7 +18,8 @@ struct SpawnOptions {
   int input = -1;                // becomes standard input; -1: /dev/null
   int output = -1, errors = -1;  // become standard output and error
   bool writes_files = true;      // false: RLIMIT_FSIZE 0, and its memory bounded; for what reads the Internet
-  bool own_group = true;         // Ctrl-C on the terminal is for bondd, not for its children
+  std::vector<std::string> environment;  // "NAME=value", beside PATH and LC_ALL
+  bool own_group = true;                 // Ctrl-C on the terminal is for bondd, not for its children
 };
 
 struct Spawned {

@@ -252,6 +252,44 @@ def diag():
     check("no time that is none", says("diag", "--for", "soon", OFFICE)[0] == 2)
 
 
+def hooks():
+    """[hooks]: run at each change with MLVPN's words, tried by `hooks test`, and nothing waits for it."""
+    file, script, told = site.FOLDER / "office.toml", site.FOLDER / "hook", site.FOLDER / "told"
+    code, _, said = says("hooks", "test", OFFICE)
+    check("hooks test without [hooks]: 1, and what to write", code == 1 and "run = " in said, (code, said))
+    plain = file.read_text()
+    file.write_text(f'{plain}\n[hooks]\nrun = "hook"\ntimeout = "20s"\n')
+    script.write_text(f'#!/bin/sh\necho "$1 $2 $3 $IP4_GATEWAY $BONDD_TO" >>{told}\necho "said by $2"\n[ "$2" != test ] || exit 4\n')
+    script.chmod(0o777)
+    code, _, said = says("check", OFFICE)
+    check("a hook that others can change is refused, with the cure", code == 1 and f"chmod 755 {script}" in said, said)
+    script.chmod(0o644)
+    check("so is one that cannot be run", "not executable" in says("check", OFFICE)[2])
+    script.chmod(0o755)
+    site.run("office", "reload", OFFICE)
+    code, shown, said = says("hooks", "test", OFFICE)
+    check("hooks test shows the output and the exit status", code == 1 and said.startswith("said by test\nexit status 4 after") and not shown, (code, said))
+    lines = lambda: [line.split() for line in told.read_text().splitlines()] if told.exists() else []
+    up = ["bond0", "rtun_up", "orange", "172.16.16.1", "up"]
+    wait_for("it is told of what is up already, and of the test", lambda: up in lines() and ["bond0", "test", "172.16.16.1"] in lines())
+    sh("ip link set dsl2 down", ns="office")
+    wait_for("a line that falls silent: rtun_down", lambda: any(line[:3] == ["bond0", "rtun_down", "orange"] for line in lines()), 20)
+    told.unlink()
+    sh("ip link set dsl2 up; ip route replace default via 10.99.2.1 metric 2", ns="office")
+    wait_for("a line that is back: rtun_up", lambda: up in lines(), 20)
+    wait_for("both WANs up", lambda: site.states() == UP, 20)
+    script.write_text("#!/bin/sh\nsleep 1000\n")
+    trial = subprocess.Popen(site.bondd("office", "hooks", "test", OFFICE), stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    began = time.monotonic()
+    check("a hook that hangs holds nothing up", site.states() == UP and time.monotonic() - began < 2)
+    trial.terminate()
+    trial.wait()
+    file.write_text(plain)
+    site.run("office", "reload", OFFICE)
+    told.unlink(missing_ok=True)
+
+
 def without_rights():
     """Somebody who is not root is told so, and changes nothing."""
     with tempfile.TemporaryDirectory() as folder:
@@ -286,6 +324,7 @@ def play_all():
     drain()
     monitor()
     wait_for("both WANs up", lambda: site.states() == UP)
+    hooks()
     without_rights()
     diag()
     site.down()
