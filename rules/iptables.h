@@ -70,8 +70,11 @@ class Iptables {
   // Rules of others that have to do with forwarded packets, a text each: "-t nat -A POSTROUTING … -j
   // MASQUERADE". Who has such rules may need the kernel to forward. What cannot be read is left out.
   [[nodiscard]] virtual std::set<std::string> forwarding_rules() { return {}; }
-  // All of nf_tables, also what is not iptables', with the sets that rules look up. Empty without nf_tables.
+  // All of nf_tables, also what is not iptables', with the sets that rules look up, and the tables of
+  // iptables-legacy that the kernel has. What could not be read is told in NftRuleset::unseen.
   [[nodiscard]] virtual NftRuleset ruleset() { return {}; }
+  // The same as it is once `planned` is installed, if none of it is.
+  [[nodiscard]] virtual NftRuleset ruleset_with(const Firewall& /*planned*/) { return ruleset(); }
   // What is there of the chains that `filter` means, in either variant's tables; canonical.
   // EPERM without CAP_NET_ADMIN and CAP_NET_RAW. Fails rather than leaving out what it cannot read.
   virtual Result<Firewall> observe(const ChainFilter& filter) = 0;

@@ -62,13 +62,6 @@ MarkUse::Hook hook_of(std::string_view table, std::string_view chain) {
   return later ? MarkUse::Hook::kAfterRouting : MarkUse::Hook::kAnywhere;
 }
 
-std::uint8_t protocol_number(std::string_view name) {
-  if (name == "tcp") return IPPROTO_TCP;
-  if (name == "udp") return IPPROTO_UDP;
-  if (name == "icmp") return IPPROTO_ICMP;
-  return IPPROTO_RAW;  // another: none of the bond's
-}
-
 // The options before the target, "-i lan -p udp -m mark --mark 0x0/0xff".
 void read_selectors(const Words& words, MarkUse& use) {
   bool no = false;
@@ -188,6 +181,7 @@ class NftReader {
       case NftLoad::What::kConnectionStatus:
       case NftLoad::What::kConnectionDirection:
       case NftLoad::What::kReversePath:
+      case NftLoad::What::kDestinationType:
       case NftLoad::What::kNetworkHeader:
       case NftLoad::What::kTransportHeader:
       case NftLoad::What::kOther:
@@ -263,6 +257,13 @@ std::string_view family_name(std::uint8_t family) {
 }
 
 }  // namespace
+
+std::uint8_t protocol_number(std::string_view name) {
+  if (name == "tcp") return IPPROTO_TCP;
+  if (name == "udp") return IPPROTO_UDP;
+  if (name == "icmp") return IPPROTO_ICMP;
+  return IPPROTO_RAW;  // another: none of the bond's
+}
 
 std::uint32_t written_mark_bits(const NftRuleset& ruleset) {
   std::uint32_t bits = 0;

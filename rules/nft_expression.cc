@@ -2,8 +2,12 @@
 
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/xt_CT.h>
+#include <linux/netfilter/xt_addrtype.h>
 #include <linux/netfilter/xt_conntrack.h>
+#include <linux/netfilter/xt_multiport.h>
 #include <linux/netfilter/xt_rpfilter.h>
 
 #include <algorithm>
@@ -133,14 +137,13 @@ NftExpression lookup(const nftnl_expr* e) {
                    text(e, NFTNL_EXPR_LOOKUP_SET)};
 }
 
-// A target of iptables' own; the verdicts among them end the rule as a verdict does.
 NftExpression target(const nftnl_expr* e) {
   const std::string name = text(e, NFTNL_EXPR_TG_NAME);
-  if (name == "REJECT") return NftVerdict{Kind::kReject, ""};
-  if (name == "MARK" || name == "CONNMARK") return NftHarmless{0, false, {}, 0, 0, true};
-  constexpr std::array<std::string_view, 4> kPassOn{"LOG", "TCPMSS", "NFLOG", "CT"};
-  const bool harmless = std::find(kPassOn.begin(), kPassOn.end(), name) != kPassOn.end();
-  return harmless ? NftExpression{NftHarmless{}} : NftUnknown{name};
+  const Bytes info = data(e, NFTNL_EXPR_TG_INFO);
+  std::uint16_t flags = 0;  // the first member of xt_ct_target_info in all its revisions
+  if (info.size() >= sizeof flags) std::memcpy(&flags, info.data(), sizeof flags);
+  if (name == "CT" && (flags & XT_CT_NOTRACK) != 0) return NftNoTrack{};
+  return xt_target(name);
 }
 
 using Decode = NftExpression (*)(const nftnl_expr*);
@@ -168,26 +171,83 @@ NftExpression states(const nftnl_expr* e) {
   xt_conntrack_mtinfo3 info{};
   if (number(e, NFTNL_EXPR_MT_REV) != kRevision || bytes.size() < sizeof info) return NftUnknown{"conntrack"};
   std::memcpy(&info, bytes.data(), sizeof info);
-  if (info.match_flags != XT_CONNTRACK_STATE) return NftUnknown{"conntrack"};
-  return NftStates{info.state_mask, (info.invert_flags & XT_CONNTRACK_STATE) == 0};
+  constexpr std::uint16_t kOfBoth = XT_CONNTRACK_STATE_INVALID | XT_CONNTRACK_STATE_BIT(IP_CT_ESTABLISHED) |
+                                    XT_CONNTRACK_STATE_BIT(IP_CT_RELATED) | XT_CONNTRACK_STATE_BIT(IP_CT_NEW);
+  const int flags = info.match_flags & ~XT_CONNTRACK_STATE_ALIAS;
+  if (flags != XT_CONNTRACK_STATE || (info.state_mask & XT_CONNTRACK_STATE_SNAT) != 0)
+    return NftUnknown{"conntrack"};
+  std::uint32_t states = info.state_mask & kOfBoth;
+  if ((info.state_mask & XT_CONNTRACK_STATE_UNTRACKED) != 0) states |= NF_CT_STATE_UNTRACKED_BIT;
+  return NftStates{states, (info.invert_flags & XT_CONNTRACK_STATE) == 0,
+                   (info.state_mask & XT_CONNTRACK_STATE_DNAT) != 0};
+}
+// In the order of enum xt_multiport_flags.
+constexpr std::array kPortsOf{NftPorts::Of::kSource, NftPorts::Of::kDestination, NftPorts::Of::kEither};
+NftExpression ports(const nftnl_expr* e) {
+  const Bytes bytes = data(e, NFTNL_EXPR_MT_INFO);
+  xt_multiport_v1 info{};
+  if (number(e, NFTNL_EXPR_MT_REV) != 1 || bytes.size() < sizeof info) return NftUnknown{"multiport"};
+  std::memcpy(&info, bytes.data(), sizeof info);
+  if (info.flags >= kPortsOf.size() || info.count > XT_MULTI_PORTS) return NftUnknown{"multiport"};
+  NftPorts out{kPortsOf[info.flags], info.invert == 0, {}};
+  for (std::size_t i = 0; i < info.count; ++i) {
+    const bool range = info.pflags[i] != 0 && i + 1 < info.count;
+    out.ranges.push_back({info.ports[i], info.ports[range ? i + 1 : i]});
+    if (range) ++i;
+  }
+  return out;
+}
+NftExpression address_type(const nftnl_expr* e) {
+  const Bytes bytes = data(e, NFTNL_EXPR_MT_INFO);
+  xt_addrtype_info_v1 info{};
+  if (number(e, NFTNL_EXPR_MT_REV) != 1 || bytes.size() < sizeof info) return NftUnknown{"addrtype"};
+  std::memcpy(&info, bytes.data(), sizeof info);
+  constexpr std::uint32_t kOfADevice = XT_ADDRTYPE_LIMIT_IFACE_IN | XT_ADDRTYPE_LIMIT_IFACE_OUT;
+  if ((info.flags & kOfADevice) != 0 || (info.source == 0) == (info.dest == 0)) return NftUnknown{"addrtype"};
+  const bool source = info.source != 0;
+  const std::uint32_t inverted = info.flags & (source ? XT_ADDRTYPE_INVERT_SOURCE : XT_ADDRTYPE_INVERT_DEST);
+  return NftAddressType{source, inverted == 0, source ? info.source : info.dest};
 }
 NftExpression reverse_path(const nftnl_expr* e) {
   const Bytes bytes = data(e, NFTNL_EXPR_MT_INFO);
   if (bytes.empty() || (bytes.front() & XT_RPFILTER_LOOSE) != 0) return NftUnknown{"rpfilter"};
   return NftReversePath{(bytes.front() & XT_RPFILTER_INVERT) != 0};
 }
-// "fib saddr . iif oif", also with the mark.
+// "fib saddr . iif oif", also with the mark; "fib daddr type".
 NftExpression fib(const nftnl_expr* e) {
   constexpr std::uint32_t kBack = NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF;
-  const bool back = (number(e, NFTNL_EXPR_FIB_FLAGS) & kBack) == kBack &&
-                    number(e, NFTNL_EXPR_FIB_RESULT) != NFT_FIB_RESULT_ADDRTYPE;
-  return NftLoad{back ? What::kReversePath : What::kOther, number(e, NFTNL_EXPR_FIB_DREG), 0, 0};
+  const std::uint32_t flags = number(e, NFTNL_EXPR_FIB_FLAGS);
+  const bool type = number(e, NFTNL_EXPR_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE;
+  const bool back = (flags & kBack) == kBack && !type;
+  const What what = back                                ? What::kReversePath
+                    : type && flags == NFTA_FIB_F_DADDR ? What::kDestinationType
+                                                        : What::kOther;
+  return NftLoad{what, number(e, NFTNL_EXPR_FIB_DREG), 0, 0};
+}
+// "add @set { ip saddr }" changes nothing for this packet, unless the set's elements decide, too.
+NftExpression dynamic_set(const nftnl_expr* e) {
+  const bool decides =
+      nftnl_expr_is_set(e, NFTNL_EXPR_DYNSET_EXPR) || nftnl_expr_is_set(e, NFTNL_EXPR_DYNSET_EXPRESSIONS);
+  return decides ? NftExpression{NftUnknown{"dynset"}} : NftHarmless{};
+}
+NftExpression no_track(const nftnl_expr* /*e*/) {
+  return NftNoTrack{};
+}
+// NAT of the first packet of a connection, which goes on with it.
+NftExpression translation(const nftnl_expr* /*e*/) {
+  return NftVerdict{Kind::kAccept, ""};
+}
+// Hands the packet to somebody else.
+NftExpression elsewhere(const nftnl_expr* /*e*/) {
+  return NftVerdict{Kind::kOther, ""};
 }
 NftExpression match(const nftnl_expr* e) {
   const std::string name = text(e, NFTNL_EXPR_MT_NAME);
   if (name == "comment") return NftHarmless{};
   if (name == "conntrack") return states(e);
   if (name == "rpfilter") return reverse_path(e);
+  if (name == "multiport") return ports(e);
+  if (name == "addrtype") return address_type(e);
   return NftUnknown{name};
 }
 
@@ -210,12 +270,38 @@ constexpr std::array kDecoders{Decoder{"immediate", immediate},
                                Decoder{"byteorder", opaque_load<NFTNL_EXPR_BYTEORDER_DREG>},
                                Decoder{"counter", counter},
                                Decoder{"log", harmless},
-                               Decoder{"notrack", harmless},
+                               Decoder{"notrack", no_track},
+                               Decoder{"nat", translation},
+                               Decoder{"masq", translation},
+                               Decoder{"redir", translation},
+                               Decoder{"queue", elsewhere},
+                               Decoder{"tproxy", elsewhere},
+                               Decoder{"synproxy", elsewhere},
+                               Decoder{"fwd", elsewhere},
+                               Decoder{"dynset", dynamic_set},
+                               Decoder{"dup", harmless},
                                Decoder{"last", harmless},
                                Decoder{"objref", harmless},
                                Decoder{"flow_offload", harmless}};
 
 }  // namespace
+
+NftExpression xt_target(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kNat{"DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"};
+  constexpr std::array<std::string_view, 18> kPassOn{
+      "LOG", "NFLOG",    "ULOG", "TRACE",    "TCPMSS",      "CT",  "TOS",   "DSCP",        "TTL",
+      "TEE", "CLASSIFY", "SET",  "CHECKSUM", "TCPOPTSTRIP", "ECN", "AUDIT", "CONNSECMARK", "SECMARK"};
+  const auto among = [&](const auto& names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  if (name == "ACCEPT" || among(kNat)) return NftVerdict{Kind::kAccept, ""};
+  if (name == "DROP") return NftVerdict{Kind::kDrop, ""};
+  if (name == "REJECT") return NftVerdict{Kind::kReject, ""};
+  if (name == "RETURN") return NftVerdict{Kind::kReturn, ""};
+  if (name == "NOTRACK") return NftNoTrack{};
+  if (name == "MARK" || name == "CONNMARK") return NftHarmless{0, false, {}, 0, 0, true};
+  return among(kPassOn) ? NftExpression{NftHarmless{}} : NftVerdict{};
+}
 
 NftVerdict::Kind verdict_kind(int code) {
   switch (code) {

@@ -8,31 +8,13 @@
 #include <array>
 #include <cerrno>
 
+#include "rules/builtin_chains.h"
 #include "rules/nft_socket.h"
 
 namespace bondd::rules {
 namespace {
 
 constexpr std::array<std::string_view, 5> kTables{"filter", "mangle", "nat", "raw", "security"};
-
-// Where iptables-nft has its built-in chains: xtables_ipv4 in iptables/nft.c.
-struct Builtin {
-  std::string_view table, chain, type;
-  std::uint32_t hook;
-  std::int32_t priority;
-};
-constexpr std::array kBuiltins{Builtin{"filter", "INPUT", "filter", NF_INET_LOCAL_IN, 0},
-                               Builtin{"filter", "FORWARD", "filter", NF_INET_FORWARD, 0},
-                               Builtin{"filter", "OUTPUT", "filter", NF_INET_LOCAL_OUT, 0},
-                               Builtin{"mangle", "PREROUTING", "filter", NF_INET_PRE_ROUTING, -150},
-                               Builtin{"mangle", "INPUT", "filter", NF_INET_LOCAL_IN, -150},
-                               Builtin{"mangle", "FORWARD", "filter", NF_INET_FORWARD, -150},
-                               Builtin{"mangle", "OUTPUT", "route", NF_INET_LOCAL_OUT, -150},
-                               Builtin{"mangle", "POSTROUTING", "filter", NF_INET_POST_ROUTING, -150},
-                               Builtin{"nat", "PREROUTING", "nat", NF_INET_PRE_ROUTING, -100},
-                               Builtin{"nat", "INPUT", "nat", NF_INET_LOCAL_IN, 100},
-                               Builtin{"nat", "OUTPUT", "nat", NF_INET_LOCAL_OUT, -100},
-                               Builtin{"nat", "POSTROUTING", "nat", NF_INET_POST_ROUTING, 100}};
 
 bool is_doomed(const Table& doomed, std::string_view chain) {
   return std::any_of(doomed.chains.begin(), doomed.chains.end(),

@@ -1,6 +1,7 @@
 #include "rules/nft_ruleset.h"
 
 #include <endian.h>
+#include <fmt/format.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
@@ -41,7 +42,10 @@ NftTable* find_table(NftRuleset& ruleset, std::uint32_t family, const char* name
 
 void add_table(const nlmsghdr* header, NftRuleset& ruleset) {
   const Object<nftnl_table, nftnl_table_free> table(nftnl_table_alloc());
-  if (nftnl_table_nlmsg_parse(header, table.get()) < 0) return;
+  if (nftnl_table_nlmsg_parse(header, table.get()) < 0) {
+    ruleset.unseen.push_back(fmt::format("nft's table {}", string_attribute(header, NFTA_TABLE_NAME)));
+    return;
+  }
   NftTable found;
   found.family = static_cast<std::uint8_t>(nftnl_table_get_u32(table.get(), NFTNL_TABLE_FAMILY));
   found.name = text_or_empty(nftnl_table_get_str(table.get(), NFTNL_TABLE_NAME));
@@ -49,19 +53,37 @@ void add_table(const nlmsghdr* header, NftRuleset& ruleset) {
   ruleset.tables.push_back(std::move(found));
 }
 
+// Those of an ingress or egress chain.
+std::vector<std::string> devices_of(const nftnl_chain* chain) {
+  if (nftnl_chain_is_set(chain, NFTNL_CHAIN_DEV))
+    return {text_or_empty(nftnl_chain_get_str(chain, NFTNL_CHAIN_DEV))};
+  std::vector<std::string> out;
+  const char* const* devices = nftnl_chain_is_set(chain, NFTNL_CHAIN_DEVICES)
+                                   ? nftnl_chain_get_array(chain, NFTNL_CHAIN_DEVICES)
+                                   : nullptr;
+  for (; devices != nullptr && *devices != nullptr; ++devices) out.emplace_back(*devices);
+  return out;
+}
+
 void add_chain(const nlmsghdr* header, NftRuleset& ruleset) {
   const Object<nftnl_chain, nftnl_chain_free> chain(nftnl_chain_alloc());
-  if (nftnl_chain_nlmsg_parse(header, chain.get()) < 0) return;
+  if (nftnl_chain_nlmsg_parse(header, chain.get()) < 0) {
+    ruleset.unseen.push_back(fmt::format("chain {} of nft's table {}",
+                                         string_attribute(header, NFTA_CHAIN_NAME),
+                                         string_attribute(header, NFTA_CHAIN_TABLE)));
+    return;
+  }
   NftTable* table = find_table(ruleset, nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_FAMILY),
                                nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TABLE));
   if (table == nullptr) return;
   NftChain found;
   found.name = text_or_empty(nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_NAME));
   if (nftnl_chain_is_set(chain.get(), NFTNL_CHAIN_HOOKNUM)) {
-    found.hook = NftHook{nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_HOOKNUM),
-                         nftnl_chain_get_s32(chain.get(), NFTNL_CHAIN_PRIO),
-                         text_or_empty(nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TYPE)),
-                         nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_POLICY) == NF_DROP};
+    found.hook =
+        NftHook{nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_HOOKNUM),
+                nftnl_chain_get_s32(chain.get(), NFTNL_CHAIN_PRIO),
+                text_or_empty(nftnl_chain_get_str(chain.get(), NFTNL_CHAIN_TYPE)),
+                nftnl_chain_get_u32(chain.get(), NFTNL_CHAIN_POLICY) == NF_DROP, devices_of(chain.get())};
   }
   table->chains.push_back(std::move(found));
 }
@@ -70,7 +92,7 @@ void add_chain(const nlmsghdr* header, NftRuleset& ruleset) {
 std::vector<NftExpression> expressions_of(const nlmsghdr* header) {
   const Object<nftnl_rule, nftnl_rule_free> rule(nftnl_rule_alloc());
   if (nftnl_rule_nlmsg_parse(header, rule.get()) < 0)
-    return {NftUnknown{"an expression that libnftnl does not know"}};
+    return {NftUnknown{"an expression that libnftnl does not know"}, NftVerdict{}};
   std::vector<NftExpression> expressions;
   nftnl_expr_iter* iterator = nftnl_expr_iter_create(rule.get());
   while (const nftnl_expr* expression = nftnl_expr_iter_next(iterator))

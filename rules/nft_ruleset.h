@@ -42,7 +42,8 @@ struct NftLoad {
     kConnectionDirection,  // IP_CT_DIR_ORIGINAL, IP_CT_DIR_REPLY
     kNetworkHeader,        // `size` bytes from `offset`
     kTransportHeader,
-    kReversePath,  // the device that leads back to the source, if it is the one it came in by; else 0
+    kReversePath,      // the device that leads back to the source, if it is the one it came in by; else 0
+    kDestinationType,  // RTN_LOCAL, in the machine's byte order
     kOther
   };
   What what = What::kOther;
@@ -80,7 +81,25 @@ struct NftHarmless {
 struct NftStates {
   std::uint32_t states = 0;  // NF_CT_STATE_BIT
   bool inside = true;
+  bool translated = false;  // "DNAT": also all whose destination was changed
 };
+// iptables' own "--dport", "-m multiport": one of these, TCP's or UDP's.
+struct NftPorts {
+  enum class Of : std::uint8_t { kSource, kDestination, kEither };
+  struct Range {
+    std::uint16_t first = 0, last = 0;
+  };
+  Of of = Of::kDestination;
+  bool inside = true;
+  std::vector<Range> ranges;
+};
+// iptables' own "-m addrtype" for one of the two addresses.
+struct NftAddressType {
+  bool source = false, inside = true;
+  std::uint32_t types = 0;  // bits 1 << RTN_LOCAL
+};
+// From here on the packet has no connection: its state is "untracked", and NAT leaves it alone.
+struct NftNoTrack {};
 // iptables' own "-m rpfilter": fits what has a way back by the device it came in by.
 struct NftReversePath {
   bool inverted = false;
@@ -89,8 +108,9 @@ struct NftReversePath {
 struct NftUnknown {
   std::string name;
 };
-using NftExpression = std::variant<NftVerdict, NftLoad, NftCompare, NftRange, NftBitwise, NftLookup,
-                                   NftHarmless, NftStates, NftReversePath, NftUnknown>;
+using NftExpression =
+    std::variant<NftVerdict, NftLoad, NftCompare, NftRange, NftBitwise, NftLookup, NftHarmless, NftStates,
+                 NftPorts, NftAddressType, NftNoTrack, NftReversePath, NftUnknown>;
 
 struct NftRule {
   std::uint64_t handle = 0;  // its name within the table
@@ -103,6 +123,8 @@ struct NftHook {
   std::int32_t priority = 0;
   std::string type;    // "filter", "nat", "route"
   bool drops = false;  // what no rule decides
+  std::vector<std::string>
+      devices;  // of ingress and egress; with '*' at its end one is the beginning of names
 };
 
 struct NftChain {
@@ -115,6 +137,7 @@ struct NftChain {
 struct NftSet {
   struct Element {
     Bytes key;
+    Bytes last;        // of a concatenated key with ranges: the greatest; empty: one value
     bool end = false;  // of an interval: the first value behind it
     std::optional<NftVerdict> verdict;
   };
@@ -122,6 +145,9 @@ struct NftSet {
   bool interval = false;
   bool known = false;  // false: too large, or of a kind that bondd does not read
   std::vector<Element> elements;
+  std::vector<std::uint8_t> fields;  // the sizes of a concatenated key's parts; each fills whole words of 4
+  std::optional<NftVerdict> catch_all;  // of a map's "*"
+  bool catches_all = false;
 };
 
 struct NftTable {
@@ -130,6 +156,7 @@ struct NftTable {
   bool dormant = false;
   std::vector<NftChain> chains;
   std::vector<NftSet> sets;  // of read_nft_sets()
+  std::string legacy;        // of the older x_tables: the program that changes it; else empty
 
   [[nodiscard]] const NftChain* chain(std::string_view wanted) const;
   [[nodiscard]] const NftSet* set(std::string_view wanted) const;
@@ -137,6 +164,7 @@ struct NftTable {
 
 struct NftRuleset {
   std::vector<NftTable> tables;
+  std::vector<std::string> unseen;  // what may be there, too, but could not be read, and why
   [[nodiscard]] const NftTable* table(std::uint8_t family, std::string_view name) const;
 };
 

@@ -35,17 +35,28 @@ int add_element(nftnl_set_elem* element, void* into) {
                                   ? nftnl_set_elem_get_u32(element, NFTNL_SET_ELEM_FLAGS)
                                   : 0;
   one.end = (flags & NFT_SET_ELEM_INTERVAL_END) != 0;
-  const bool odd =
-      (flags & NFT_SET_ELEM_CATCHALL) != 0 || nftnl_set_elem_is_set(element, NFTNL_SET_ELEM_KEY_END);
-  if (odd) set->known = false;
+  one.last = bytes_of(element, NFTNL_SET_ELEM_KEY_END);
   if (nftnl_set_elem_is_set(element, NFTNL_SET_ELEM_VERDICT)) {
     const char* chain = nftnl_set_elem_get_str(element, NFTNL_SET_ELEM_CHAIN);
     one.verdict =
         NftVerdict{verdict_kind(static_cast<int>(nftnl_set_elem_get_u32(element, NFTNL_SET_ELEM_VERDICT))),
                    chain == nullptr ? "" : chain};
   }
-  set->elements.push_back(std::move(one));
+  if ((flags & NFT_SET_ELEM_CATCHALL) != 0) {
+    set->catches_all = true;
+    set->catch_all = one.verdict;
+  } else {
+    set->elements.push_back(std::move(one));
+  }
   return 0;
+}
+
+// The sizes of a concatenated key's parts.
+std::vector<std::uint8_t> fields_of(const nftnl_set* set) {
+  std::uint32_t size = 0;
+  const void* sizes = nftnl_set_get_data(set, NFTNL_SET_DESC_CONCAT, &size);
+  const auto* first = static_cast<const std::uint8_t*>(sizes);
+  return sizes == nullptr ? std::vector<std::uint8_t>{} : std::vector<std::uint8_t>{first, first + size};
 }
 
 void add_elements(const nlmsghdr* header, NftSet& set) {
@@ -92,7 +103,7 @@ void read_nft_sets(NftRuleset& ruleset) {
           const char* name = nftnl_set_get_str(set.get(), NFTNL_SET_NAME);
           if (name == nullptr || !wanted.contains(name)) return;
           const bool interval = (nftnl_set_get_u32(set.get(), NFTNL_SET_FLAGS) & NFT_SET_INTERVAL) != 0;
-          table.sets.push_back({name, interval, true, {}});
+          table.sets.push_back({name, interval, true, {}, fields_of(set.get()), {}, false});
         },
         {{NFTA_SET_TABLE, table.name}});
     for (NftSet& set : table.sets) read_elements(table, set);

@@ -62,6 +62,9 @@ Result<> check_names(const Firewall& firewall);
 // iptables-restore text that makes `firewall` from what is `there` (one variant's tables).
 Result<std::string> render_install(const Firewall& firewall, const std::vector<SavedTable>& there);
 
+// Of "-p": IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP; IPPROTO_RAW for every other.
+std::uint8_t protocol_number(std::string_view name);
+
 // The rules of others that have to do with marks.
 std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables);
 // Those written in nft's own syntax, without the IPv4 tables that iptables shows.

@@ -19,6 +19,7 @@
 #include "rules/nft_ruleset.h"
 #include "rules/nft_tables.h"
 #include "rules/save_file.h"
+#include "rules/xt_ruleset.h"
 
 namespace bondd::rules {
 namespace {
@@ -159,9 +160,23 @@ class SystemIptables final : public Iptables {
 
   [[nodiscard]] NftRuleset ruleset() override {
     auto kernel = read_nft_ruleset();
-    if (!kernel) return {};
-    read_nft_sets(*kernel);
-    return std::move(*kernel);
+    NftRuleset out;
+    if (kernel) {
+      out = std::move(*kernel);
+      read_nft_sets(out);
+    } else if (!is_absent(kernel.error())) {
+      out.unseen.push_back(fmt::format("nftables ({})", kernel.error().message));
+    }
+    add_legacy(out);
+    return out;
+  }
+
+  [[nodiscard]] NftRuleset ruleset_with(const Firewall& planned) override {
+    auto out = ruleset();
+    if (holds_any(out, planned)) return out;  // it runs, in whichever variant it chose
+    const bool nft = variant().value_or(Variant::kNft) == Variant::kNft;
+    add_planned(out, planned, nft ? "" : legacy_program());
+    return out;
   }
 
   [[nodiscard]] std::set<std::string> forwarding_rules() override {
@@ -217,6 +232,39 @@ class SystemIptables final : public Iptables {
   }
 
  private:
+  // The kernel has no nf_tables, and so no rules in it.
+  static bool is_absent(const Error& error) {
+    return error.code == EINVAL || error.code == EOPNOTSUPP || error.code == EPROTONOSUPPORT ||
+           error.code == EAFNOSUPPORT || error.code == ENOENT;
+  }
+
+  static bool holds_any(const NftRuleset& ruleset, const Firewall& firewall) {
+    return std::any_of(firewall.tables.begin(), firewall.tables.end(), [&](const Table& table) {
+      return std::any_of(ruleset.tables.begin(), ruleset.tables.end(), [&](const NftTable& there) {
+        return std::any_of(table.chains.begin(), table.chains.end(), [&](const Chain& chain) {
+          return there.family == NFPROTO_IPV4 && there.chain(chain.name) != nullptr;
+        });
+      });
+    });
+  }
+
+  // What changes the older tables: "iptables-legacy", or "iptables" where only that is there.
+  static std::string legacy_program() {
+    const std::string own = fmt::format("iptables-{}", to_string(Variant::kLegacy));
+    return find_program(own) ? own : "iptables";
+  }
+
+  // Only where the kernel has such tables: the program would make it load them.
+  static void add_legacy(NftRuleset& into) {
+    if (!may_hold_rules(Variant::kLegacy, Error{})) return;
+    const auto tables = read_shown(Variant::kLegacy);
+    if (!tables) {
+      into.unseen.push_back(fmt::format("the tables of iptables-legacy ({})", tables.error().message));
+      return;
+    }
+    for (const SavedTable& table : *tables) into.tables.push_back(xt_table(table, legacy_program()));
+  }
+
   static Variant other(Variant variant) {
     return variant == Variant::kNft ? Variant::kLegacy : Variant::kNft;
   }

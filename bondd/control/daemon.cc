@@ -6,6 +6,7 @@
 #include <csignal>
 #include <ctime>
 #include <ranges>
+#include <set>
 
 #include "bondd/control/blocked_ways.h"
 #include "bondd/control/name_servers.h"
@@ -279,7 +280,12 @@ void Daemon::look_for_blocked_ways() {
   model::Facts facts;
   facts.network = reconciler_->network();
   facts.server_addresses = server_addresses_;
-  warn_of(blocked_, blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset()));
+  facts.server_of = servers_.by_wan();
+  std::set<std::string> heard;
+  for (const model::WanStatus& wan : backend_->wans({})) {
+    if (model::is_heard(wan.state)) heard.insert(wan.name);
+  }
+  warn_of(blocked_, blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset(), heard));
 }
 
 // Others' rules, routes and marks that stand in the way of the site's packets.

@@ -1,8 +1,14 @@
 #include "bondd/main/foreign_look.h"
 
+#include <chrono>
+#include <set>
+
+#include "bondd/control/blocked_ways.h"
 #include "bondd/control/observer.h"
+#include "bondd/control/preflight.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/control/sysctls.h"
+#include "bondd/ipc/control_client.h"
 #include "bondd/plan/firewall.h"
 #include "bondd/plan/foreign.h"
 #include "bondd/plan/tunnels.h"
@@ -11,6 +17,25 @@
 #include "rules/iptables.h"
 
 namespace bondd {
+namespace {
+
+constexpr auto kAskLimit = std::chrono::seconds(2);
+
+// The WANs on which a running site hears the other end: nothing drops their tunnels' packets.
+std::set<std::string> heard_wans(const control::RunDirView& view) {
+  std::set<std::string> heard;
+  if (!view.running()) return heard;
+  const auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
+  if (!reply) return heard;
+  const auto status = ipc::parse_status(reply->status);
+  if (!status) return heard;
+  for (const model::WanStatus& wan : status->wans) {
+    if (model::is_heard(wan.state)) heard.insert(wan.name);
+  }
+  return heard;
+}
+
+}  // namespace
 
 Others look_for_foreign(const model::Config& config, const std::filesystem::path& run_root) {
   auto rtnl = netlink::make_rtnl();
@@ -24,8 +49,14 @@ Others look_for_foreign(const model::Config& config, const std::filesystem::path
   auto seen = observer.observe(control::Depth::kAll, slot, {}, &config);
   if (!seen) return {};
   if (auto address = parse_ip(config.server.address)) seen->facts.server_addresses = {*address};
-  Others others{(*iptables)->obstacles(plan::plan_firewall(config, seen->facts, plan::tunnels(config))),
-                plan::foreign_notes(config, seen->facts)};
+  const rules::Firewall wanted_chains = plan::plan_firewall(config, seen->facts, plan::tunnels(config));
+  Others others{(*iptables)->obstacles(wanted_chains), plan::foreign_notes(config, seen->facts)};
+  if (control::has_network_rights()) {
+    for (std::string& text :
+         control::blocked_ways(control::promised_ways(config, seen->facts),
+                               (*iptables)->ruleset_with(wanted_chains), heard_wans(view)))
+      others.notes.push_back({"", std::move(text)});
+  }
   model::DesiredState wanted;
   plan::plan_settings(config, seen->facts, wanted);
   observer.read_sysctls(wanted, seen->owned);

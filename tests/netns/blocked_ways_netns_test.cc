@@ -55,8 +55,9 @@ class BlockedWays : public bondd::testing::OwnNetns {
   }
   std::size_t said(const model::Config& config, const std::string& words) {
     std::size_t n = 0;
-    for (const std::string& text : blocked_ways(promised_ways(config, facts_), ruleset()))
-      n += text.find(words) != std::string::npos ? 1 : 0;
+    texts_.clear();
+    for (const std::string& text : blocked_ways(promised_ways(config, facts_), ruleset(), heard_))
+      n += text.find(words) != std::string::npos ? 1 : 0, texts_ += text + "\n";
     return n;
   }
   // A base chain of the admin's with this policy and rule.
@@ -65,6 +66,8 @@ class BlockedWays : public bondd::testing::OwnNetns {
           " ; policy " + policy + "; }; add rule inet adm c " + rule + "'");
   }
 
+  std::set<std::string> heard_;
+  std::string texts_;  // what was said last
   model::Facts facts_;
   model::Config office_, vps_;
 };
@@ -112,7 +115,7 @@ TEST_F(BlockedWays, WhatIsSomebodysOwnWishOrLetsAllThroughIsNotNamed) {
         "tcp dport { 80, 443 } accept; add rule inet adm c udp dport 53 accept; add rule "
         "inet adm c ct state established accept"}) {
     chain("forward priority 10", "drop", accept);
-    EXPECT_EQ(said(office_, ""), 0U) << accept;
+    EXPECT_EQ(said(office_, ""), 0U) << accept << "\n" << texts_;
   }
 }
 
@@ -142,6 +145,112 @@ TEST_F(BlockedWays, AReversePathCheckThatDropsTheServersPacketsIsNamed) {
   EXPECT_EQ(said(office_, "the server's packets for box1: table inet adm, chain c"), 1U);
   office_.through_bond = {prefix("10.20.0.0/16")};
   EXPECT_EQ(said(office_, ""), 0U) << "the server is not reached through the bond";
+}
+
+TEST_F(BlockedWays, RulesAtADeviceAreNamed) {
+  const auto at = [](const std::string& family, const std::string& hook, const std::string& devices,
+                     const std::string& rule) {
+    admin("nft 'flush ruleset; add table " + family + " adm; add chain " + family +
+          " adm c { type filter hook " + hook + " devices = { " + devices + " } priority 0; }; add rule " +
+          family + " adm c " + rule + "'");
+  };
+  for (const char* family : {"netdev", "inet"}) {
+    at(family, "ingress", "dsl1", "udp dport 1194 drop");
+    EXPECT_EQ(
+        said(vps_, std::string("the firewall drops the office's packets for box1, UDP port 1194: table ") +
+                       family + " adm, chain c; let it through: `nft insert rule " + family +
+                       " adm c udp dport 1194 accept`"),
+        1U);
+    EXPECT_EQ(said(office_, ""), 0U) << "the office sends to that port, and nobody to it";
+    at(family, "ingress", "lan, dsl1", "meta protocol ip drop");
+    EXPECT_EQ(said(office_, "what the LAN (lan) sends into bond0"), 1U);
+    EXPECT_EQ(said(office_, "the server's packets for box1"), 1U);
+    EXPECT_EQ(said(office_, "answers from bond0"), 0U);
+  }
+  at("netdev", "egress", "bond0", "ip saddr 192.168.1.0/24 drop");
+  EXPECT_EQ(said(office_,
+                 "the firewall drops what the LAN (lan) sends into bond0: table netdev adm, chain c; let it "
+                 "through: `nft insert "
+                 "rule netdev adm c oifname \"bond0\" accept`"),
+            0U)
+      << "NAT may have changed the address";
+  at("netdev", "egress", "bond0", "meta l4proto { tcp, udp } drop");
+  EXPECT_EQ(said(office_,
+                 "the firewall drops what the LAN (lan) sends into bond0: table netdev adm, chain c; let it "
+                 "through: `nft insert "
+                 "rule netdev adm c oifname \"bond0\" accept`"),
+            1U);
+  at("netdev", "egress", "dsl1", "ip daddr 203.0.113.10 drop");
+  EXPECT_EQ(said(office_, "the tunnel's packets of box1 to the server: table netdev adm, chain c"), 1U);
+  for (const char* device : {"dsl1x", "lanx"}) {
+    at("netdev", "ingress", device, "drop");
+    EXPECT_EQ(said(office_, ""), 0U) << "another device";
+  }
+  at("netdev", "ingress", "dsl1", "ip saddr 10.0.0.0/8 drop");
+  EXPECT_EQ(said(vps_, "") + said(office_, ""), 0U);
+}
+
+TEST_F(BlockedWays, WhatCannotBeKnownIsSaidAsThat) {
+  const std::string may =
+      "the firewall may drop the office's packets for box1, UDP port 1194: table inet adm, chain c (its "
+      "policy)";
+  for (const char* accept :
+       {"ip saddr 198.51.100.0/24 accept", "ip saddr { 198.51.100.7, 192.0.2.0/24 } accept",
+        "udp sport 1194 accept", "udp dport 1194 limit rate 5/second accept",
+        "ip saddr vmap { 192.0.2.0/24 : accept, 198.51.100.7 : drop }"}) {
+    chain("input priority 0", "drop", accept);
+    EXPECT_EQ(said(vps_, may), 1U) << accept;
+    EXPECT_EQ(said(vps_, "the firewall drops the office's packets for box1"), 0U) << accept;
+  }
+  heard_ = {"box1"};
+  EXPECT_EQ(said(vps_, "office's packets"), 0U) << "they come";
+  chain("forward priority 0", "drop", "ip saddr 192.168.1.50 accept");
+  EXPECT_EQ(said(office_, "the firewall may drop what the LAN (lan) sends into bond0"), 1U);
+  chain("forward priority 0", "accept", "iifname lan ip saddr != { 192.168.1.50, 192.168.1.51 } drop");
+  EXPECT_EQ(said(office_, "the firewall may drop what the LAN (lan) sends into bond0"), 1U);
+}
+
+TEST_F(BlockedWays, ConcatenationsAndCatchAllsAreLookedUp) {
+  const auto with_set = [](const std::string& elements) {
+    admin(
+        "nft 'flush ruleset; add table inet adm; add set inet adm s { type ipv4_addr . inet_service; flags "
+        "interval; elements = { " +
+        elements +
+        " }; }; add chain inet adm c { type filter hook input priority 0; policy drop; };"
+        "add rule inet adm c ip daddr . udp dport @s accept'");
+  };
+  facts_.server_addresses = {parse_ip("203.0.113.10").value()};
+  with_set("203.0.113.0/24 . 1190-1199, 10.0.0.0/8 . 22");
+  EXPECT_EQ(said(vps_, ""), 0U);
+  with_set("203.0.113.0/24 . 22, 10.0.0.0/8 . 1194");
+  EXPECT_EQ(said(vps_, "the firewall drops the office's packets for box1, UDP port 1194"), 1U);
+  chain("input priority 0", "accept", "udp dport vmap { 22 : accept, * : drop }");
+  EXPECT_EQ(said(vps_, "the firewall drops the office's packets for box1, UDP port 1194"), 1U);
+  chain("input priority 0", "drop", "udp dport vmap { 22 : drop, * : accept }");
+  EXPECT_EQ(said(vps_, ""), 0U);
+}
+
+TEST_F(BlockedWays, RulesThatIptablesMadeAreCuredByIptables) {
+  admin(
+      "nft flush ruleset; iptables-nft -t raw -A PREROUTING -p udp --dport 1194 -m addrtype --dst-type LOCAL "
+      "-j DROP");
+  EXPECT_EQ(said(vps_,
+                 "table ip raw, chain PREROUTING; let it through: `iptables-nft -t raw -I PREROUTING -p udp "
+                 "--dport 1194 -j ACCEPT`"),
+            1U);
+  admin("nft flush ruleset; iptables-nft -P FORWARD DROP");
+  EXPECT_EQ(
+      said(office_,
+           "`iptables-nft -I FORWARD -i bond0 -o lan -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`"),
+      1U);
+}
+
+TEST_F(BlockedWays, ARulesetThatCouldNotBeReadIsNotCalledOpen) {
+  rules::NftRuleset unread;
+  unread.unseen = {"the tables of iptables-legacy (it failed)"};
+  const auto texts = blocked_ways({}, unread, {});
+  ASSERT_EQ(texts.size(), 1U);
+  EXPECT_NE(texts[0].find("the tables of iptables-legacy (it failed)"), std::string::npos);
 }
 
 }  // namespace

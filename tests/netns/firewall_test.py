@@ -10,6 +10,7 @@ Needs root and nft; exit status 77 without.
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import time
 import unittest
@@ -21,7 +22,15 @@ from firewalls_of_others import firewalld, ufw  # noqa: E402
 
 BONDD = None
 OPEN = {"ports": (1194, 1196), "trusted": ("bond0", "lan")}  # what the commands that status names do
-FORWARD = '[[forward]]\nproto = "tcp"\nport = "8080"\nto = "192.168.1.10:8080"\n'
+FORWARD = """[[forward]]
+proto = "tcp"
+port = "8080"
+to = "192.168.1.10:8080"
+[[forward]]
+proto = "udp"
+port = "5060"
+to = "192.168.1.10:5061"
+"""
 
 
 class Case(unittest.TestCase):
@@ -30,7 +39,9 @@ class Case(unittest.TestCase):
         self.addCleanup(self.net.__exit__)
         self.net.write(vps=FORWARD)
         self.net.serve("web", "tcp", 7)
+        self.net.serve("web", "udp", 53)
         self.net.serve("pc", "tcp", 8080)
+        self.net.serve("pc", "udp", 5061)
 
     def lan_to_internet(self):
         return self.net.ask("pc", "tcp", WEB, 7, tries=1) == SERVER
@@ -38,9 +49,25 @@ class Case(unittest.TestCase):
     def internet_to_forward(self):
         return self.net.ask("web", "tcp", SERVER, 8080, tries=1) == WEB
 
+    def internet_to_udp_forward(self):
+        return self.net.ask("web", "udp", SERVER, 5060, tries=1) == WEB
+
+    def lan_to_name_server(self):
+        return self.net.ask("pc", "udp", WEB, 53, tries=1) == SERVER
+
+    def second_line_is_up(self):
+        wans = json.loads(self.net.run_bondd("office", "status", "--json", check=False)[0])["wans"]
+        return {wan["name"]: wan["state"] for wan in wans}["box2"] == "up"
+
     def warnings(self, site):
-        status = json.loads(self.net.run_bondd(site, "status", "--json")[0])
-        return [line for line in status["warnings"] if line.startswith("the firewall drops")]
+        status = json.loads(self.net.run_bondd(site, "status", "--json", check=False)[0])
+        return [line for line in status["warnings"] if line.startswith("the firewall ")]
+
+    def checked(self, site):
+        return "".join(self.net.run_bondd(site, "check", check=False))
+
+    def has_legacy(self):
+        return subprocess.run(["ip", "netns", "exec", self.net.names["vps"], "iptables-legacy", "-t", "raw", "-S"], capture_output=True).returncode == 0
 
     def wait_for_warning(self, site, place):
         self.net.wait(f"{site}: status names {place}", lambda: any(place in line for line in self.warnings(site)), 15)
@@ -54,21 +81,30 @@ class Case(unittest.TestCase):
         """Nothing passes and status names the place; after the commands that it names all passes."""
         self.assertFalse(passes(), "the rules drop it")
         self.wait_for_warning(site, place)
+        self.assertIn(place, self.checked(site), "check names it, too")
         for line in self.warnings(site):
-            self.net.sh(site, re.search("`(nft .*)`", line).group(1))
+            self.net.sh(site, re.search("`((nft|iptables).*)`", line).group(1))
         self.assertTrue(passes(), "with the lines that were named it passes")
         self.net.wait("status is quiet again", lambda: not self.warnings(site), 15)
+
+
+    def judge_nft(self, site, rules, passes, place):
+        """All passes, and nothing is said; then these rules come."""
+        self.judge_commands(site, [f"nft '{rules}'"], passes, place)
+
+    def judge_commands(self, site, commands, passes, place):
+        self.net.up()
+        self.assertTrue(passes())
+        self.assertEqual(self.warnings(site), [])
+        for command in commands:
+            self.net.sh(site, command)
+        self.expect_cured(site, passes, place)
 
 
 class Drops(Case):
     """Rules of an admin, while the site is up."""
 
-    def judge(self, site, rules, passes, place):
-        self.net.up()
-        self.assertTrue(passes())
-        self.assertEqual(self.warnings(site), [])
-        self.net.sh(site, f"nft '{rules}'")
-        self.expect_cured(site, passes, place)
+    judge = Case.judge_nft
 
     def test_a_forward_policy_of_the_office_stops_the_lan(self):
         self.judge("office", "add table inet admin; add chain inet admin f { type filter hook forward priority 10; policy drop; }",
@@ -104,6 +140,164 @@ class Drops(Case):
         time.sleep(2)  # a look
         self.assertTrue(self.lan_to_internet() and self.internet_to_forward())
         self.assertEqual(self.warnings("vps"), [])
+
+
+def at_device(device, rule, family="netdev", hook="ingress"):
+    """For nft: a chain at the device itself, before all others or behind them."""
+    return (f"add table {family} adm; add chain {family} adm c {{ type filter hook {hook} device \"{device}\" priority 0; }};"
+            f"add rule {family} adm c {rule}")
+
+
+class Devices(Case):
+    """Rules at a device, before all other hooks or behind them."""
+    judge = Case.judge_nft
+
+    def test_ingress_of_the_lan(self):
+        self.judge("office", at_device("lan", "meta protocol ip drop"), self.lan_to_internet,
+                   "the firewall drops what the LAN (lan) sends into bond0: table netdev adm, chain c;")
+
+    def test_ingress_of_the_vps_drops_a_forward(self):
+        self.judge("vps", at_device("eth0", "tcp dport 8080 drop", "inet"), self.internet_to_forward,
+                   "the firewall drops the service at TCP port 8080 for the Internet: table inet adm, chain c;")
+
+    def test_egress_of_the_bond(self):
+        self.judge("office", at_device("bond0", "meta protocol ip drop", hook="egress"), self.lan_to_internet,
+                   "the firewall drops what the LAN (lan) sends into bond0: table netdev adm, chain c;")
+
+    def test_egress_of_the_vps(self):
+        self.judge("vps", at_device("eth0", "ip protocol tcp drop", hook="egress"), self.lan_to_internet,
+                   "the firewall drops what the office sends from bond0 to the Internet (eth0): table netdev adm, chain c;")
+
+    def test_a_chain_for_nat_that_drops(self):
+        self.judge("vps", "add table inet adm; add chain inet adm c { type nat hook postrouting priority 90; policy drop; }", self.lan_to_internet,
+                   "the firewall drops what the office sends from bond0 to the Internet (eth0): table inet adm, chain c (its policy);")
+
+
+class Legacy(Case):
+    """Rules of iptables-legacy, which no netlink shows."""
+
+    def judge(self, site, rules, passes, place):
+        if not self.has_legacy():
+            self.skipTest("no iptables-legacy here")
+        self.judge_commands(site, [f"iptables-legacy {rule}" for rule in rules], passes, place)
+
+    def test_forward(self):
+        self.judge("office", ["-P FORWARD DROP"], self.lan_to_internet,
+                   "the firewall drops what the LAN (lan) sends into bond0: table filter of iptables-legacy, chain FORWARD (its policy);")
+
+    def test_mangle_before_routing(self):
+        self.judge("office", ["-t mangle -A PREROUTING -i lan -p tcp -j DROP"], self.lan_to_internet,
+                   "the firewall drops what the LAN (lan) sends into bond0: table mangle of iptables-legacy, chain PREROUTING;")
+
+    def test_mangle_forward_in_a_chain_of_its_own(self):
+        self.judge("vps", ["-t mangle -N own", "-t mangle -A own -m conntrack --ctstate NEW -j DROP", "-t mangle -A FORWARD -i bond0 -o eth0 -g own"],
+                   self.lan_to_internet,
+                   "the firewall drops what the office sends from bond0 to the Internet (eth0): table mangle of iptables-legacy, chain FORWARD (in own);")
+
+    def test_mangle_after_routing(self):
+        self.judge("office", ["-t mangle -A POSTROUTING -o bond0 -p udp -m multiport --dports 7,9 -j ACCEPT",
+                              "-t mangle -A POSTROUTING -o bond0 -s 192.168.1.0/24 -p tcp -j DROP"], self.lan_to_internet,
+                   "the firewall drops what the LAN (lan) sends into bond0: table mangle of iptables-legacy, chain POSTROUTING;")
+
+    def test_reject(self):
+        self.judge("office", ["-A FORWARD -i lan -j REJECT"], self.lan_to_internet,
+                   "the firewall drops what the LAN (lan) sends into bond0: table filter of iptables-legacy, chain FORWARD;")
+
+    def test_in_front_of_bondds_own_accept(self):
+        """The machine's rules are in these tables, so bondd's are, too."""
+        self.net.sh("vps", "iptables-legacy -A INPUT -p icmp -j ACCEPT")
+        self.judge("vps", ["-I FORWARD -i bond0 -j DROP"], self.lan_to_internet,
+                   "the firewall drops what the office sends from bond0 to the Internet (eth0): table filter of iptables-legacy, chain FORWARD;")
+
+
+class Untracked(Case):
+    """NOTRACK: there is no NAT without a connection."""
+    TEXT = "(NOTRACK), so it gets no NAT or no answers: "
+    NFT = "nft 'add table inet adm; add chain inet adm c { type filter hook prerouting priority raw; }; add rule inet adm c %s notrack'"
+
+    def judge(self, site, command, passes, place):
+        self.judge_commands(site, [command], passes, place)
+
+    def test_a_forward_in_nft(self):
+        self.judge("vps", self.NFT % "udp dport 5060", self.internet_to_udp_forward,
+                   f"the firewall does not track the service at UDP port 5060 for the Internet {self.TEXT}table inet adm, chain c;")
+
+    def test_a_forward_in_iptables(self):
+        self.judge("vps", "iptables-nft -t raw -A PREROUTING -p udp --dport 5060 -j NOTRACK", self.internet_to_udp_forward,
+                   f"{self.TEXT}table ip raw, chain PREROUTING;")
+
+    def test_a_forward_in_iptables_legacy(self):
+        if not self.has_legacy():
+            self.skipTest("no iptables-legacy here")
+        self.judge("vps", "iptables-legacy -t raw -A PREROUTING -p udp -m multiport --dports 5060,5062 -j CT --notrack", self.internet_to_udp_forward,
+                   f"{self.TEXT}table raw of iptables-legacy, chain PREROUTING;")
+
+    def test_the_lan_of_an_office_that_takes_only_answers(self):
+        self.net.write(vps=FORWARD, bond={"office": 'from_bond = "replies"'})
+        self.judge("office", self.NFT % "iifname lan", self.lan_to_name_server,
+                   f"the firewall does not track what the LAN (lan) sends into bond0 {self.TEXT}table inet adm, chain c;")
+
+    def test_answers_of_name_servers_at_the_vps(self):
+        self.judge("vps", self.NFT % "udp sport 53", self.lan_to_name_server,
+                   f"the Internet's answers (eth0) for the office, UDP port 53 {self.TEXT}table inet adm, chain c;")
+
+
+class Perhaps(Case):
+    """What depends on something that is not known is told, and told as that."""
+
+    def test_a_list_of_addresses_before_a_policy(self):
+        self.net.sh("vps", "nft 'add table inet admin; add chain inet admin in { type filter hook input priority 0; policy drop; };"
+                    "add rule inet admin in ct state established,related accept; add rule inet admin in iifname bond0 accept;"
+                    "add rule inet admin in ip saddr 198.51.100.0/24 accept'")
+        self.net.up("vps")
+        self.wait_for_warning("vps", "the firewall may drop the office's packets for box1, UDP port 1194: table inet admin, chain in (its policy);")
+        self.assertIn("may drop the office's packets for box1", self.checked("vps"))
+        self.net.sh("vps", "nft add rule inet admin in ip saddr '{ 198.51.101.0/24, 198.51.102.0/24 }' accept")
+        self.net.up("office")
+        self.assertTrue(self.lan_to_internet())
+        self.net.wait("what is heard is not said to be dropped", lambda: not self.warnings("vps"), 15)
+        self.assertNotIn("may drop", self.checked("vps"))
+
+    def test_one_host_of_the_lan_before_a_policy(self):
+        self.net.up()
+        self.net.sh("office", "nft 'add table inet admin; add chain inet admin f { type filter hook forward priority 10; policy drop; };"
+                    "add rule inet admin f ct state established,related accept; add rule inet admin f ip saddr 192.168.1.77 accept'")
+        self.expect_cured("office", self.lan_to_internet, "the firewall may drop what the LAN (lan) sends into bond0: table inet admin, chain f (its policy);")
+
+
+class Lines(Case):
+    """The tunnels' packets of one of two lines."""
+
+    def judge(self, site, rules, place):
+        self.net.up()
+        self.net.wait("both lines are up", self.second_line_is_up)
+        self.assertEqual(self.warnings(site), [])
+        self.net.sh(site, rules)
+        self.wait_for_warning(site, place)
+        self.net.wait("the rules drop it", lambda: not self.second_line_is_up(), 15)
+        self.assertIn(place, self.checked(site), "check names it, too")
+        for line in self.warnings(site):
+            self.net.sh(site, re.search("`((nft|iptables).*)`", line).group(1))
+        self.net.wait("the line is back", self.second_line_is_up, 30)
+        self.net.wait("status is quiet again", lambda: not self.warnings(site), 15)
+
+    def test_ingress_of_the_vps(self):
+        self.judge("vps", f"nft '{at_device('eth0', 'udp dport 1196 drop')}'",
+                   "the firewall drops the office's packets for box2, UDP port 1196: table netdev adm, chain c;")
+
+    def test_ingress_of_the_vps_in_a_table_of_family_inet(self):
+        self.judge("vps", f"nft '{at_device('eth0', 'udp dport 1196 counter drop', 'inet')}'",
+                   "the firewall drops the office's packets for box2, UDP port 1196: table inet adm, chain c;")
+
+    def test_egress_of_a_line(self):
+        self.judge("office", f"nft '{at_device('dsl2', 'meta l4proto udp drop', hook='egress')}'",
+                   "the firewall drops the tunnel's packets of box2 to the server: table netdev adm, chain c;")
+
+    def test_iptables_legacy_at_the_vps(self):
+        if not self.has_legacy():
+            self.skipTest("no iptables-legacy here")
+        self.judge("vps", "iptables-legacy -A INPUT -p udp --dport 1196 -j DROP",
+                   "the firewall drops the office's packets for box2, UDP port 1196: table filter of iptables-legacy, chain INPUT;")
 
 
 class Tunnels(Case):

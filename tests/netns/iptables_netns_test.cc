@@ -385,8 +385,10 @@ class NftVerdictNetns : public NftSyntaxNetns {
     std::vector<std::string> out;
     auto ruleset = std::move(*read_nft_ruleset());
     read_nft_sets(ruleset);
-    for (const NftRefusal& refusal : refusals(ruleset, packet))
+    for (const NftRefusal& refusal : NftJudge(ruleset).refusals(packet)) {
+      if (!refusal.sure) continue;
       out.push_back(refusal.table + " " + refusal.deciding + (refusal.policy ? " policy" : ""));
+    }
     return out;
   }
   static NftPacket forward(const std::string& in, const std::string& out, bool answer = false) {
