@@ -13,6 +13,8 @@
 namespace bondd::netlink {
 namespace {
 
+constexpr std::uint32_t kLeastIpv6Mtu = 1280;  // RFC 8200, 5; IPV6_MIN_MTU of the kernel
+
 std::optional<MacAddress> parse_mac(const Attributes& attributes) {
   const auto bytes = attributes.value<std::array<std::uint8_t, 6>>(IFLA_ADDRESS);
   if (!bytes) return std::nullopt;
@@ -73,11 +75,9 @@ bool put_if_changed(Message& message, std::uint16_t type, std::optional<std::uin
   return true;
 }
 
-void put_address_generation(Message& message, bool none) {
-  const int mode = none ? IN6_ADDR_GEN_MODE_NONE : IN6_ADDR_GEN_MODE_EUI64;
+void put_no_ipv6_address(Message& message) {
   message.nest(IFLA_AF_SPEC, [&] {
-    message.nest(AF_INET6,
-                 [&] { message.put_u8(IFLA_INET6_ADDR_GEN_MODE, static_cast<std::uint8_t>(mode)); });
+    message.nest(AF_INET6, [&] { message.put_u8(IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE); });
   });
 }
 
@@ -138,8 +138,10 @@ bool put_link_changes(Message& message, const Link& wanted, const Link* current)
       put_if_changed(message, IFLA_TXQLEN, wanted.txqueuelen, current ? current->txqueuelen : std::nullopt);
   changed |= put_if_changed(message, IFLA_GSO_MAX_SEGS, wanted.gso_max_segs,
                             current ? current->gso_max_segs : std::nullopt);
-  if (current != nullptr && current->no_ipv6_address != wanted.no_ipv6_address) {
-    put_address_generation(message, wanted.no_ipv6_address);
+  // A device without IPv6 (below its least MTU, or of a kernel without it) refuses to be told.
+  const bool will_have_ipv6 = !wanted.mtu || *wanted.mtu >= kLeastIpv6Mtu;
+  if (current != nullptr && wanted.no_ipv6_address && !current->no_ipv6_address && will_have_ipv6) {
+    put_no_ipv6_address(message);
     changed = true;
   }
   return changed;

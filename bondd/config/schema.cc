@@ -115,10 +115,10 @@ constexpr std::array kKeys{
     Key{"hooks", "timeout", Type::kDuration, Side::kBoth, Side::kNone, "\"30s\"",
         "How long it may run; then it is killed. Default: 30s.", {}, 1'000, 3'600'000},
     Key{"hooks", "loss_above", Type::kNumber, Side::kBoth, Side::kNone, "5",
-        "Run it, too, when a WAN loses more than so many percent of the packets for 10 s, and when that is over.",
+        "Run it, too, when the packet loss of a WAN is above so many percent for 10 s, and when that is over.",
         {}, 0.1, 100},
     Key{"hooks", "latency_above", Type::kDuration, Side::kBoth, Side::kNone, "\"300ms\"",
-        "Run it, too, when a WAN's round trip takes longer for 10 s, and when that is over.", {}, 1, 60'000},
+        "Run it, too, when the latency of a WAN is above this for 10 s, and when that is over.", {}, 1, 60'000},
 
     Key{"openvpn", "auth", Type::kChoice, Side::kBoth, Side::kNone, "\"tls\"",
         "tls: TLS 1.3, each end pins the other's certificate. static-key: one shared key, as in old guides; OpenVPN 2.8 drops it. Default: tls.",

@@ -456,7 +456,8 @@ void Daemon::check_ready() {
     if (ping) ping_ = std::move(*ping);
   }
   if (ping_) ping_->send();
-  if (!ping_ || EventLoop::now() - *carries_since_ > kNoEchoPatience) become_ready();
+  // Tunnels that are heard prove nothing of an interface that could not be set up.
+  if (brought_up_ && (!ping_ || EventLoop::now() - *carries_since_ > kNoEchoPatience)) become_ready();
 }
 
 // Everything is in place; a server listens.

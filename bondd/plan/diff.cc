@@ -42,7 +42,8 @@ bool link_as_wanted(const Link& wanted, const Link& there) {
   return wanted.alias == there.alias && wanted.master == there.master && wanted.up == there.up &&
          (!wanted.master.empty() || same_if_wanted(wanted.mac, there.mac)) &&
          same_if_wanted(wanted.mtu, there.mtu) && same_if_wanted(wanted.txqueuelen, there.txqueuelen) &&
-         same_if_wanted(wanted.gso_max_segs, there.gso_max_segs);
+         same_if_wanted(wanted.gso_max_segs, there.gso_max_segs) &&
+         (!wanted.no_ipv6_address || there.no_ipv6_address);
 }
 
 // What can only be had by making the link anew.

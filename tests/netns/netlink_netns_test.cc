@@ -126,6 +126,25 @@ TEST_F(NetlinkNetns, TunIsToldFromTap) {
   EXPECT_EQ(link("mlvpn0").owner_uid, 1000U);
 }
 
+// Below 1280 bytes (RFC 8200, 5) a device has no IPv6, and whoever asks for an IPv6 property is refused.
+TEST_F(NetlinkNetns, ADeviceTooNarrowForIpv6IsMadeAndWidened) {
+  for (const bool no_ipv6_address : {true, false}) {
+    Link wanted = tap("tap0-ovh");
+    wanted.mtu = 1200;
+    wanted.no_ipv6_address = no_ipv6_address;
+    ok(rtnl_->add_link(wanted));
+    EXPECT_EQ(link("tap0-ovh").mtu, 1200U);
+    wanted.mtu = 576;
+    ok(rtnl_->set_link(wanted));
+    wanted.mtu = 1400;
+    ok(rtnl_->set_link(wanted));
+    ok(rtnl_->set_link(wanted));  // IPv6 came with the width
+    EXPECT_EQ(link("tap0-ovh").mtu, 1400U);
+    EXPECT_EQ(link("tap0-ovh").no_ipv6_address, no_ipv6_address);
+    ok(rtnl_->delete_link("tap0-ovh"));
+  }
+}
+
 TEST_F(NetlinkNetns, ForeignDeviceOfThatNameIsRefused) {
   admin("ip tuntap add tap0 mode tap");
   const auto made = rtnl_->add_link(tap("tap0"));

@@ -364,6 +364,25 @@ class Forms(Case):
                                "ip addr add 192.168.12.2/32 dev dsl2; ip link set dsl2 up", 'device = "dsl2"\n')
 
 
+class NarrowBond(Case):
+    """Below 1280 bytes a device has no IPv6."""
+
+    def test_it_carries_and_is_widened_and_narrowed(self):
+        net = self.net
+        for who in ("office", "vps"):
+            net.sh(who, "sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0")
+        net.serve("web", "tcp", 7)
+        net.write(bond={"office": "mtu = 1200\n", "vps": "mtu = 1200\n"})
+        net.up()
+        self.expect_lan_in_the_bond()
+        for before, after in ((1200, 1400), (1400, 576)):
+            self.edit("office", f"mtu = {before}", f"mtu = {after}")
+            net.run_bondd("office", "reload")
+            self.assertEqual(net.sh("office", "cat /sys/class/net/bond0/mtu").strip(), str(after))
+            self.expect_lan_in_the_bond()
+        self.assertNotIn("repair-failed", [p["code"] for p in self.status()["problems"]])
+
+
 class LongPackets(Case):
     """A line that loses long packets without a word, as a tunnel behind a modem does."""
     LONGEST = 1400
