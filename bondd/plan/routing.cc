@@ -55,6 +55,13 @@ class Builder {
     route.source = config_.bond.address.address;
   }
 
+  // What belongs there and finds no other route goes nowhere, instead of by the next table.
+  void add_refusal(std::uint32_t table, const IpPrefix& destination) {
+    Route& refuse = add_route(table, destination);
+    refuse.type = netlink::RouteType::kUnreachable;
+    refuse.metric = kLastMetric;
+  }
+
   Rule& add_rule(std::uint32_t priority, std::uint32_t table) {
     Rule rule;
     rule.priority = priority;
@@ -89,9 +96,7 @@ class Builder {
       onward.onlink = exit.onlink;
       if (!exit.gateway) onward.scope = kScopeLink;
     }
-    Route& refuse = add_route(table, kDefault);
-    refuse.type = netlink::RouteType::kUnreachable;
-    refuse.metric = kLastMetric;
+    add_refusal(table, kDefault);
 
     const std::uint32_t mask = config_.mark_mask;
     add_mark_rule(model::rule_priority::kTunnel + n, model::tunnel_mark(mask, facts_.slot, n), table);
@@ -102,6 +107,7 @@ class Builder {
     const std::uint32_t table = model::reply_table(facts_.slot);
     add_ways_back(table);
     add_bond_route(table, kDefault);
+    add_refusal(table, kDefault);
     add_mark_rule(model::rule_priority::kReply, model::reply_mark(config_.mark_mask, facts_.slot), table);
   }
 
@@ -138,6 +144,7 @@ class Builder {
     const std::uint32_t table = model::bond_table(facts_.slot);
     for (const IpPrefix& destination : config_.through_bond) {
       add_bond_route(table, destination);
+      add_refusal(table, destination);  // the kernel drops the route above when the interface goes down
       if (covered_by_main(destination)) {
         // Not what is steered, nor an answer: that has a mark.
         Rule& rule = add_rule(model::rule_priority::kCovered, table);

@@ -364,6 +364,40 @@ class Forms(Case):
                                "ip addr add 192.168.12.2/32 dev dsl2; ip link set dsl2 up", 'device = "dsl2"\n')
 
 
+class Held(Case):
+    """What goes into the bond leaves by no gateway while somebody takes the bond's interface away."""
+
+    def in_the_clear(self):
+        """How many packets of the PC to the Internet the gateways have seen."""
+        return sum(int(line.split()[0]) for box in ("box1", "box2")
+                   for line in self.net.sh(box, "iptables -nvxL FORWARD").splitlines() if WEB in line)
+
+    def test_a_foreign_change_of_the_interface_lets_nothing_out(self):
+        net = self.net
+        net.serve("web", "tcp", 7)
+        net.write()
+        net.up()
+        for box in ("box1", "box2"):
+            net.sh(box, f"iptables -I FORWARD -d {WEB}")
+        sender, ends = net.socket("pc", socket.SOCK_DGRAM), threading.Event()
+
+        def send():
+            while not ends.wait(0.002):
+                try:
+                    sender.sendto(b"secret", (WEB, 9))
+                except OSError:
+                    pass  # "no route", told by the office's machine
+        thread = threading.Thread(target=send)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(ends.set)
+        for change in ("ip link set bond0 down", "ip addr flush dev bond0", "ip link set bond0 down; sleep 0.1; ip link set bond0 up"):
+            with self.subTest(change):
+                net.sh("office", change)
+                net.wait("the LAN is in the bond again", lambda: net.ask("pc", "tcp", WEB, 7, tries=1) == SERVER)
+                self.assertEqual(self.in_the_clear(), 0)
+
+
 class NarrowBond(Case):
     """Below 1280 bytes a device has no IPv6."""
 
