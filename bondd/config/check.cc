@@ -10,6 +10,7 @@
 
 #include "bondd/config/rule_set.h"
 #include "bondd/model/ownership.h"
+#include "bondd/plan/servers.h"
 
 namespace bondd::config {
 namespace {
@@ -98,7 +99,7 @@ class Rules : private RuleSet {
     const auto address = sections_.server.get<std::string>("address");
     if (!address) return;
     const Result<IpAddress> ip = parse_ip(*address);
-    if (is_client() && ip && ip->is_unspecified()) {
+    if (ip && plan::is_no_host(*ip) && (is_client() || !ip->is_unspecified())) {
       report_.error(sections_.server.at("address"),
                     fmt::format("address = {} is nobody's; write the VPS's address", in_quotes(*address)));
     }

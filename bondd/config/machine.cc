@@ -206,11 +206,25 @@ class Machine {
     const auto text = sections_.server.get<std::string>("address");
     const auto address = text ? parse_ip(*text) : Result<IpAddress>(failure(""));
     const Device* const own = address ? owner_of(*address) : nullptr;
+    if (address && own == nullptr) check_server_is_outside(*address);
     if (own == nullptr || is_of_this_site(*own)) return;
     report_.error(sections_.server.at("address"),
                   fmt::format("address = \"{}\" is this machine's own (on {}); write the VPS's, or, if this "
                               "machine is the VPS, take its file, the one with role = \"server\"",
                               to_string(*address), own->name));
+  }
+
+  // No line leads to a machine in the LAN.
+  void check_server_is_outside(const IpAddress& address) {
+    const Device* const near = holder_of(address);
+    if (near == nullptr || is_of_this_site(*near) || plan::is_wan_device(config_, network_, near->name))
+      return;
+    report_.warning_of_the_moment(
+        sections_.server.at("address"),
+        fmt::format(
+            "address = \"{}\" is in the network of {} now, where no WAN leads; write the VPS's Internet "
+            "address",
+            to_string(address), near->name));
   }
 
   // Whether what is written of a WAN's way out could be read.

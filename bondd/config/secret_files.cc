@@ -60,6 +60,10 @@ class SecretFiles {
           at, fmt::format("{} begins with a byte order mark, three unseen bytes that would be part of the "
                           "password; save it as plain text without one: {}",
                           quoted_path(file), how_to_make(file)));
+    } else if (text.find("BEGIN OpenVPN Static key") != text.npos || line.starts_with("-----BEGIN")) {
+      report_.error(at, fmt::format("{} is a key file, of which the first line alone would be the password; "
+                                    "make a password: {}",
+                                    quoted_path(file), how_to_make(file)));
     } else if (line.find_first_not_of(" \t") == line.npos) {
       report_.error(at, fmt::format("the first line of {} is empty; that is where the password stands",
                                     quoted_path(file)));
@@ -75,10 +79,16 @@ class SecretFiles {
                                   "time; use {} or more, on both ends, for example: {}",
                                   quoted_path(file), line.size(), kShortPassword, how_to_make(file)));
     }
-    if (line.back() == ' ' || line.back() == '\t') {
-      report_.warning(
-          at, fmt::format("the password in {} ends with a blank, which counts; the other end needs it, too",
-                          quoted_path(file)));
+    const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+    if (is_blank(line.front()) || is_blank(line.back())) {
+      report_.warning(at, fmt::format("the password in {} {} with a blank, which counts; the other end needs "
+                                      "it, too",
+                                      quoted_path(file), is_blank(line.back()) ? "ends" : "begins"));
+    }
+    if (line.size() > 1 && line.front() == line.back() && (line.front() == '"' || line.front() == '\'')) {
+      report_.warning(at, fmt::format("the password in {} stands in quotes, which count; the other end needs "
+                                      "them, too",
+                                      quoted_path(file)));
     }
     if (std::any_of(line.begin(), line.end(),
                     [](char c) { return (static_cast<unsigned char>(c) & 0x80) != 0; })) {

@@ -15,14 +15,6 @@ bool is_loopback(const IpAddress& address) {
   return address.is_v4() && address.data()[0] == kLoopback;
 }
 
-// 0.0.0.0/8, and all from multicast (224.0.0.0) on. Filters of name servers answer 0.0.0.0 or "::".
-bool is_no_host(const IpAddress& address) {
-  constexpr std::uint8_t kMulticastV4 = 224, kMulticastV6 = 0xff;
-  const std::uint8_t first = address.data()[0];
-  return address.is_unspecified() ||
-         (address.is_v4() ? first == 0 || first >= kMulticastV4 : first == kMulticastV6);
-}
-
 // Any IPv6 address but link-local ones: with it the kernel finds an own way to an IPv6 server.
 bool has_ipv6(const netlink::Snapshot& network) {
   const IpPrefix link_local = parse_prefix("fe80::/10").value();
@@ -33,6 +25,13 @@ bool has_ipv6(const netlink::Snapshot& network) {
 }
 
 }  // namespace
+
+bool is_no_host(const IpAddress& address) {
+  constexpr std::uint8_t kMulticastV4 = 224, kMulticastV6 = 0xff;
+  const std::uint8_t first = address.data()[0];
+  return address.is_unspecified() ||
+         (address.is_v4() ? first == 0 || first >= kMulticastV4 : first == kMulticastV6);
+}
 
 std::vector<IpAddress> server_candidates(const model::Wan& wan, const std::vector<IpAddress>& addresses) {
   const Family family = wan.bind ? wan.bind->family() : Family::kIpv4;

@@ -18,6 +18,10 @@ std::vector<IpAddress> server_candidates(const model::Wan& wan, const std::vecto
 // Where this WAN finds the server: as chosen at run time, else the first candidate. Needs an address.
 IpAddress server_of(const model::Wan& wan, const model::Facts& facts);
 
+// No machine has this address: 0.0.0.0/8, and all from multicast (224.0.0.0) on, broadcast with it. Filters
+// of name servers answer 0.0.0.0 or "::".
+bool is_no_host(const IpAddress& address);
+
 // Why the office's server cannot be at `address`: "this machine's own address (on eth0)". Empty: it can.
 std::string unfit_server(const model::Config& config, const IpAddress& address,
                          const netlink::Snapshot& network);

@@ -15,6 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kReorderLimit = 3;  // packets received above a missing one
+constexpr double kNoLoss = 0.0005;          // an average that fades never gets to 0; half of what is shown
 constexpr auto kFirstProbes = 100ms;        // until the first report
 constexpr auto kRefresh = 400ms;            // between measurements of a link without traffic
 
@@ -328,7 +329,7 @@ std::vector<SenderLinkView> Sender::view() const {
       // In its start-up a link was not full yet: what it believes then is its first guess, or less.
       if (link->rate.phase() != Phase::kStartup) v.capacity = link->rate.capacity();
     }
-    if (const auto loss = link->measured_loss()) v.loss_percent = *loss * 100;
+    if (const auto loss = link->measured_loss()) v.loss_percent = *loss < kNoLoss ? 0 : *loss * 100;
     v.repaired = link->repaired;
     if (link->size.found()) v.longest = link->size.limit();
     result.push_back(v);
