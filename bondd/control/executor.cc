@@ -12,6 +12,7 @@ namespace bondd::control {
 namespace {
 
 constexpr const char* kForwarding = "net.ipv4.ip_forward";
+constexpr const char* kStillForwards = "this machine still forwards packets";
 
 // A program that came while forwarding was on (docker, libvirt, a VPN) found it on and did not switch it on
 // itself.
@@ -163,8 +164,7 @@ std::string Executor::claim_of_others(const model::Sysctl& before) {
     return user;
   }
   // With forwarding on the kernel itself would have switched this off: inet_forward_change().
-  if (forwarding_stays_ && before.key.ends_with(".accept_redirects"))
-    return "this machine still forwards packets";
+  if (forwarding_stays_ && before.key.ends_with(".accept_redirects")) return kStillForwards;
   return {};
 }
 
@@ -175,12 +175,14 @@ std::vector<std::string> settings_left(const SettingsBefore& before, const std::
     if (!runs_in_this_netns(RunDirView(run_root, site))) continue;
     for (const auto& [key, value] : RunDirView(run_root, site).saved_sysctls()) needed.insert(key);
   }
+  const bool forwards = sysctls.read(kForwarding) == "1";
   std::vector<std::string> left;
   for (const auto& [key, value] : before.values) {
     const auto now = sysctls.read(key);
     if (!now || *now == value || needed.contains(key)) continue;
-    const std::string user = key == kForwarding ? new_forwarding_user(before.forwarding_users, iptables) : "";
-    left.push_back(left_alone(key, *now, value, user.empty() ? "another program set it" : user));
+    std::string why = key == kForwarding ? new_forwarding_user(before.forwarding_users, iptables) : "";
+    if (forwards && key.ends_with(".accept_redirects")) why = kStillForwards;  // inet_forward_change()
+    left.push_back(left_alone(key, *now, value, why.empty() ? "another program set it" : why));
   }
   return left;
 }

@@ -126,6 +126,7 @@ def forwarding_of_others():
         said = "net.ipv4.ip_forward stays 1" in done.stdout + done.stderr
         check(f"ip_forward is {stays} after down ({later.split()[0]})", value == stays and done.returncode == 0, done.stderr)
         check("and down says so", said == (stays == "1"), done.stdout + done.stderr)
+        check("and blames nobody for what the kernel changes with it", "another program set it" not in done.stdout + done.stderr, done.stderr)
         site.run("vps", "down", str(site.FOLDER / "vps.toml"))
     sh("iptables -t nat -F; sysctl -qw net.ipv4.ip_forward=0", ns="office")
 
