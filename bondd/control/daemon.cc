@@ -486,8 +486,14 @@ void Daemon::become_ready() {
                         options_.config.bond.interface,
                         std::ranges::count(all, WanState::kUp, &model::WanStatus::state), all.size()));
   for (const model::WanStatus& wan : all) {
-    if (wan.state == WanState::kWaiting)
-      log_.warning(fmt::format("{} is not used yet: {}", wan.name, wan.reason));
+    if (wan.state == WanState::kUp) continue;
+    const std::string text = fmt::format("{} is not used yet: {}", wan.name,
+                                         wan.reason.empty() ? "no answer on it so far" : wan.reason);
+    if (wan.state == WanState::kWaiting) {
+      log_.warning(text);
+    } else {
+      log_.info(text);  // within a second, in most cases
+    }
   }
   if (options_.on_ready) options_.on_ready();
 }
