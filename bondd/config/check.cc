@@ -302,11 +302,15 @@ class Rules : private RuleSet {
 
   [[nodiscard]] std::string two_defaults(std::size_t i, std::size_t j) const {
     const std::string& device = config_.wans[i].device;
+    const bool like_a_server = std::none_of(
+        sections_.wans.begin(), sections_.wans.end(),
+        [](const Section& wan) { return wan.has("device") || wan.has("gateway") || wan.has("bind"); });
     return fmt::format(
         "{} has no gateway, nor has {} (line {}): both would leave by the gateway that {} learned; "
-        "write each gateway's address, for example gateway = \"192.168.1.254\"",
+        "write each gateway's address, for example gateway = \"192.168.1.254\"{}",
         name_of(i), name_of(j), sections_.wans[j].node().position.line,
-        device.empty() ? "the machine" : device);
+        device.empty() ? "the machine" : device,
+        like_a_server ? "; if this machine is the VPS, write role = \"server\"" : "");
   }
 
   // A line's worth for the shares: weight, else the smaller ratio that its rates give.

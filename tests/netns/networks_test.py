@@ -485,6 +485,51 @@ class LongPackets(Case):
         self.find_and_use_the_line("down", "vps")
 
 
+class Roles(Case):
+    """Both files have the same role: each end says so where the person sits, with the cure."""
+
+    def problems(self, site):
+        return {(problem["code"], problem["remedy"]) for problem in self.status(site)["problems"]}
+
+    def up_in_the_foreground(self, site):
+        process = subprocess.Popen(self.net._command(site, "up"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+
+    def test_two_servers(self):
+        net = self.net
+        net.write()
+        server = (net.folder / "vps.toml").read_text()
+        # As somebody writes it who takes this machine for the VPS: nothing in it is wrong for one.
+        for old, new in (("172.16.16.1/30", "172.16.16.2/30"), ('peer = "172.16.16.2"', 'peer = "172.16.16.1"'), ("vps.password", "office.password"),
+                         ("192.168.1.0/24", "10.9.0.0/16"), ('address = "203.0.113.10"\n', ""), ('["eth0"]', '["dsl1"]')):
+            self.assertIn(old, server)
+            server = server.replace(old, new)
+        (net.folder / "office.toml").write_text(server)
+        for site in ("vps", "office"):
+            self.check(site)
+            self.up_in_the_foreground(site)
+        for site in ("vps", "office"):
+            net.wait(f"{site}: each WAN waits for the office", lambda: [code for code, _ in self.problems(site)] == ["office-away"] * 2)
+            for _, remedy in self.problems(site):
+                self.assertIn('whose file has role = "client"; if this machine is the office, write that here', remedy)
+
+    def test_two_clients(self):
+        net = self.net
+        net.write()
+        office = (net.folder / "office.toml").read_text()
+        client = office.replace("172.16.16.2/30", "172.16.16.1/30").replace('peer = "172.16.16.1"', 'peer = "172.16.16.2"').replace("office.password", "vps.password")
+        client = "".join(line + "\n" for line in client.splitlines() if not line.startswith(("device", "gateway")))
+        (net.folder / "vps.toml").write_text(client)
+        self.assertIn('is this machine\'s own (on eth0); write the VPS\'s, or, if this machine is the VPS, take its file', self.check("vps", 1))
+        self.edit("vps", "203.0.113.10", "198.51.101.2")
+        self.assertIn('; if this machine is the VPS, write role = "server"', self.check("vps", 1))
+        self.up_in_the_foreground("office")
+        net.wait("the office is told the role", lambda: {code for code, _ in self.problems("office")} == {"port-refused"}, 25)
+        for _, remedy in self.problems("office"):
+            self.assertIn('there, role must be "server"', remedy)
+
+
 class Checks(Case):
     """check says what up would refuse."""
 
