@@ -420,10 +420,11 @@ void Daemon::tick() {
   if (!resolved_) return diagnose();
   request_pass(Depth::kAll, kFullPassEvery);
   follow_speed_test();
-  follow_drained();
+  auto measured = measured_wans({});
+  if (follow_drained(measured)) measured = measured_wans({});
   measure_traffic();
-  diagnose();
-  const auto now = wans({});
+  diagnose(measured);
+  const auto now = explained(std::move(measured));
   report_wans(now);
   const bool carries = site_state(now) != SiteState::kDown;
   try_other_addresses(now);

@@ -97,7 +97,7 @@ class Daemon {
   void revert();
   void put_file_back();
   ipc::Reply drain_or_restore(const ipc::Request& request);
-  void follow_drained();
+  bool follow_drained(const std::vector<model::WanStatus>& measured);
   ipc::Reply speed_test(const ipc::Request& request, std::uint64_t connection);
   void speed_test_closed(std::uint64_t connection);
   void follow_speed_test();
@@ -137,11 +137,15 @@ class Daemon {
   // As the backend has them, or what keeps them from beginning.
   [[nodiscard]] std::vector<model::WanStatus> measured_wans(const netlink::Snapshot& network) const;
   // The same with what was found to be wrong.
-  [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const;
+  [[nodiscard]] std::vector<model::WanStatus> explained(std::vector<model::WanStatus> measured) const;
+  [[nodiscard]] std::vector<model::WanStatus> wans(const netlink::Snapshot& network) const {
+    return explained(measured_wans(network));
+  }
   // What was found beside the WANs' ways: of the file, of unlike lines, of others' rules and firewalls.
   [[nodiscard]] std::vector<problems::Remark> remarks(const model::SiteStatus& measured) const;
-  [[nodiscard]] SiteNow site_now() const;
-  void diagnose();
+  [[nodiscard]] SiteNow site_now(std::vector<model::WanStatus> measured) const;
+  void diagnose() { diagnose(measured_wans({})); }
+  void diagnose(const std::vector<model::WanStatus>& measured);
   void follow_path_mtu(const std::vector<model::WanStatus>& wans);
   [[nodiscard]] model::SiteStatus status() const;
   void measure_traffic();

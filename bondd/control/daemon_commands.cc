@@ -175,7 +175,7 @@ ipc::Reply Daemon::drain_or_restore(const ipc::Request& request) {
   auto done = drain ? drained_.drain(request.wan, measured) : drained_.restore(request.wan, measured);
   if (!done) return {false, {done.error().message}, {}};
   log_.info(fmt::format("{}: {}", request.wan, drain ? "taken out of use" : "taken back into use"));
-  follow_drained();
+  follow_drained(measured);
   diagnose();  // the other end is told at once
   return {true,
           {drain ? fmt::format("{0} is drained; `bondd wan {1} {0} restore` takes it back", request.wan,
@@ -185,11 +185,13 @@ ipc::Reply Daemon::drain_or_restore(const ipc::Request& request) {
 }
 
 // Of the WANs that were drained here and at the other end, and of whether others carry.
-void Daemon::follow_drained() {
+// True if that changed anything.
+bool Daemon::follow_drained(const std::vector<model::WanStatus>& measured) {
   const auto told = theirs();
-  if (!drained_.update(options_.config, told ? &*told : nullptr, measured_wans({}))) return;
+  if (!drained_.update(options_.config, told ? &*told : nullptr, measured)) return false;
   run_pass(Depth::kNetwork, Cause::kOwn);
   report_wans(wans({}));
+  return true;
 }
 
 // --- events ---

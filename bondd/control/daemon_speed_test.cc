@@ -46,7 +46,7 @@ void Daemon::follow_speed_test() {
   if (now == speed_test_told_) return;
   speed_test_told_ = now;
   drained_.set_alone(speed_test_.wan(), there);
-  follow_drained();
+  follow_drained(measured_wans({}));
   diagnose();
 }
 

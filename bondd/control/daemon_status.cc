@@ -83,12 +83,12 @@ std::vector<problems::Remark> Daemon::remarks(const model::SiteStatus& measured)
   return out;
 }
 
-SiteNow Daemon::site_now() const {
+SiteNow Daemon::site_now(std::vector<model::WanStatus> states) const {
   SiteNow now{options_.config,
               options_.slot,
               reconciler_->network(),
               servers_.by_wan(),
-              measured_wans({}),
+              std::move(states),
               {},
               {},
               {},
@@ -123,16 +123,15 @@ std::optional<problems::PeerSettings> Daemon::theirs() const {
   return told ? problems::parse_peer_settings(*told) : std::nullopt;
 }
 
-void Daemon::diagnose() {
+void Daemon::diagnose(const std::vector<model::WanStatus>& measured) {
   // Before the first look at the machine only a name that does not resolve is known.
   if (!brought_up_ && (resolved_ || resolve_error_.empty())) return;
-  const SiteNow now = site_now();
+  const SiteNow now = site_now(measured);
   diagnosis_->look(now);
   backend_->tell_peer(problems::render(diagnosis_->ours()));
 }
 
-std::vector<model::WanStatus> Daemon::wans(const netlink::Snapshot& network) const {
-  auto all = measured_wans(network);
+std::vector<model::WanStatus> Daemon::explained(std::vector<model::WanStatus> all) const {
   if (diagnosis_) diagnosis_->explain(all);
   for (model::WanStatus& wan : all) {
     if (!model::is_heard(wan.state)) model::forget_measured(wan);
