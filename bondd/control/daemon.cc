@@ -534,7 +534,7 @@ void Daemon::take_down() {
   full_.timer.cancel();
   network_.timer.cancel();
   ping_.reset();
-  speed_test_guest_.reset();
+  speed_tests_.end_guest();
   if (!stop_reason_.empty()) {
     log_.info(fmt::format("{}: {}, taking everything down", options_.config.site, stop_reason_));
   }

@@ -102,7 +102,6 @@ class Daemon {
   void speed_test_closed(std::uint64_t connection);
   void follow_speed_test();
   void follow_speed_test_guest(const problems::PeerSettings* told);
-  [[nodiscard]] std::optional<problems::PeerSettings::SpeedTestReady> speed_test_answer() const;
   ipc::Reply monitor();
   [[nodiscard]] model::SiteStatus watched() const;
   void tell_changes();
@@ -192,17 +191,7 @@ class Daemon {
   unsigned direct_wan_ = 0;  // by which new connections leave past the bond; 0: by the bond
   DrainedWans drained_;
   SiteHooks hooks_;
-  SpeedTestAsker speed_test_;                         // of this end's command
-  std::unique_ptr<SpeedTestGuest> speed_test_guest_;  // for the other end's
-  std::string speed_test_spent_;  // the token of the last one that ended, or did not start
-  TimePoint speed_test_next_;     // before that the other end's is not answered
-  // What was told of it last, and which WAN carries alone by it.
-  struct SpeedTestTold {
-    std::optional<problems::PeerSettings::SpeedTest> asks;
-    std::optional<problems::PeerSettings::SpeedTestReady> answer;
-    std::string alone;
-    bool operator==(const SpeedTestTold&) const = default;
-  } speed_test_told_;
+  SpeedTests speed_tests_;
   std::optional<model::SiteStatus> watched_;  // what the listeners were told last; nothing without any
   // A reload that waits for kConfirm: what comes back without it, until when, and how to undo it.
   struct Unconfirmed {

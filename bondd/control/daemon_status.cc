@@ -113,8 +113,8 @@ SiteNow Daemon::site_now(std::vector<model::WanStatus> states) const {
     now.direct_wan = options_.config.wans[direct_wan_ - 1].name;
   now.theirs = theirs();
   now.drained = drained_.here();
-  now.speed_test = speed_test_.asks();
-  now.speed_test_ready = speed_test_answer();
+  now.speed_test = speed_tests_.asker().asks();
+  now.speed_test_ready = speed_tests_.answer(now.theirs ? &*now.theirs : nullptr);
   return now;
 }
 

@@ -23,6 +23,8 @@ using namespace std::chrono_literals;
 constexpr Duration kSettleMlvpn = 300ms;
 constexpr Duration kSettleOpenVpn = 4s;
 constexpr int kBacklog = 8;  // more than a tester opens at once
+// Each begin costs a process and a pass over the firewall: a peer cannot have one after the other.
+constexpr auto kGuestPause = 5s;
 
 Result<std::string> new_token() {
   std::array<std::uint8_t, problems::kSpeedTestToken / 2> bytes{};
@@ -158,6 +160,51 @@ SpeedTestGuest::~SpeedTestGuest() {
   if (!supervise::send_signal(process_.pidfd.get(), SIGKILL)) return;  // it ends with its channel
   siginfo_t info{};
   waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(process_.pidfd.get()), &info, WEXITED);
+}
+
+SpeedTests::Wanted SpeedTests::wanted(const model::Config& config,
+                                      const problems::PeerSettings* theirs) const {
+  Wanted out{asker_.asks(), answer(theirs), asker_.wan(), ""};
+  for (const model::Wan& wan : config.wans) {
+    if (out.answer && wan.port == out.answer->wan_port) out.alone_there = wan.name;
+  }
+  return out;
+}
+
+bool SpeedTests::follow(Wanted now) {
+  if (now == told_) return false;
+  told_ = std::move(now);
+  return true;
+}
+
+// A new one waits for its turn; the next look comes within a second.
+std::string SpeedTests::wished(TimePoint now, const problems::PeerSettings* theirs) const {
+  const auto& wish = theirs != nullptr ? theirs->speed_test : std::nullopt;
+  const std::string wants = wish && wish->token != spent_ ? wish->token : "";
+  return wants != answered() && now < next_ ? "" : wants;
+}
+
+std::optional<problems::PeerSettings::SpeedTestReady> SpeedTests::answer(
+    const problems::PeerSettings* theirs) const {
+  if (!guest_ || theirs == nullptr || !theirs->speed_test) return std::nullopt;
+  return problems::PeerSettings::SpeedTestReady{guest_->port(), theirs->speed_test->wan_port,
+                                                problems::speed_test_name(guest_->token())};
+}
+
+Result<> SpeedTests::begin_guest(EventLoop& loop, const model::Config& config, const std::string& token,
+                                 const std::string& user, std::function<void()> on_end) {
+  next_ = EventLoop::now() + kGuestPause;
+  auto guest = SpeedTestGuest::start(loop, config, token, user, [this, on_end = std::move(on_end)] {
+    spent_ = guest_->token();
+    const auto end = on_end;  // it may end the guest, and this function with it
+    end();
+  });
+  if (!guest) {
+    spent_ = token;
+    return tl::make_unexpected(guest.error());
+  }
+  guest_ = std::move(*guest);
+  return {};
 }
 
 }  // namespace bondd::control

@@ -83,4 +83,47 @@ class SpeedTestGuest {
   Registration watch_;
 };
 
+// A daemon's part in the tests of both ends.
+class SpeedTests {
+ public:
+  SpeedTests() = default;
+  SpeedTests(const SpeedTests&) = delete;
+  SpeedTests& operator=(const SpeedTests&) = delete;
+
+  // What to tell the other end, and which WAN carries alone: by the command here, by the other end's.
+  struct Wanted {
+    std::optional<problems::PeerSettings::SpeedTest> asks;
+    std::optional<problems::PeerSettings::SpeedTestReady> answer;
+    std::string alone_here, alone_there;
+    bool operator==(const Wanted&) const = default;
+  };
+  // `theirs` everywhere: what the other end tells; null: nothing.
+  [[nodiscard]] Wanted wanted(const model::Config& config, const problems::PeerSettings* theirs) const;
+  // Keeps it; false if it was wanted before.
+  bool follow(Wanted now);
+
+  // Of this end's command.
+  [[nodiscard]] SpeedTestAsker& asker() { return asker_; }
+  [[nodiscard]] const SpeedTestAsker& asker() const { return asker_; }
+
+  // The token of the other end's test that is to be answered now, and of the one that is; empty: none.
+  [[nodiscard]] std::string wished(TimePoint now, const problems::PeerSettings* theirs) const;
+  [[nodiscard]] std::string answered() const { return guest_ ? guest_->token() : ""; }
+  // Where it is; 0: none is.
+  [[nodiscard]] std::uint16_t port() const { return guest_ ? guest_->port() : 0; }
+  [[nodiscard]] std::optional<problems::PeerSettings::SpeedTestReady> answer(
+      const problems::PeerSettings* theirs) const;
+  // See SpeedTestGuest::start(); this one is not begun again.
+  Result<> begin_guest(EventLoop& loop, const model::Config& config, const std::string& token,
+                       const std::string& user, std::function<void()> on_end);
+  void end_guest() { guest_.reset(); }
+
+ private:
+  SpeedTestAsker asker_;
+  std::unique_ptr<SpeedTestGuest> guest_;
+  std::string spent_;  // the token of the last one that ended, or did not start
+  TimePoint next_;     // before that no other one is answered
+  Wanted told_;
+};
+
 }  // namespace bondd::control
