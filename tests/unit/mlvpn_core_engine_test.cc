@@ -92,6 +92,27 @@ TEST(Engine, CapacityAndLossAreUnknownUntilTheyAreMeasured) {
   }
 }
 
+// What was lost while a line was cut is not its loss of now: of an idle line it would stand there for a
+// minute.
+TEST(Engine, ALineThatWasCutHasNoLossAfterwards) {
+  for (const bool all : {true, false}) {
+    Pair pair;
+    pair.run_for(20s);
+    pair.cut[0] = true;
+    pair.cut[1] = all;
+    pair.run_for(40s);
+    pair.cut[0] = pair.cut[1] = false;
+    for (int second = 0; second < 60; ++second) {
+      pair.run_for(1s);
+      for (Rig* rig : {&pair.client, &pair.server}) {
+        for (const LinkId link : kBoth) {
+          EXPECT_EQ(rig->stats(link).loss_percent.value_or(0), 0) << "second " << second;
+        }
+      }
+    }
+  }
+}
+
 TEST(Engine, KeepsOrderOverLinksOfUnlikeDelay) {
   Pair pair;
   pair.delay[1] = 45ms;

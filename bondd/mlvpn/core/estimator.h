@@ -19,6 +19,9 @@ class Estimator {
   void on_received(TimePoint now, std::uint64_t newest);
   // The peer started over: gaps do not count across that.
   void restart();
+  // The line answers after a silence: what was lost meanwhile is no loss of the line as it is now. What was
+  // measured before stays.
+  void resume() { started_ = false; }
   // Once a second: closes the loss window when it holds enough packets.
   void tick(TimePoint now);
 

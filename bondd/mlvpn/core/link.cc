@@ -353,6 +353,7 @@ void Link::update(TimePoint now, const LinkConfig& config) {
 void Link::set_state(TimePoint now, LinkState state, std::string reason) {
   const LinkState from = state_;
   if (state == LinkState::kUp) judge_silence(now);
+  if (state == LinkState::kUp && (from == LinkState::kSilent || !in_session())) estimator_.resume();
   state_ = state;
   reason_ = std::move(reason);
   context_.events.push_back({EventKind::kState, id_, from, state, reason_});
