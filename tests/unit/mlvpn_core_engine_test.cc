@@ -272,6 +272,30 @@ TEST(Engine, TheKeyChangesAtOneEndAfterTheOtherWithoutALoss) {
   EXPECT_TRUE(decode(pair.client.sent.at(0).bytes, false, "the next password"));
 }
 
+// Until the other end knows the next password, what is sent under it does not open there: that is no packet
+// loss.
+TEST(Engine, APasswordThatOnlyOneEndHasYetIsNoLoss) {
+  for (const bool server_first : {true, false}) {
+    Pair pair;
+    pair.run_for(20s);
+    Rig& first = server_first ? pair.server : pair.client;
+    Rig& second = server_first ? pair.client : pair.server;
+    const auto expect_no_loss = [&](int seconds) {
+      for (int second_of_all = 0; second_of_all < seconds; ++second_of_all) {
+        pair.run_for(1s);
+        for (const LinkId link : kBoth) {
+          EXPECT_EQ(pair.client.stats(link).loss_percent.value_or(0), 0) << server_first << second_of_all;
+          EXPECT_EQ(pair.server.stats(link).loss_percent.value_or(0), 0) << server_first << second_of_all;
+        }
+      }
+    };
+    first.engine->set_key(first.now, password_only("the next password"));
+    expect_no_loss(40);
+    second.engine->set_key(second.now, password_only("the next password"));
+    expect_no_loss(40);
+  }
+}
+
 TEST(Engine, AddingAndRemovingALinkLosesNothingOnTheOthers) {
   Pair pair;
   pair.run_for(100ms);

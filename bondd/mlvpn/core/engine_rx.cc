@@ -127,6 +127,7 @@ void Engine::Impl::receive_batch(TimePoint now) {
 // Of a session that is over each packet is one that nothing opens: only a handshake tells of passwords.
 void Engine::Impl::count_unopened(TimePoint now, const Inbound& in) {
   ++counters.bad_mac;
+  if (in.place == FlowTable::Place::kCurrent) in.link->on_unopened();
   const Header& h = in.header;
   const bool handshake = (h.is(PacketType::kAuth) || h.is(PacketType::kAuthOk)) && h.version == 1 &&
                          h.reorder && h.unused == 0 && h.length <= kMaxHandshake + kMacSize;

@@ -10,6 +10,8 @@ using namespace std::chrono_literals;
 constexpr std::uint64_t kEnough = 50;   // packets for a figure
 constexpr std::uint64_t kJump = 20000;  // more missing than this is a new start, not loss
 constexpr auto kMinRttLife = 10s;
+// Packets that do not open and whose numbers count in the next window: those after the last that opened.
+constexpr std::uint64_t kMostUnopenedLater = 4;
 
 }  // namespace
 
@@ -55,9 +57,12 @@ void Estimator::tick(TimePoint now) {
   if (!started_) return;
   const std::uint64_t expected = newest_ - window_start_;
   if (expected < kEnough && now - window_opened_ < 10s) return;
-  const double lost = expected > received_ ? static_cast<double>(expected - received_) : 0.0;
+  std::uint64_t lost = expected > received_ ? expected - received_ : 0;
+  const std::uint64_t came = std::min(lost, unopened_);
+  lost -= came;
+  unopened_ = std::min(unopened_ - came, kMostUnopenedLater);
   if (expected >= 5) {
-    const double percent = 100.0 * lost / static_cast<double>(expected);
+    const double percent = 100.0 * static_cast<double>(lost) / static_cast<double>(expected);
     rx_loss_ = rx_loss_ ? (*rx_loss_ + percent) / 2 : percent;
   }
   window_start_ = newest_;

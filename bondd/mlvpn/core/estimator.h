@@ -17,6 +17,10 @@ class Estimator {
   // An authenticated packet of the peer's flow. `newest`: the highest number so
   // far including this one.
   void on_received(TimePoint now, std::uint64_t newest);
+  // A packet that says that it is of the peer's flow, and does not open: while a password changes these are
+  // under the next one. It came, so its number is not lost; an attacker on the line can hide losses, or make
+  // them.
+  void on_unopened() { ++unopened_; }
   // The peer started over: gaps do not count across that.
   void restart();
   // The line answers after a silence: what was lost meanwhile is no loss of the line as it is now. What was
@@ -42,7 +46,7 @@ class Estimator {
   bool started_ = false;
   std::uint64_t window_start_ = 0;  // newest number when the loss window opened
   std::uint64_t newest_ = 0;
-  std::uint64_t received_ = 0;
+  std::uint64_t received_ = 0, unopened_ = 0;
   TimePoint window_opened_;
   std::optional<double> rx_loss_;
 

@@ -118,6 +118,7 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   // The peer reported that packets of this link arrived.
   void on_report(TimePoint now) { on_answer(now); }
   // A packet that did not open, from `from`. At most one event in 10 s.
+  void on_unopened() { estimator_.on_unopened(); }
   void on_bad_mac(TimePoint now, const Endpoint& from);
 
   // --- session keys
