@@ -189,6 +189,24 @@ void add_office_tunnels(const Config& config, const Facts& facts, std::vector<Wa
   }
 }
 
+// Answers to what the office's own machine sends into the bond.
+void add_own_answers(const Config& config, Tracking tracking, const Places& far, std::vector<Way>& ways) {
+  for (const std::uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
+    Way way;
+    way.packet.hook = Hook::kInput;
+    way.packet.in = config.bond.interface;
+    way.packet.protocol = protocol;
+    way.packet.answer = true;
+    way.what = fmt::format("the answers from {} to this machine", config.bond.interface);
+    way.trusted = {config.bond.interface};
+    way.match = {"ct state established,related", "-m conntrack --ctstate RELATED,ESTABLISHED"};
+    way.needs_tracking = tracking == Tracking::kForAnswers && protocol == IPPROTO_UDP;
+    const IpAddress& own = config.bond.address.address;
+    add_examples(way, far, {{own, own.bits()}});
+    ways.push_back(std::move(way));
+  }
+}
+
 void add_office(const Config& config, const Facts& facts, std::vector<Way>& ways) {
   const std::string& bond = config.bond.interface;
   add_office_tunnels(config, facts, ways);
@@ -196,6 +214,7 @@ void add_office(const Config& config, const Facts& facts, std::vector<Way>& ways
   const Tracking tracking =
       config.bond.from_bond == model::FromBond::kReplies ? Tracking::kForAnswers : Tracking::kNotNeeded;
   const Places far = places(config.through_bond);
+  add_own_answers(config, tracking, far, ways);
   for (const std::string& lan : plan::lan_devices(config, facts.network)) {
     const Places near = places(plan::inside_networks(config, facts.network, lan));
     add_forward({lan, bond, near, far, tracking, false, {}},

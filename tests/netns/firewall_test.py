@@ -46,6 +46,9 @@ class Case(unittest.TestCase):
     def lan_to_internet(self):
         return self.net.ask("pc", "tcp", WEB, 7, tries=1) == SERVER
 
+    def office_to_internet(self):
+        return self.net.ask("office", "tcp", WEB, 7, tries=1) == SERVER
+
     def internet_to_forward(self):
         return self.net.ask("web", "tcp", SERVER, 8080, tries=1) == WEB
 
@@ -122,6 +125,10 @@ class Drops(Case):
         self.judge("vps", "add table inet admin; add chain inet admin f { type filter hook forward priority 10; };"
                    "add rule inet admin f ct state established,related accept; add rule inet admin f oifname bond0 reject with tcp reset",
                    self.internet_to_forward, "the service at TCP port 8080 for the Internet: table inet admin, chain f")
+
+    def test_an_input_drop_of_the_office_stops_its_own_answers(self):
+        self.judge("office", "add table inet own; add chain inet own i { type filter hook input priority 5; }; add rule inet own i iifname bond0 drop",
+                   self.office_to_internet, "the answers from bond0 to this machine: table inet own, chain i")
 
     def test_a_drop_before_routing_stops_the_lan(self):
         self.judge("office", "add table inet raw; add chain inet raw p { type filter hook prerouting priority -300; }; add rule inet raw p iifname lan drop",
