@@ -143,7 +143,8 @@ class Site:
         return json.loads(self.said_by(site, "status", "--json", site))
 
     def state(self, site, wan):
-        return next(one["state"] for one in self.status(site)["wans"] if one["name"] == wan)
+        """As status shows it; "no answer" while bondd has no time for it."""
+        return next((one["state"] for one in self.status(site)["wans"] if one["name"] == wan), "no answer")
 
     def wait_for_state(self, site, wan, state, seconds=15):
         """Whether the WAN is shown in this state in time."""
