@@ -37,7 +37,9 @@ constexpr unsigned kTransitsForSure = 8;  // the first ones wait for what starts
 
 constexpr auto kStartGrace = seconds(1);     // for the others, once one carries
 constexpr auto kNoProbesAfter = seconds(2);  // frames come, but no probe: no bondd there
-constexpr auto kProbesStopped = seconds(5);
+// A bondd that sent probes is gone, and another program has its tunnels. On a busy machine it may stand still
+// for seconds while openvpn goes on; to leave all to the kernel then would take dead and drained taps back.
+constexpr auto kProbesStopped = seconds(30);
 constexpr auto kQuietWithoutProbes = seconds(1);  // at least; else 3 ARP intervals
 
 constexpr Duration kFirstHold = seconds(1), kMaxHold = seconds(30);

@@ -478,7 +478,7 @@ TEST(Liveness, APeerWhoseBonddIsReplacedByHandIsLeftToTheKernel) {
   world.run(2s);
   ASSERT_THAT(world.end(0).dead, ElementsAre("tap2"));
   world.end(1).runs = false;
-  world.run(12s);
+  world.run(40s);
   EXPECT_FALSE(world.end(0).live->peer_probes());
   EXPECT_THAT(world.end(0).dead, IsEmpty());
 }
@@ -620,6 +620,22 @@ TEST(Liveness, NoFrameIsLostWhenATunnelIsDrainedAndRestoredHoweverLatePassesAre)
       }
     }
   }
+}
+
+// On a busy machine openvpn goes on while bondd stands still.
+TEST(Liveness, APeerThatStandsStillForSecondsHasItsDrainedTapLeftOut) {
+  World world;
+  world.data_every = 20ms;
+  world.run(3s);
+  world.end(0).drained = {"tap2"};
+  world.run(10s);
+  ASSERT_THAT(world.end(1).members, ElementsAre("tap1"));
+  world.end(0).runs = false;
+  world.run(12s);
+  world.end(0).runs = true;
+  world.run(5s);
+  EXPECT_EQ(world.end(0).lost, 0U);
+  EXPECT_THAT(world.end(1).members, ElementsAre("tap1"));
 }
 
 TEST(Liveness, ATunnelThatCannotJoinIsGivenUpAndTriedAgain) {
