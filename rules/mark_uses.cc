@@ -1,12 +1,10 @@
 // Which rules of others look at or write marks, and in which bits.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <linux/in.h>
 #include <linux/netfilter.h>
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <variant>
@@ -18,19 +16,6 @@ namespace bondd::rules {
 namespace {
 
 constexpr std::uint32_t kAllBits = 0xffffffff;
-
-struct Value {
-  std::uint32_t mark = 0, mask = kAllBits;
-};
-
-// "0x1/0xff" or "0x1", as iptables-save prints them.
-Value parse(const std::string& text) {
-  Value value;
-  char* end = nullptr;
-  value.mark = static_cast<std::uint32_t>(std::strtoul(text.c_str(), &end, 0));
-  if (*end == '/') value.mask = static_cast<std::uint32_t>(std::strtoul(end + 1, nullptr, 0));
-  return value;
-}
 
 // What follows `option`, empty without it.
 std::string after(const Words& words, std::string_view option) {
@@ -50,7 +35,7 @@ bool has(const Words& words, std::string_view option) {
 // iptables-save leaves a mask out that has all bits.
 std::uint32_t mask_after(const Words& words, std::string_view option) {
   const std::string text = after(words, option);
-  return text.empty() ? kAllBits : parse(text).mark;
+  return text.empty() ? kAllBits : parse_mark(text).mark;
 }
 
 // Where a built-in chain's rules see packets, as far as their marks can still choose a route: only table
@@ -73,7 +58,7 @@ void read_selectors(const Words& words, MarkUse& use) {
     }
     const std::string& value = i + 1 < words.size() ? words[i + 1] : words[i];
     const bool module = words[i] == "-m" && (value == "comment" || value == "mark" || value == "udp");
-    const bool unmarked = words[i] == "--mark" && parse(value).mark == 0 && !no;
+    const bool unmarked = words[i] == "--mark" && parse_mark(value).mark == 0 && !no;
     if (!no && words[i] == "-i") {
       use.iif = value;
     } else if (!no && words[i] == "-o") {
@@ -91,7 +76,7 @@ MarkUse use_of(const Words& words) {
   MarkUse use;
   read_selectors(words, use);
   for (std::size_t i = 0; i + 1 < words.size(); ++i) {
-    const Value value = parse(words[i + 1]);
+    const MarkValue value = parse_mark(words[i + 1]);
     if (words[i] == "--mark") use.bits |= value.mark & value.mask;  // bits that are compared with 1
     const bool sets = words[i] == "--set-xmark" || words[i] == "--set-mark" || words[i] == "--tproxy-mark";
     if (!sets) continue;
@@ -257,13 +242,6 @@ std::string_view family_name(std::uint8_t family) {
 }
 
 }  // namespace
-
-std::uint8_t protocol_number(std::string_view name) {
-  if (name == "tcp") return IPPROTO_TCP;
-  if (name == "udp") return IPPROTO_UDP;
-  if (name == "icmp") return IPPROTO_ICMP;
-  return IPPROTO_RAW;  // another: none of the bond's
-}
 
 std::uint32_t written_mark_bits(const NftRuleset& ruleset) {
   std::uint32_t bits = 0;

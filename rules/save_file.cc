@@ -1,9 +1,11 @@
 #include "rules/save_file.h"
 
 #include <fmt/format.h>
+#include <linux/in.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 
 #include "rules/iptables.h"
 
@@ -234,6 +236,21 @@ Result<Firewall> parse_save(std::string_view text, const ChainFilter& filter) {
   const auto tables = parse_tables(text);
   if (!tables) return tl::make_unexpected(tables.error());
   return select(*tables, filter);
+}
+
+std::uint8_t protocol_number(std::string_view name) {
+  if (name == "tcp") return IPPROTO_TCP;
+  if (name == "udp") return IPPROTO_UDP;
+  if (name == "icmp") return IPPROTO_ICMP;
+  return IPPROTO_RAW;  // another: none of the bond's
+}
+
+MarkValue parse_mark(const std::string& text) {
+  MarkValue value;
+  char* end = nullptr;
+  value.mark = static_cast<std::uint32_t>(std::strtoul(text.c_str(), &end, 0));
+  if (*end == '/') value.mask = static_cast<std::uint32_t>(std::strtoul(end + 1, nullptr, 0));
+  return value;
 }
 
 }  // namespace bondd::rules

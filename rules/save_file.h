@@ -65,6 +65,12 @@ Result<std::string> render_install(const Firewall& firewall, const std::vector<S
 // Of "-p": IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP; IPPROTO_RAW for every other.
 std::uint8_t protocol_number(std::string_view name);
 
+// A mark with the bits of it that count: "0x1/0xff" or "0x1", as iptables-save prints them.
+struct MarkValue {
+  std::uint32_t mark = 0, mask = 0xffffffff;
+};
+MarkValue parse_mark(const std::string& text);
+
 // The rules of others that have to do with marks.
 std::vector<MarkUse> mark_uses(const std::vector<SavedTable>& tables);
 // Those written in nft's own syntax, without the IPv4 tables that iptables shows.

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <optional>
 
@@ -218,14 +217,9 @@ class RuleReader {
 
   // "0x1/0xff"
   void add_mark() {
-    const std::string text = next();
-    char* end = nullptr;
-    const auto mark = static_cast<std::uint32_t>(std::strtoul(text.c_str(), &end, 0));
-    const bool masked = *end == '/';
-    const auto mask =
-        masked ? static_cast<std::uint32_t>(std::strtoul(end + 1, nullptr, 0)) : ~std::uint32_t{0};
+    const MarkValue value = parse_mark(next());
     const auto what = module_ == "connmark" ? NftLoad::What::kConnectionMark : NftLoad::What::kMark;
-    add_comparison({what, kRegister, 0, 0}, bytes_of(mask), bytes_of(mark));
+    add_comparison({what, kRegister, 0, 0}, bytes_of(value.mask), bytes_of(value.mark));
   }
 
   void add_tcp_flags(const std::string& word) {
@@ -258,12 +252,9 @@ class RuleReader {
 
   // "0x1/0xff": (mark & ~0xff) ^ 0x1
   void add_set_mark(const std::string& text) {
-    char* end = nullptr;
-    const auto value = static_cast<std::uint32_t>(std::strtoul(text.c_str(), &end, 0));
-    const auto mask =
-        *end == '/' ? static_cast<std::uint32_t>(std::strtoul(end + 1, nullptr, 0)) : ~std::uint32_t{0};
+    const MarkValue value = parse_mark(text);
     add(NftLoad{NftLoad::What::kMark, kRegister, 0, 0});
-    add(NftBitwise{kRegister, kRegister, bytes_of(~mask), bytes_of(value)});
+    add(NftBitwise{kRegister, kRegister, bytes_of(~value.mask), bytes_of(value.mark)});
     add(NftHarmless{0, false, {}, kRegister, 0, false});
   }
 

@@ -62,8 +62,7 @@ constexpr std::array<Row, kCodes> kTable = {{
     {Code::kOfficeAway, "office-away", Severity::kNote, Hop::kPort, kAtOnce,
      "waiting for the office: nothing arrives on UDP port {port}",
      "run `bondd up` at the office, whose file has role = \"client\"; if this machine is the office, write "
-     "that "
-     "here; open UDP {port} in this machine's and its provider's firewall"},
+     "that here; open UDP {port} in this machine's and its provider's firewall"},
     {Code::kNoReply, "no-reply", Severity::kError, Hop::kSession, kStart, "{detail}", ""},
     {Code::kPeerLeft, "peer-left", Severity::kError, Hop::kSession, kAtOnce,
      "the other end's bondd was stopped", "run `bondd up` there; this end connects by itself"},
