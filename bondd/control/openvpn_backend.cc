@@ -437,11 +437,11 @@ class OpenVpnBackend : public Backend {
   }
 
   void hand_in_members() {
-    std::set<std::string> members;
+    members_.clear();
     for (const Tunnel& tunnel : liveness_.tunnels()) {
-      if (is_port_of(tunnel.tap, config_.bond.interface)) members.insert(tunnel.tap);
+      if (is_port_of(tunnel.tap, config_.bond.interface)) members_.insert(tunnel.tap);
     }
-    liveness_.set_members(EventLoop::now(), members);
+    liveness_.set_members(EventLoop::now(), members_);
   }
 
   // The kernel counts what comes through a tap: traffic shows life as well as a probe does.
@@ -494,7 +494,7 @@ class OpenVpnBackend : public Backend {
     std::map<std::string, TapDrain::Use> wanted;
     for (const Tunnel& tunnel : liveness_.tunnels()) {
       if (drained_.out_of_use_here().contains(tunnel.wan))
-        wanted[tunnel.tap] = {liveness_.peer_use(tunnel.tap), is_port_of(tunnel.tap, config_.bond.interface)};
+        wanted[tunnel.tap] = {liveness_.peer_use(tunnel.tap), members_.contains(tunnel.tap)};
     }
     tap_drain_.update(EventLoop::now(), wanted);
     liveness_.set_use(EventLoop::now(), tap_drain_.quiet(), tap_drain_.out());
@@ -618,6 +618,7 @@ class OpenVpnBackend : public Backend {
   DelayMatch delay_match_;
   DrainedWans drained_;
   TapDrain tap_drain_;
+  std::set<std::string> members_;  // taps in the bond, as last looked at
   std::set<std::string> without_carrier_;
   bool cannot_hold_back_ = false;  // no sch_netem: unlike lines bring packets out of order, as without bondd
   std::unique_ptr<supervise::Supervisor> supervisor_;
