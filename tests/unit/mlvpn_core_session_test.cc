@@ -315,6 +315,86 @@ TEST(Session, ClearDataCanBeReadAndNotChanged) {
   EXPECT_EQ(bond.server.delivered.size(), 10U);
 }
 
+// No end has the other one's traffic in clear that its own file wants sealed.
+TEST(Session, DataIsEncipheredWhenOneEndAsksForIt) {
+  for (const Role clear : {Role::kClient, Role::kServer}) {
+    EngineConfig a = engine_config(Role::kClient, 1), b = engine_config(Role::kServer, 2);
+    a.clear_data = clear == Role::kClient;
+    b.clear_data = !a.clear_data;
+    SessionPair bond(a, b);
+    bond.run_for(100ms);
+    bond.expect_sessions("one end in clear");
+    const Bytes secret(300, 'z');
+    int carried = 0;
+    bond.in_the_line = [&](Pair::Flying& f) {
+      if (f.bytes.size() < 300) return;
+      ++carried;
+      EXPECT_EQ(std::ranges::search_n(f.bytes, 8, 'z').size(), 0U);
+      EXPECT_EQ(f.bytes[0] & 0x80, 0);
+    };
+    for (int i = 0; i < 10; ++i) {
+      bond.client.from_tun(secret);
+      bond.server.from_tun(secret);
+    }
+    bond.run_for(50ms);
+    EXPECT_GE(carried, 20);
+    bond.run_for(130s);  // under the next keys, too
+    bond.client.from_tun(secret);
+    bond.server.from_tun(secret);
+    bond.run_for(50ms);
+    EXPECT_GE(carried, 22);
+
+    // The one that wants it in clear says so after a restart, the other one no more.
+    bond.in_the_line = [](Pair::Flying&) {};
+    EngineConfig both = engine_config(a.clear_data ? Role::kServer : Role::kClient, 3);
+    both.clear_data = true;
+    bond.restart(both.role, both);
+    bond.run_for(2s);
+    bond.expect_sessions("both in clear");
+    int clear_ones = 0;
+    bond.in_the_line = [&](Pair::Flying& f) {
+      clear_ones += !std::ranges::search_n(f.bytes, 300, 'z').empty();
+    };
+    bond.client.from_tun(secret);
+    bond.server.from_tun(secret);
+    bond.run_for(50ms);
+    EXPECT_GE(clear_ones, 2);
+  }
+}
+
+// As an end that makes a mistake would send it: right in all but that.
+TEST(Session, ClearDataIsRefusedWhereTheFileWantsItSealed) {
+  for (const bool wanted : {false, true}) {
+    EngineConfig server = engine_config(Role::kServer, 2);
+    server.clear_data = wanted;
+    SessionPair bond(engine_config(Role::kClient, 1), server);
+    bond.run_for(1s);
+    std::optional<SessionFront> front;
+    bond.in_the_line = [&](Pair::Flying& f) {
+      if (f.line != 0 || !f.to_server) return;
+      front = parse_session_front(f.bytes);
+      f.bytes.clear();
+    };
+    while (!front) bond.run_for(10ms);
+    bond.in_the_line = [](Pair::Flying&) {};
+    Bytes datagram(kOverhead + 5);
+    std::copy_n("hello", 5, datagram.end() - 5);
+    Header header;
+    header.type = kData;
+    render_inner_header(header, datagram.data());
+    BoxJob job{
+        datagram.data() + kSessionBox, kInnerHeaderSize + 5, front->receive_id, front->seq, false, true};
+    SessionInspector::keys(*bond.client.engine)[1]->seal({&job, 1});
+    render_session_front({front->receive_id, front->seq, true}, datagram.size(), datagram.data());
+    const auto before = bond.server.engine->stats().foreign;
+    bond.server.delivered.clear();
+    bond.server.receive(0, kClients[0], datagram);
+    bond.server.collect();
+    EXPECT_EQ(bond.server.delivered.size(), wanted ? 1U : 0U);
+    EXPECT_EQ(bond.server.engine->stats().foreign - before, wanted ? 0U : 1U);
+  }
+}
+
 // Both ends start again at any moment, over lines that lose, double and delay what they carry.
 TEST(Session, ComesUpAfterAnyOrderOfRestarts) {
   for (unsigned seed = 1; seed <= 30; ++seed) {
@@ -431,6 +511,8 @@ TEST(Session, TheFileSaysWhoThePeerIs) {
     Pair bond(engine_config(Role::kClient, 1), config, peer_has_sessions ? with_sessions() : password_only(),
               with_sessions());
     bond.run_for(1s);
+    EXPECT_EQ(bond.client.state(0),
+              bond.server.state(0) == LinkState::kUp ? LinkState::kUp : LinkState::kStarting);
     return bond.server.stats(0).protection;
   };
   EXPECT_EQ(run(Peer::kBondd, true), Protection::kSession);

@@ -27,8 +27,9 @@ enum Capability : std::uint32_t {
   kCapProof = 1U << 3,
   // Agrees on session keys inside AUTH and AUTH_OK (session/hello.h).
   kCapSession = 1U << 4,
-  kCapRest = 1U << 5,    // understands REST: the next word comes late
-  kCapNotice = 1U << 8,  // hands NOTICE to its daemon
+  kCapRest = 1U << 5,       // understands REST: the next word comes late
+  kCapClearData = 1U << 6,  // its file wants DATA that is not enciphered; in session it is when both say so
+  kCapNotice = 1U << 8,     // hands NOTICE to its daemon
 };
 
 struct Announcement {
@@ -45,7 +46,7 @@ inline constexpr std::size_t kAnnouncementSize = 24;
 std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> body);
 void render_announcement(const Announcement& announcement, std::uint8_t out[kAnnouncementSize]);
 
-// What this version can; kCapSession comes with the secret that it needs.
+// What this version can; kCapSession comes with the secret that it needs, kCapClearData is the file's.
 inline constexpr std::uint32_t kOurCapabilities =
     kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof | kCapRest | kCapNotice;
 

@@ -32,6 +32,7 @@ Engine::Impl::Impl(TimePoint now, const EngineConfig& configuration, Secrets sec
   make_brain();
   context.role = config.role;
   context.announce = config.announce && config.peer != EngineConfig::Peer::kOriginal;
+  context.clear_data = config.clear_data;
   context.peer_kind = config.peer;
   context.peer_proved = config.peer_proved;
   context.keys = &keys;

@@ -107,8 +107,9 @@ struct LinkConfig {
 struct EngineConfig {
   Role role = Role::kClient;
   DeviceKind device = DeviceKind::kTun;
-  bool clear_data = false;  // DATA unencrypted; equal on both ends
-  bool reorder = true;      // off: deliver as it comes
+  // DATA is not enciphered. With session keys only where both ends say so, and under a MAC; else both must.
+  bool clear_data = false;
+  bool reorder = true;  // off: deliver as it comes
   // Upper bound of a packet's wait behind a hole, whatever was measured.
   Duration max_reorder_wait = std::chrono::milliseconds(800);
   // CLOCK_REALTIME in microseconds at construction: the base of all sequence

@@ -90,6 +90,7 @@ bool Engine::Impl::admit(LinkId path, const Endpoint& from, std::uint8_t* data, 
 bool Engine::Impl::admit_session(TimePoint now, Inbound in, const SessionFront& front) {
   SecretBox* const box = in.link->opener(now, front.receive_id, in.header.flow_id);
   if (box == nullptr) return false;
+  if (front.clear && !config.clear_data) return ++counters.foreign, true;
   in.receive_id = front.receive_id;
   in.header.seq = front.seq;
   in.place = in.link->place_of(in.header, true);

@@ -7,7 +7,10 @@ namespace bondd::mlvpn {
 Engine::Impl::Layout Engine::Impl::layout_of(Link& link, PacketType type) const {
   const bool handshake = type == PacketType::kAuth || type == PacketType::kAuthOk;
   const bool clear = config.clear_data && type == PacketType::kData;
-  if (link.session() != nullptr && !handshake) return clear ? Layout::kSessionClear : Layout::kSession;
+  if (const Session* const session = link.session(); session != nullptr && !handshake) {
+    const bool both = clear && (session->peer.capabilities & kCapClearData) != 0;
+    return both ? Layout::kSessionClear : Layout::kSession;
+  }
   return clear ? Layout::kClear : Layout::kPassword;
 }
 

@@ -41,6 +41,7 @@ namespace bondd::mlvpn {
 struct LinkContext {
   Role role = Role::kClient;
   bool announce = true;
+  bool clear_data = false;
   EngineConfig::Peer peer_kind = EngineConfig::Peer::kAuto;
   const KeyRing* keys = nullptr;
   std::uint64_t wall_clock_us = 0;  // time of day at `started`
@@ -58,7 +59,8 @@ struct LinkContext {
 
   [[nodiscard]] bool has_sessions() const { return announce && keys->psk() != nullptr; }
   [[nodiscard]] std::uint32_t capabilities() const {
-    return kOurCapabilities | (has_sessions() ? std::uint32_t{kCapSession} : 0U);
+    return kOurCapabilities | (has_sessions() ? std::uint32_t{kCapSession} : 0U) |
+           (clear_data ? std::uint32_t{kCapClearData} : 0U);
   }
 
   explicit LinkContext(const std::array<std::uint8_t, 32>& seed) : random(seed) {}
