@@ -97,6 +97,9 @@ model::Mlvpn build_mlvpn(const Section& section, const fs::path& file) {
   mlvpn.loss_tolerance = section.get<double>("loss_tolerance");
   mlvpn.latency_tolerance = section.get<Duration>("latency_tolerance");
   if (section.get<std::string>("repair") == "off") mlvpn.repair = model::Repair::kOff;
+  const auto peer = section.get<std::string>("peer");
+  if (peer == "bondd") mlvpn.peer = model::MlvpnPeer::kBondd;
+  if (peer == "mlvpn") mlvpn.peer = model::MlvpnPeer::kMlvpn;
   return mlvpn;
 }
 

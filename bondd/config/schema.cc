@@ -135,7 +135,7 @@ constexpr std::array kKeys{
     Key{"mlvpn", "password_file", Type::kFile, Side::kBoth, Side::kNone, "\"bond.password\"",
         "File whose first line is the password, the same on both ends."},
     Key{"mlvpn", "cleartext_data", Type::kBool, Side::kBoth, Side::kNone, "false",
-        "Sends packets unencrypted, the same on both ends. Default: false."},
+        "Sends packets unencrypted. Between two bondd of this version where both files have it, and nobody can change them on the way; an original program must have the same. Default: false."},
     Key{"mlvpn", "tuntap", Type::kChoice, Side::kBoth, Side::kNone, "\"tun\"",
         "tun carries IP packets, tap Ethernet frames; the same on both ends. Default: tun.", "tun|tap"},
     Key{"mlvpn", "timeout", Type::kDuration, Side::kBoth, Side::kNone, "\"30s\"",
@@ -148,6 +148,9 @@ constexpr std::array kKeys{
         "A WAN with a higher latency is left out until it is better. Default: never.", {}, 1, 60'000},
     Key{"mlvpn", "repair", Type::kChoice, Side::kBoth, Side::kNone, "\"auto\"",
         "auto: losses of a line are repaired while that helps; off: never. Default: auto.", "auto|off"},
+    Key{"mlvpn", "peer", Type::kChoice, Side::kBoth, Side::kNone, "\"auto\"",
+        "bondd: only another bondd, with session keys. mlvpn: the original program. auto: either; what had session keys once is refused without them. Default: auto.",
+        "auto|bondd|mlvpn"},
 
     Key{"policy", "name", Type::kName, Side::kClient, Side::kClient, "\"games\"", "What status and plan call it."},
     Key{"policy", "wan", Type::kName, Side::kClient, Side::kClient, "\"orange\"", "The WAN whose gateway the traffic leaves by."},

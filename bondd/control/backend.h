@@ -51,6 +51,8 @@ class Backend : public ProcessTable {
   [[nodiscard]] virtual std::string error() const = 0;
   // By WAN: packets come that this end's password or key does not open, in words.
   [[nodiscard]] virtual std::map<std::string, std::string> wrong_secrets() const = 0;
+  // By WAN: the other end has the secret, and is refused for being less than it was, in words.
+  [[nodiscard]] virtual std::map<std::string, std::string> refused_peers() const { return {}; }
   // Over the tunnels, between the two daemons: a text of at most 1200 bytes, and the last one that came.
   virtual void tell_peer(const std::string& text) = 0;
   [[nodiscard]] virtual std::optional<std::string> peer_told() const = 0;
@@ -64,7 +66,7 @@ class Backend : public ProcessTable {
 struct BackendContext {
   EventLoop* loop = nullptr;
   Log* log = nullptr;
-  std::filesystem::path run_dir;
+  std::filesystem::path run_dir, state_dir;
   std::string user;  // to run unprivileged programs as; may be empty
   std::function<void()>
       changed;  // to be called, on the loop, whenever dead() or a WAN's state may be another

@@ -64,6 +64,7 @@ Result<> Daemon::make_backend() {
   context.loop = &loop_;
   context.log = &log_;
   context.run_dir = machine_.run_dir->path();
+  context.state_dir = options_.state_dir;
   context.user = options_.programs.user;
   // In a turn of its own: a pass calls the backend, which may be in the middle of something.
   context.changed = [this] {

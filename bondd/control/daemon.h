@@ -54,6 +54,7 @@ struct DaemonOptions {
   model::Config config;
   std::string file_text;                                     // of config.file, as it was read
   std::vector<std::string> file_warnings, machine_warnings;  // for the status
+  std::filesystem::path state_dir;                           // what is to be known after a restart
   unsigned slot = 0;
   Programs programs;
   std::string version;  // for the status

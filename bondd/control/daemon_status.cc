@@ -84,27 +84,18 @@ std::vector<problems::Remark> Daemon::remarks(const model::SiteStatus& measured)
 }
 
 SiteNow Daemon::site_now(std::vector<model::WanStatus> states) const {
-  SiteNow now{options_.config,
-              options_.slot,
-              reconciler_->network(),
-              servers_.by_wan(),
-              std::move(states),
-              {},
-              {},
-              {},
-              {},
-              {},
-              {},
-              {},
-              {},
-              reconciler_->fixed_sysctls(),
-              {},
-              {}};
+  SiteNow now{.config = options_.config,
+              .slot = options_.slot,
+              .network = reconciler_->network(),
+              .server_of = servers_.by_wan(),
+              .wans = std::move(states),
+              .fixed = reconciler_->fixed_sysctls()};
   model::SiteStatus measured;
   measured.backend = name(options_.config.backend);
   measured.wans = now.wans;
   now.remarks = remarks(measured);
   now.wrong_secrets = backend_->wrong_secrets();
+  now.refused_peers = backend_->refused_peers();
   now.engine_error = backend_->error();
   now.resolve_error = resolve_error_;
   now.pass_error = last_error_;

@@ -127,6 +127,8 @@ std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site,
     facts.unreachable_by = way.unreachable_by;
     if (const auto wrong = site.wrong_secrets.find(wan.name); wrong != site.wrong_secrets.end())
       facts.wrong_secret = wrong->second;
+    if (const auto refused = site.refused_peers.find(wan.name); refused != site.refused_peers.end())
+      facts.refused_peer = refused->second;
     out.push_back(std::move(facts));
   }
   return out;

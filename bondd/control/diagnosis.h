@@ -33,6 +33,7 @@ struct SiteNow {
   const std::map<std::string, IpAddress>& server_of;  // by WAN
   std::vector<model::WanStatus> wans;                 // as the backend has them
   std::map<std::string, std::string> wrong_secrets;   // by WAN: packets that do not decrypt
+  std::map<std::string, std::string> refused_peers;  // by WAN: the other end is less than it was or has to be
   std::string engine_error, resolve_error, pass_error;
   std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
   std::optional<problems::PeerSettings> theirs;  // of the peer, if it told

@@ -18,9 +18,11 @@
 #include "bondd/base/secret.h"
 #include "bondd/control/backend.h"
 #include "bondd/control/heard_lately.h"
+#include "bondd/control/peer_memory.h"
 #include "bondd/control/run_dir.h"
 #include "bondd/ipc/engine_client.h"
 #include "bondd/mlvpn/io/open_device.h"
+#include "bondd/mlvpn/session/password.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/routing.h"
 #include "bondd/supervise/lines.h"
@@ -93,7 +95,14 @@ Result<Secret> read_password_file(const std::filesystem::path& file) {
 class MlvpnBackend : public Backend {
  public:
   MlvpnBackend(const model::Config& config, BackendContext context, std::filesystem::path program)
-      : context_(std::move(context)), config_(config), program_(std::move(program)) {}
+      : context_(std::move(context)),
+        config_(config),
+        program_(std::move(program)),
+        peer_memory_(context_.state_dir, config.site) {
+    // Argon2id takes some tenths of a second, and here nobody waits for the loop yet. What cannot be read is
+    // read again, and said, when the engine is to start.
+    [[maybe_unused]] const auto read = read_password();
+  }
 
   // This backend's plan has no processes: the engine gets descriptors, not files.
   Result<> start(const model::Process& process) override {
@@ -116,7 +125,7 @@ class MlvpnBackend : public Backend {
   std::string reloaded(const model::Config& config) override {
     password_read_ = false;
     const auto now = read_password_file(config.mlvpn.password_file);
-    if (!engine_ || !now || same(*now, password_)) return {};
+    if (!engine_ || !now || mlvpn::is_password_of(keys_, now->view())) return {};
     return "the password changed: reload the other end within a minute; until then both the old and "
            "the new one work";
   }
@@ -140,6 +149,7 @@ class MlvpnBackend : public Backend {
     }
     return out;
   }
+  [[nodiscard]] std::map<std::string, std::string> refused_peers() const override { return refused_peers_; }
   void tell_peer(const std::string& text) override {
     if (text == told_) return;
     told_ = text;
@@ -206,6 +216,7 @@ class MlvpnBackend : public Backend {
     ipc::EngineStart start;
     start.server = config_.role == model::Role::kServer;
     start.clear_data = config_.mlvpn.cleartext_data;
+    start.peer = config_.mlvpn.peer;
     start.reorder = config_.mlvpn.reorder.value_or(1) != 0;
     start.repair = config_.mlvpn.repair == model::Repair::kAuto;
     return start;
@@ -232,19 +243,40 @@ class MlvpnBackend : public Backend {
   }
 
   // Once per load of the file: an engine that starts again gets what the other one had, whatever
-  // stands in the password's file meanwhile.
+  // stands in the password's file meanwhile. Of the password only its keys are kept.
   Result<> read_password() {
     if (password_read_) return {};
     auto password = read_password_file(config_.mlvpn.password_file);
     if (!password) return tl::make_unexpected(password.error());
-    password_ = std::move(*password);
+    if (!mlvpn::is_password_of(keys_, password->view())) {
+      auto keys = mlvpn::keys_of_password(password->view());
+      if (!keys) return tl::make_unexpected(keys.error());
+      keys_ = std::move(*keys);
+      peer_noted_ = peer_memory_.proved(mlvpn::mark_of(keys_));
+    }
     password_read_ = true;
     return {};
+  }
+
+  // What the file calls the original program owes no session keys, nor what follows it.
+  bool peer_proved() {
+    if (config_.mlvpn.peer == model::MlvpnPeer::kMlvpn && std::exchange(peer_noted_, false))
+      peer_memory_.forget();
+    return peer_noted_;
+  }
+
+  void note_peer(const model::WanStatus& wan) {
+    if (peer_noted_ || wan.protection != model::Protection::kSession) return;
+    peer_noted_ = true;
+    if (auto noted = peer_memory_.note(mlvpn::mark_of(keys_)); !noted)
+      context_.log->warning(fmt::format("that the other end has session keys is forgotten with a restart: {}",
+                                        noted.error().message));
   }
 
   Result<> start_engine() {
     if (auto read = read_password(); !read) return read;
     ipc::EngineStart start = wanted_start();
+    start.peer_proved = peer_proved();
     std::vector<UniqueFd> sockets;
     std::vector<int> numbers;
     for (const WantedLink& wanted : wanted_) {
@@ -266,7 +298,7 @@ class MlvpnBackend : public Backend {
     has_ = wanted_;
     has_start_ = wanted_start();
     watch_engine();
-    if (auto sent = engine_->start(start, tun_.get(), password_.view(), numbers); !sent) {
+    if (auto sent = engine_->start(start, tun_.get(), keys_.span(), numbers); !sent) {
       stop_engine();
       return sent;
     }
@@ -312,6 +344,7 @@ class MlvpnBackend : public Backend {
     engine_.reset();
     figures_.clear();
     wrong_secrets_.clear();
+    refused_peers_.clear();
     return how;
   }
 
@@ -366,7 +399,7 @@ class MlvpnBackend : public Backend {
     }
     if (!password_read_) {
       if (auto read = read_password(); !read) return read;
-      if (auto sent = engine_->set_password(password_.view()); !sent) return sent;
+      if (auto sent = engine_->set_password(keys_.span()); !sent) return sent;
     }
     auto freed = remove_links();
     if (!freed) return tl::make_unexpected(freed.error());
@@ -507,7 +540,10 @@ class MlvpnBackend : public Backend {
         const bool changed = wan.state != event.state || wan.reason != reason;
         wan.state = event.state;
         wan.reason = reason;
-        if (event.state == model::WanState::kUp) wrong_secrets_.erase(event.link);
+        if (event.state == model::WanState::kUp) {
+          wrong_secrets_.erase(event.link);
+          refused_peers_.erase(event.link);
+        }
         if (changed) context_.changed();
         return;
       }
@@ -520,6 +556,11 @@ class MlvpnBackend : public Backend {
         return;
       case ipc::EngineEvent::Kind::kWrongPassword:
         wrong_secrets_[event.link] = EventLoop::now();
+        return;
+      case ipc::EngineEvent::Kind::kDowngrade:
+        // It comes again as long as the peer asks.
+        if (std::exchange(refused_peers_[event.link], reason) != reason)
+          context_.log->warning(fmt::format("{}: refused: {}", event.link, reason));
         return;
       case ipc::EngineEvent::Kind::kNotice:
         peer_told_ = event.reason;
@@ -534,6 +575,7 @@ class MlvpnBackend : public Backend {
       link.wan.reason = words_of_engine(link.wan.reason);
       link.wan.explanation = words_of_engine(link.wan.explanation);
       const auto known = figures_.find(link.wan.name);
+      note_peer(link.wan);
       changed = changed || known == figures_.end() || known->second.wan.state != link.wan.state;
       figures_[link.wan.name] = std::move(link);
     }
@@ -585,7 +627,9 @@ class MlvpnBackend : public Backend {
   std::filesystem::path program_;
   UniqueFd tun_, output_;
   unsigned tun_index_ = 0;
-  Secret password_;
+  mlvpn::Wiped<mlvpn::kPasswordKeys> keys_;  // all zeros: none yet
+  PeerMemory peer_memory_;
+  bool peer_noted_ = false;
   bool password_read_ = false, shutting_down_ = false;
   std::vector<WantedLink> wanted_, has_;
   ipc::EngineStart has_start_;
@@ -594,8 +638,9 @@ class MlvpnBackend : public Backend {
   Duration backoff_{};
   std::map<std::string, ipc::EngineLinkStatus> figures_;
   TimePoint figures_at_;
-  std::map<std::string, TimePoint> wrong_secrets_;  // by WAN: when packets came last that do not decrypt
-  std::string told_;                                // to the peer
+  std::map<std::string, TimePoint> wrong_secrets_;    // by WAN: when packets came last that do not decrypt
+  std::map<std::string, std::string> refused_peers_;  // by WAN
+  std::string told_;                                  // to the peer
   std::optional<std::string> peer_told_;
   supervise::LineReader output_lines_;
   std::string last_line_;

@@ -29,7 +29,7 @@ std::vector<char*> clean_environment() {
 }
 
 // A memory file that holds `secret`, to be read from its start.
-Result<UniqueFd> secret_file(std::string_view secret) {
+Result<UniqueFd> secret_file(std::span<const std::uint8_t> secret) {
   UniqueFd fd(memfd_create("bondd-secret", MFD_CLOEXEC));
   if (!fd) return errno_failure("memory file");
   if (write(fd.get(), secret.data(), secret.size()) != static_cast<ssize_t>(secret.size()) ||
@@ -112,17 +112,17 @@ Result<EngineClient> EngineClient::spawn(const SpawnOptions& options) {
   return EngineClient(std::move(pair->first), pid, std::move(pidfd));
 }
 
-Result<> EngineClient::start(const EngineStart& config, int tun, std::string_view password,
+Result<> EngineClient::start(const EngineStart& config, int tun, std::span<const std::uint8_t> keys,
                              std::span<const int> sockets) {
-  auto secret = secret_file(password);
+  auto secret = secret_file(keys);
   if (!secret) return tl::make_unexpected(secret.error());
   std::vector<int> fds{tun, secret->get()};
   fds.insert(fds.end(), sockets.begin(), sockets.end());
   return request(config, fds);
 }
 
-Result<> EngineClient::set_password(std::string_view password) {
-  auto secret = secret_file(password);
+Result<> EngineClient::set_password(std::span<const std::uint8_t> keys) {
+  auto secret = secret_file(keys);
   if (!secret) return tl::make_unexpected(secret.error());
   const int fd = secret->get();
   return request(EngineSetPassword{}, std::span{&fd, 1});

@@ -1,14 +1,14 @@
 // The supervisor's side of bondd-engine.
 //
 //   auto engine = EngineClient::spawn({.program = libexec + "/bondd-engine"});
-//   engine->start(config, tun.get(), password, {socket0.get(), socket1.get()});
+//   engine->start(config, tun.get(), keys, {socket0.get(), socket1.get()});
 //   poll engine->fd() and engine->pidfd() in your loop; when fd() is readable:
 //     for (auto report = engine->receive(); report && *report; report = engine->receive())
 //       std::visit(…, **report);     // EngineReady first, then events and status
 //     an error with code EPIPE: the engine is gone; reap pid(), spawn again
 //   engine->request(ipc::EngineGetStatus{});              // -> an EngineStatus report
 //   engine->request(ipc::EngineAddLink{link}, {socket.get()});
-//   engine->set_password(password);
+//   engine->set_password(keys);
 //   engine->request(ipc::EngineStop{});                   // ends with status 0
 //
 // Keep the tun's descriptor: the device then outlives a crashed engine, and the
@@ -49,9 +49,11 @@ class EngineClient {
   [[nodiscard]] int fd() const { return channel_.fd(); }    // readable: receive()
 
   // Sends the first request. The descriptors stay the caller's, sockets in the
-  // order of config.links. `password` travels in a memory file of its own.
-  Result<> start(const EngineStart& config, int tun, std::string_view password, std::span<const int> sockets);
-  Result<> set_password(std::string_view password);
+  // order of config.links. `keys`, those of the password (mlvpn/session/password.h), travel in a memory
+  // file of their own.
+  Result<> start(const EngineStart& config, int tun, std::span<const std::uint8_t> keys,
+                 std::span<const int> sockets);
+  Result<> set_password(std::span<const std::uint8_t> keys);
   Result<> request(const EngineRequest& request, std::span<const int> fds = {});
 
   // The next report; empty when there is none now.

@@ -1,5 +1,6 @@
 #include "bondd/ipc/engine_protocol.h"
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -65,6 +66,18 @@ static void from_json(const json& in, WanState& state) {
   if (!parsed) throw std::invalid_argument("unknown state of a link");
   state = *parsed;
 }
+// The words of the file.
+constexpr std::array<const char*, 3> kPeers{"auto", "bondd", "mlvpn"};
+
+static void to_json(json& out, MlvpnPeer peer) {
+  out = kPeers.at(static_cast<std::size_t>(peer));
+}
+static void from_json(const json& in, MlvpnPeer& peer) {
+  const auto text = in.get<std::string>();
+  const auto found = std::ranges::find(kPeers, text);
+  if (found == kPeers.end()) throw std::invalid_argument("unknown kind of peer");
+  peer = static_cast<MlvpnPeer>(found - kPeers.begin());
+}
 static void to_json(json& out, const WanStatus& wan) {
   out = wan_json<json>(wan);
 }
@@ -81,7 +94,8 @@ using nlohmann::json;
 namespace {
 
 // The names of EngineEvent::Kind.
-constexpr std::array<const char*, 5> kKinds{"state", "peer-moved", "resolve", "wrong-password", "notice"};
+constexpr std::array<const char*, 6> kKinds{"state",          "peer-moved", "resolve",
+                                            "wrong-password", "downgrade",  "notice"};
 
 }  // namespace
 
@@ -102,8 +116,8 @@ static void from_json(const json& in, EngineEvent::Kind& kind) {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineEndpoint, address, port)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineLink, name, remote, upload, weight, fallback_only, timeout,
                                    loss_tolerance, latency_tolerance)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineStart, server, clear_data, reorder, repair, offloads,
-                                   max_reorder_wait, links)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineStart, server, clear_data, reorder, peer, peer_proved, repair,
+                                   offloads, max_reorder_wait, links)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineAddLink, link)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineUpdateLink, link)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EngineRemoveLink, name)

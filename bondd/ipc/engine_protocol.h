@@ -14,6 +14,7 @@
 #include "bondd/base/error.h"
 #include "bondd/base/ip.h"
 #include "bondd/base/units.h"
+#include "bondd/model/config.h"
 #include "bondd/model/wan_status.h"
 
 namespace bondd::ipc {
@@ -37,14 +38,16 @@ struct EngineLink {
   bool operator==(const EngineLink&) const = default;
 };
 
-// The first request. Descriptors: tun, password (a pipe or memfd from which the
-// raw bytes of the password are read to the end), one UDP socket per link.
+// The first request. Descriptors: tun, keys (a pipe or memfd with the 64 bytes that the password
+// becomes, see mlvpn/session/password.h), one UDP socket per link.
 struct EngineStart {
   bool server = false;
   bool clear_data = false;
   bool reorder = true;
-  bool repair = true;    // resend what a line lost, with a bondd peer
-  bool offloads = true;  // false: one packet per system call message, to compare
+  model::MlvpnPeer peer = model::MlvpnPeer::kAuto;
+  bool peer_proved = false;  // that it has session keys, in an earlier run
+  bool repair = true;        // resend what a line lost, with a bondd peer
+  bool offloads = true;      // false: one packet per system call message, to compare
   Duration max_reorder_wait = std::chrono::milliseconds(800);
   std::vector<EngineLink> links;
   bool operator==(const EngineStart&) const = default;
@@ -100,7 +103,7 @@ struct EngineReady {
 
 // Something happened to a link; see mlvpn::EventKind.
 struct EngineEvent {
-  enum class Kind : std::uint8_t { kState, kPeerMoved, kResolve, kWrongPassword, kNotice };
+  enum class Kind : std::uint8_t { kState, kPeerMoved, kResolve, kWrongPassword, kDowngrade, kNotice };
   Kind kind = Kind::kState;
   std::string link;
   model::WanState from = model::WanState::kDown, state = model::WanState::kDown;

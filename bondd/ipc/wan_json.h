@@ -14,6 +14,8 @@ Json wan_json(const WanStatus& wan) {
   Json json = {{"name", wan.name}, {"state", std::string(to_string(wan.state))}, {"reason", wan.reason}};
   visit_figures(wan, [&](const char* key, const auto& value) { json[key] = value ? Json(*value) : Json(); });
   if (!wan.explanation.empty()) json["explanation"] = wan.explanation;
+  json["protection"] =
+      wan.protection == Protection::kUnknown ? Json() : Json(std::string(to_string(wan.protection)));
   if (!wan.device.empty()) json["device"] = wan.device;
   if (!wan.gateway.empty()) json["gateway"] = wan.gateway;
   json["since"] = wan.since == 0 ? Json() : Json(time_text(wan.since));
@@ -34,6 +36,8 @@ WanStatus wan_from_json(const Json& json) {
       value = found->template get<T>();
   });
   wan.explanation = json.value("explanation", "");
+  if (const auto found = json.find("protection"); found != json.end() && found->is_string())
+    wan.protection = parse_protection(found->template get<std::string>()).value_or(Protection::kUnknown);
   wan.device = json.value("device", "");
   wan.gateway = json.value("gateway", "");
   if (const auto since = json.find("since"); since != json.end() && since->is_string())

@@ -4,7 +4,7 @@
 //   bondd-engine --channel FD [--user USER]
 //
 // FD is one end of a SOCK_SEQPACKET pair over which the tun, the sockets and
-// the password come. Exit status: 0 after a stop, 1 when it could not go on, 2
+// the password's keys come. Exit status: 0 after a stop, 1 when it could not go on, 2
 // for wrong use.
 #include <getopt.h>
 #include <sodium.h>

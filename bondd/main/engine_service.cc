@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "bondd/mlvpn/io/sandbox.h"
+#include "bondd/mlvpn/session/password.h"
 
 namespace bondd {
 namespace {
@@ -19,7 +20,6 @@ using mlvpn::LinkId;
 
 // Reports that wait while the supervisor does not read; older ones are dropped.
 constexpr std::size_t kMaxPending = 256;
-constexpr std::size_t kMaxPassword = 4096;
 
 volatile std::sig_atomic_t stop_requested = 0;
 
@@ -40,22 +40,32 @@ mlvpn::LinkConfig to_core(const ipc::EngineLink& link) {
   return config;
 }
 
-// Reads the password to its end and leaves no copy of it behind.
-Result<mlvpn::SecretKey> read_key(int fd) {
-  std::array<std::uint8_t, kMaxPassword> password{};
+// Reads the password's two keys and leaves no other copy of them behind.
+Result<mlvpn::Secrets> read_keys(int fd) {
+  mlvpn::Wiped<mlvpn::kPasswordKeys> bytes;
   std::size_t size = 0;
   ssize_t got = 0;
-  while (size < password.size() && (got = read(fd, password.data() + size, password.size() - size)) > 0) {
+  while (size < mlvpn::kPasswordKeys &&
+         (got = read(fd, bytes.data() + size, mlvpn::kPasswordKeys - size)) > 0) {
     size += static_cast<std::size_t>(got);
   }
-  if (got < 0 || size == 0 || size == password.size()) {
-    sodium_memzero(password.data(), password.size());
-    if (got < 0) return errno_failure("read the password");
-    return failure(size == 0 ? "the password is empty" : "the password is longer than 4095 bytes");
+  if (got < 0) return errno_failure("read the keys");
+  if (size != mlvpn::kPasswordKeys) return failure("the keys of the password are not whole");
+  const auto both = std::as_const(bytes).span();
+  return mlvpn::Secrets(mlvpn::SecretKey::from_bytes(both.first<32>()),
+                        mlvpn::SecretKey::from_bytes(both.last<32>()));
+}
+
+mlvpn::EngineConfig::Peer to_core(model::MlvpnPeer peer) {
+  switch (peer) {
+    case model::MlvpnPeer::kAuto:
+      return mlvpn::EngineConfig::Peer::kAuto;
+    case model::MlvpnPeer::kBondd:
+      return mlvpn::EngineConfig::Peer::kBondd;
+    case model::MlvpnPeer::kMlvpn:
+      return mlvpn::EngineConfig::Peer::kOriginal;
   }
-  mlvpn::SecretKey key = mlvpn::SecretKey::from_password({password.data(), size});
-  sodium_memzero(password.data(), password.size());
-  return key;
+  return mlvpn::EngineConfig::Peer::kAuto;
 }
 
 Result<mlvpn::EngineConfig> core_config(const ipc::EngineStart& request, mlvpn::DeviceKind device) {
@@ -65,6 +75,8 @@ Result<mlvpn::EngineConfig> core_config(const ipc::EngineStart& request, mlvpn::
   config.clear_data = request.clear_data;
   config.reorder = request.reorder;
   config.repair = request.repair;
+  config.peer = to_core(request.peer);
+  config.peer_proved = request.peer_proved;
   config.max_reorder_wait = request.max_reorder_wait;
   const auto wall = std::chrono::system_clock::now().time_since_epoch();
   config.wall_clock_us =
@@ -98,6 +110,18 @@ model::WanState to_model(mlvpn::LinkState state) {
   return model::WanState::kDown;
 }
 
+model::Protection to_model(mlvpn::Protection protection) {
+  switch (protection) {
+    case mlvpn::Protection::kNone:
+      return model::Protection::kUnknown;
+    case mlvpn::Protection::kPassword:
+      return model::Protection::kPassword;
+    case mlvpn::Protection::kSession:
+      return model::Protection::kSession;
+  }
+  return model::Protection::kUnknown;
+}
+
 ipc::EngineLinkStatus to_ipc(const mlvpn::LinkStats& stats, const std::string& path) {
   ipc::EngineLinkStatus status;
   model::WanStatus& wan = status.wan;
@@ -124,6 +148,8 @@ ipc::EngineLinkStatus to_ipc(const mlvpn::LinkStats& stats, const std::string& p
   if (stats.longest && stats.peer)
     wan.path_mtu = *stats.longest + kUdpHeader + (stats.peer->address.is_v4() ? kIp4Header : kIp6Header);
   status.peer_rest_ms = to_ms(stats.peer_rest);
+  wan.protection = to_model(stats.protection);
+  if (stats.key_age) wan.key_age_s = to_ms(*stats.key_age) / 1000;
   if (stats.heard_ago) wan.heard_ms_ago = to_ms(*stats.heard_ago);
   return status;
 }
@@ -171,7 +197,7 @@ ipc::EngineEvent::Kind to_ipc(mlvpn::EventKind kind) {
     case mlvpn::EventKind::kWrongPassword:
       return ipc::EngineEvent::Kind::kWrongPassword;
     case mlvpn::EventKind::kDowngrade:
-      return ipc::EngineEvent::Kind::kState;  // its reason is the link's
+      return ipc::EngineEvent::Kind::kDowngrade;
     case mlvpn::EventKind::kNotice:
       return ipc::EngineEvent::Kind::kNotice;
   }
@@ -221,14 +247,15 @@ Result<> EngineService::wait_for_start() {
 
 Result<> EngineService::start(ipc::EngineStart request, std::vector<UniqueFd> fds) {
   if (fds.size() != 2 + request.links.size()) return failure("start: descriptors and links do not match");
-  auto key = read_key(fds[1].get());
-  if (!key) return tl::make_unexpected(key.error());
+  auto keys = read_keys(fds[1].get());
+  if (!keys) return tl::make_unexpected(keys.error());
   auto tun = mlvpn::TunDevice::adopt(std::move(fds[0]), request.offloads);
   if (!tun) return tl::make_unexpected(tun.error());
   const std::string offloads = to_string(tun->offloads());
   auto config = core_config(request, tun->kind());
   if (!config) return tl::make_unexpected(config.error());
-  auto engine = std::make_unique<Engine>(clock_now(), *config, std::move(*key));
+  auto engine = std::make_unique<Engine>(clock_now(), *config, std::move(*keys));
+  sodium_memzero(config->seed.data(), config->seed.size());
   auto driver = mlvpn::Driver::make(std::move(engine), std::move(*tun), request.offloads);
   if (!driver) return tl::make_unexpected(driver.error());
   driver_ = std::move(*driver);
@@ -299,8 +326,8 @@ Result<> EngineService::handle(ipc::EngineRequest& request, std::vector<UniqueFd
     Result<> operator()(const ipc::EngineSetPassword&) const {
       auto file = only_fd(fds);
       if (!file) return tl::make_unexpected(file.error());
-      return read_key(file->get()).map([&](mlvpn::SecretKey key) {
-        engine.set_key(clock_now(), std::move(key));
+      return read_keys(file->get()).map([&](mlvpn::Secrets keys) {
+        engine.set_key(clock_now(), std::move(keys));
       });
     }
     Result<> operator()(const ipc::EngineSetNotice& notice) const {

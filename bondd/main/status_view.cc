@@ -172,6 +172,25 @@ bool names_its_subject(const std::string& text, const SiteStatus& site) {
   });
 }
 
+// What keeps others from reading and changing the traffic.
+std::string protection(const SiteStatus& site) {
+  std::optional<double> oldest;
+  std::string by_password, out;
+  for (const WanStatus& wan : site.wans) {
+    if (wan.protection == model::Protection::kPassword)
+      by_password += (by_password.empty() ? "" : ", ") + wan.name;
+    if (wan.key_age_s) oldest = std::max(oldest.value_or(0), *wan.key_age_s);
+  }
+  if (oldest)
+    out +=
+        wrapped("keys: ", fmt::format("new for each session and line, the oldest is {:.0f} s old", *oldest));
+  if (!by_password.empty())
+    out += wrapped("keys of " + by_password + ": ",
+                   "made of the password, always the same; the other end is the original program or an older "
+                   "bondd");
+  return out;
+}
+
 std::string troubles(const SiteStatus& site, const ViewOptions& options) {
   std::string out;
   for (const model::Problem& problem : site.problems) {
@@ -252,7 +271,7 @@ std::string wrapped(std::string_view first, std::string_view text) {
 
 std::string status_view(const SiteStatus& site, const ViewOptions& options) {
   std::string out = head(site, options);
-  if (!site.wans.empty()) out += table(site, options);
+  if (!site.wans.empty()) out += table(site, options) + protection(site);
   return out + troubles(site, options);
 }
 

@@ -108,6 +108,11 @@ control::LogOptions log_options(const UpOptions& options, const control::RunDir&
   return log;
 }
 
+// A site that has its run directory elsewhere has nothing to do with the machine's own sites.
+std::filesystem::path state_directory(const std::filesystem::path& run_root) {
+  return run_root == control::kRunRoot ? kStateDirectory : run_root.native() + ".state";
+}
+
 // Nothing of the site is left but its directory.
 void forget_site(control::RunDir& run_dir) {
   if (auto removed = control::remove_unused_tables(run_dir); !removed) say_error(removed.error());
@@ -130,6 +135,7 @@ int run_site(const UpOptions& options, const CheckedFile& file, control::RunDir&
     (*log)->warning(warning);
     daemon_options.machine_warnings.push_back(warning);
   }
+  daemon_options.state_dir = state_directory(options.run_root);
   daemon_options.slot = slot;
   daemon_options.programs = programs;
   daemon_options.timeout = options.timeout;

@@ -96,6 +96,13 @@ inline std::filesystem::path tls_crypt_file(const OpenVpn& openvpn, const std::f
 
 enum class Repair : std::uint8_t { kAuto, kOff };
 
+// Who may be at the other end.
+enum class MlvpnPeer : std::uint8_t {
+  kAuto,   // a bondd or the original program; what had session keys once is refused without them
+  kBondd,  // a bondd with session keys
+  kMlvpn,  // the original program
+};
+
 struct Mlvpn {
   std::filesystem::path password_file;  // absolute
   bool cleartext_data = false;
@@ -105,6 +112,7 @@ struct Mlvpn {
   std::optional<double> loss_tolerance;  // percent
   std::optional<Duration> latency_tolerance;
   Repair repair = Repair::kAuto;
+  MlvpnPeer peer = MlvpnPeer::kAuto;
   auto operator<=>(const Mlvpn&) const = default;
 };
 

@@ -10,6 +10,8 @@ namespace {
 constexpr std::array<std::string_view, kWanStates> kNames = {"down",  "waiting", "starting", "up",
                                                              "lossy", "slow",    "silent",   "drained"};
 
+constexpr std::array<std::string_view, kProtections> kProtectionNames{"", "password", "session-keys"};
+
 }  // namespace
 
 std::string_view to_string(WanState state) {
@@ -18,6 +20,14 @@ std::string_view to_string(WanState state) {
 
 std::optional<WanState> parse_wan_state(std::string_view text) {
   return value_named<WanState>(kNames, text);
+}
+
+std::string_view to_string(Protection protection) {
+  return kProtectionNames[static_cast<std::size_t>(protection)];
+}
+
+std::optional<Protection> parse_protection(std::string_view text) {
+  return value_named<Protection>(kProtectionNames, text);
 }
 
 }  // namespace bondd::model

@@ -24,6 +24,16 @@ inline constexpr int kWanStates = 8;
 std::string_view to_string(WanState state);
 std::optional<WanState> parse_wan_state(std::string_view text);
 
+// What keeps others from reading and changing what a WAN of mlvpn carries.
+enum class Protection : std::uint8_t {
+  kUnknown,   // no session, or another backend
+  kPassword,  // one key for all time, made of the password; the header is open to changes
+  kSession,   // keys of this session, new ones each 120 s
+};
+inline constexpr int kProtections = 3;
+std::string_view to_string(Protection protection);  // empty when not known
+std::optional<Protection> parse_protection(std::string_view text);
+
 // The peer was heard on this WAN lately.
 constexpr bool is_heard(WanState state) {
   return state == WanState::kUp || state == WanState::kLossy || state == WanState::kSlow ||
@@ -43,6 +53,7 @@ struct WanStatus {
   std::string device;       // the interface by which it leaves
   std::string gateway;      // an address; empty on a server, and where none is needed
   std::int64_t since = 0;   // of the state, seconds since 1970; 0: not known
+  Protection protection = Protection::kUnknown;
 
   std::optional<double> rtt_ms;
   std::optional<double> loss_percent;     // of what came in lately
@@ -54,6 +65,7 @@ struct WanStatus {
   std::optional<std::uint64_t>
       path_mtu;  // longest IP packet that arrives, where longer ones of ours are lost
   std::optional<std::uint64_t> repaired;  // packets that were lost here and sent again
+  std::optional<double> key_age_s;        // of the session's keys
 
   std::optional<std::uint64_t> rx_bytes, tx_bytes;
   // Of the last 10 s; the shares are of all WANs, and empty while next to nothing flows.
@@ -86,6 +98,7 @@ void visit_figures(Wan& wan, Visit visit) {
   visit("tx_mbit", wan.tx_mbit);
   visit("repaired", wan.repaired);
   visit("path_mtu", wan.path_mtu);
+  visit("key_age_s", wan.key_age_s);
   visit("today_rx_bytes", wan.today_rx_bytes);
   visit("today_tx_bytes", wan.today_tx_bytes);
 }

@@ -57,7 +57,9 @@ std::uint32_t line_mtu(const model::Wan& wan, const Config& config, const Facts&
 
 std::uint32_t mlvpn_mtu(std::uint32_t line, const Config& config, Family outer) {
   const std::uint32_t ip = outer == Family::kIpv4 ? 20 : 40;
-  return line - ip - kUdpHeader - kMlvpnHeader - (config.mlvpn.cleartext_data ? 0 : kMlvpnMac) -
+  // Between two bondd clear data has a MAC, too.
+  const bool bare = config.mlvpn.cleartext_data && config.mlvpn.peer == model::MlvpnPeer::kMlvpn;
+  return line - ip - kUdpHeader - kMlvpnHeader - (bare ? 0 : kMlvpnMac) -
          (config.mlvpn.tap ? kEthernetHeader : 0);
 }
 

@@ -22,6 +22,12 @@ bool any_heard(const SiteFacts& facts) {
   return std::ranges::any_of(facts.states, [](const auto& wan) { return model::is_heard(wan.state); });
 }
 
+bool any_under_password(const SiteFacts& facts) {
+  return std::ranges::any_of(facts.states, [](const auto& wan) {
+    return model::is_heard(wan.state) && wan.protection == model::Protection::kPassword;
+  });
+}
+
 // An end that hears nothing asks ten times a second. Much less than the patience of kOneWay, so that a line
 // that is cut in both directions, or a peer that goes, is not taken for one.
 constexpr double kArrivesLatelyMs = 1500;
@@ -39,6 +45,7 @@ Code first_fault(const SiteFacts& site, const WanFacts& wan, const model::WanSta
   if (wan.gateway_by_arp == Answer::kNo) return Code::kGatewaySilent;
   if (!wan.unreachable_by.empty()) return Code::kUnreachable;
   if (!wan.wrong_secret.empty()) return Code::kSecretDiffers;
+  if (!wan.refused_peer.empty()) return Code::kPeerRefused;
   const bool left = status.reason == model::kPeerLeft;  // its last packet came just now
   if (arrives(status) && !left) return Code::kOneWay;
   if (wan.port_refused == Answer::kYes) return Code::kPortRefused;
@@ -61,6 +68,7 @@ std::optional<Code> one_way_fault(const SiteFacts& site, std::size_t index) {
 
 Code first_fault_at_server(const SiteFacts& site, const WanFacts& wan, const model::WanStatus& status) {
   if (!wan.wrong_secret.empty()) return Code::kSecretDiffers;
+  if (!wan.refused_peer.empty()) return Code::kPeerRefused;
   if (arrives(status)) return Code::kOneWay;
   return any_heard(site) ? Code::kOfficeSilent : Code::kOfficeAway;
 }
@@ -94,6 +102,7 @@ Found wan_fault(const SiteFacts& site, std::size_t index, Code code) {
       found.code == Code::kGatewayUnknown  ? wan.gateway_unknown
       : found.code == Code::kSecretDiffers ? wan.wrong_secret
       : found.code == Code::kOneWay        ? key_if_reached(wan)
+      : found.code == Code::kPeerRefused   ? wan.refused_peer
       : six ? "the server's address is IPv6, which gateways of the lines do not carry yet; write the VPS's "
               "IPv4 address into [server]"
       : !reason.empty() ? reason
@@ -166,7 +175,7 @@ std::vector<Found> find(const SiteFacts& facts) {
     found.back().words.key = heard ? "heard" : "";
   }
   if (facts.ours && facts.theirs && any_heard(facts)) {
-    for (Found& one : compare(*facts.ours, *facts.theirs)) {
+    for (Found& one : compare(*facts.ours, *facts.theirs, !any_under_password(facts))) {
       const Words about = std::exchange(one.words, site_words(*facts.config));
       Words& words = one.words;
       words.key = about.key;

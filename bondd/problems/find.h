@@ -31,6 +31,7 @@ struct WanFacts {
   std::string last_hop;        // the farthest that answered beyond the gateway
   std::string unreachable_by;  // a router beyond it that says that it knows no way to the server
   std::string wrong_secret;    // what was seen; empty: nothing of that kind
+  std::string refused_peer;    // likewise: why the other end, which has the password, is not believed
 };
 
 // Found elsewhere, as one sentence: what `warnings` of the status have, too.

@@ -70,7 +70,8 @@ std::string speed_test_name(const std::string& token);
 // What this end would tell of itself; networks, way_out and capacities are the caller's.
 PeerSettings settings_of(const model::Config& config);
 
-// Only key, ours, theirs, detail, wan and port of the words are filled in.
-std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs);
+// Only key, ours, theirs, detail, wan and port of the words are filled in. `session_keys`: no WAN is
+// protected by the password alone.
+std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs, bool session_keys);
 
 }  // namespace bondd::problems

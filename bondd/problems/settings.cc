@@ -15,9 +15,10 @@ std::string yes_no(bool value) {
   return value ? "true" : "false";
 }
 
-// Keys without which neither end can read a packet of the other.
-bool is_format(const std::string& key) {
-  return key == "cleartext_data" || key == "tuntap";
+// Keys without which neither end can read a packet of the other. Ends with session keys agree on what is
+// enciphered.
+bool is_format(const std::string& key, bool session_keys) {
+  return key == "tuntap" || (key == "cleartext_data" && !session_keys);
 }
 
 Found about(Code code, Words words) {
@@ -106,7 +107,7 @@ PeerSettings settings_of(const Config& config) {
   return out;
 }
 
-std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs) {
+std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs, bool session_keys) {
   std::vector<Found> out;
   if (ours.role == theirs.role) {
     out.push_back(about(Code::kRolesEqual, {.ours = ours.role}));
@@ -116,7 +117,7 @@ std::vector<Found> compare(const PeerSettings& ours, const PeerSettings& theirs)
   for (const auto& [key, value] : ours.same) {
     const auto other = theirs.same.find(key);
     if (other != theirs.same.end() && other->second != value)
-      out.push_back(about(is_format(key) ? Code::kFormatDiffers : Code::kSettingDiffers,
+      out.push_back(about(is_format(key, session_keys) ? Code::kFormatDiffers : Code::kSettingDiffers,
                           {.key = key, .ours = value, .theirs = other->second}));
   }
   compare_ends(ours, theirs, out);

@@ -55,6 +55,10 @@ constexpr std::array<Row, kCodes> kTable = {{
     {Code::kSecretDiffers, "secret-differs", Severity::kError, Hop::kSession, kAtOnce,
      "packets on UDP port {port} cannot be decrypted: {detail}",
      "copy the password or key file from one end to the other, then `bondd reload {site}`"},
+    {Code::kPeerRefused, "peer-refused", Severity::kError, Hop::kSession, kAtOnce,
+     "the other end is refused on UDP port {port}: {detail}",
+     "update bondd there; if that program is meant to be there, write peer = \"mlvpn\" into [mlvpn] of "
+     "{file}"},
     {Code::kOfficeSilent, "office-port-silent", Severity::kError, Hop::kPort, kStart,
      "nothing arrives on UDP port {port}, though the office is connected on other ports",
      "check that WAN at the office; open UDP {port} in this machine's and its provider's firewall; compare "

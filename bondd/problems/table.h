@@ -26,6 +26,7 @@ enum class Code : std::uint8_t {
   kPortRefused,
   kPortSilent,
   kSecretDiffers,
+  kPeerRefused,
   kOfficeSilent,
   kOfficeAway,
   kNoReply,

@@ -38,9 +38,9 @@ class TwoSites(OfficeNet):
 
     def write(self, interface="bond1", ports=(1294, 1296), **more):
         super().write(**more)
-        text = {"branch": SITE.format(role="client", site="branch", own="172.16.17.2", peer="172.16.17.1", through='"10.77.0.0/16"', bond=""),
+        text = {"branch": SITE.format(role="client", site="branch", own="172.16.17.2", peer="172.16.17.1", through='"10.77.0.0/16"', bond="", mlvpn=""),
                 "hub": SITE.format(role="server", site="hub", own="172.16.17.1", peer="172.16.17.2", through='"192.168.9.0/24"',
-                                   bond='from_bond = "all"')}
+                                   bond='from_bond = "all"', mlvpn="")}
         for port, (box, (device, gateway, _)) in zip(ports, GATEWAYS[self.boxes].items()):
             for site in text:
                 text[site] += f'[[wan]]\nname = "{box}"\nport = {port}\n'

@@ -63,6 +63,7 @@ peer = "{peer}"
 {bond}
 [mlvpn]
 password_file = "{site}.password"
+{mlvpn}
 [routes]
 through_bond = [{through}]
 """
@@ -96,8 +97,9 @@ class Inside:
 
 
 class OfficeNet:
-    def __init__(self, bondd, boxes="devices"):
-        self.bondd, self.boxes = bondd, boxes
+    def __init__(self, bondd, boxes="devices", of_site=None):
+        """`of_site`: another bondd for a site, by its name."""
+        self.bondd, self.boxes, self.of_site = bondd, boxes, of_site or {}
         self.names = {short: f"bonddw{os.getpid()}{short}" for short in SPACES}
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="bondd-office-"))
         self.sockets = []
@@ -152,11 +154,13 @@ class OfficeNet:
 
     # --- the site ---
 
-    def write(self, office="", vps="", bond=None, through='"0.0.0.0/0"', wan=""):
-        """Both files; `office` and `vps` are more tables, `bond` more keys of [bond] by site, `wan` of each [[wan]]."""
-        bond = bond or {}
-        text = {"office": SITE.format(role="client", site="office", own=INSIDE, peer=PEER, through=through, bond=bond.get("office", "")),
-                "vps": SITE.format(role="server", site="vps", own=PEER, peer=INSIDE, through='"192.168.1.0/24"', bond=bond.get("vps", ""))}
+    def write(self, office="", vps="", bond=None, through='"0.0.0.0/0"', wan="", mlvpn=None):
+        """Both files; `office` and `vps` are more tables, `bond` and `mlvpn` more keys of these by site, `wan` of each [[wan]]."""
+        bond, mlvpn = bond or {}, mlvpn or {}
+        text = {"office": SITE.format(role="client", site="office", own=INSIDE, peer=PEER, through=through, bond=bond.get("office", ""),
+                                      mlvpn=mlvpn.get("office", "")),
+                "vps": SITE.format(role="server", site="vps", own=PEER, peer=INSIDE, through='"192.168.1.0/24"', bond=bond.get("vps", ""),
+                                   mlvpn=mlvpn.get("vps", ""))}
         for box, (device, gateway, _) in GATEWAYS[self.boxes].items():
             for site in text:
                 text[site] += f'[[wan]]\nname = "{box}"\nport = {PORTS[box]}\n'
@@ -170,8 +174,8 @@ class OfficeNet:
             secret.chmod(0o600)
 
     def _command(self, site, *words):
-        return ["ip", "netns", "exec", self.names[site], self.bondd, "--run-dir", str(self.folder / "run"), *words,
-                str(self.folder / f"{site}.toml")]
+        return ["ip", "netns", "exec", self.names[site], self.of_site.get(site, self.bondd), "--run-dir",
+                str(self.folder / "run"), *words, str(self.folder / f"{site}.toml")]
 
     def run_bondd(self, site, *words, check=True):
         """(standard output, standard error) of bondd WORDS FILE."""

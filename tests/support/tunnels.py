@@ -155,7 +155,7 @@ class EngineEnd(End):
         self.states = {}
         self.incoming = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        self.wait_for(lambda report: report["type"] == "ready", 5, "ready")
+        self.wait_for(lambda report: report["type"] == "ready", 20, "ready")  # the password's key takes long on a busy machine
         self.configure(queue_length)
 
     def _listen(self):

@@ -149,6 +149,7 @@ reorder = 512
 loss_tolerance = 25
 latency_tolerance = "800ms"
 repair = "off"
+peer = "bondd"
 [[policy]]
 name = "voice"
 wan = "dsl"
@@ -178,6 +179,7 @@ match = [{ proto = "udp", sport = 5060, dport = "5060", source = "192.168.1.10",
   EXPECT_EQ(config.mlvpn.reorder, 512U);
   EXPECT_EQ(config.mlvpn.loss_tolerance, 25);
   EXPECT_EQ(config.mlvpn.latency_tolerance, Duration(800ms));
+  EXPECT_EQ(config.mlvpn.peer, model::MlvpnPeer::kBondd);
   EXPECT_EQ(config.mlvpn.repair, model::Repair::kOff);
   const model::Match& match = config.policies.at(0).matches.at(0);
   EXPECT_EQ(match.sport, (model::PortRange{5060, 5060}));

@@ -56,7 +56,8 @@ EngineLink full_link() {
 TEST(EngineProtocol, EveryRequestComesBackAsItWas) {
   const EngineLink plain{.name = "orange"};
   const std::vector<EngineRequest> requests{
-      EngineStart{true, true, false, false, false, 50ms, {full_link(), plain}},
+      EngineStart{
+          true, true, false, model::MlvpnPeer::kBondd, true, false, false, 50ms, {full_link(), plain}},
       EngineAddLink{full_link()},
       EngineUpdateLink{plain},
       EngineRemoveLink{"ovh"},
@@ -83,6 +84,8 @@ TEST(EngineProtocol, EveryReportComesBackAsItWas) {
   link.wan.queue_ms = 3;
   link.wan.repaired = 7;
   link.peer_rest_ms = 25'000;
+  link.wan.protection = model::Protection::kSession;
+  link.wan.key_age_s = 12.5;
   status.links.push_back(link);
   status.counters.bad_mac = 3;
   const std::vector<EngineReport> reports{

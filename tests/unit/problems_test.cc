@@ -246,6 +246,16 @@ TEST(Problems, AServerWaitsForTheOfficeOrForOneOfItsPorts) {
   EXPECT_THAT(server.found(), ElementsAre("lte: secret-differs"));
 }
 
+TEST(Problems, APeerThatIsLessThanItWasIsNamedOnBothEnds) {
+  for (const auto role : {model::Role::kClient, model::Role::kServer}) {
+    Office site(role);
+    site.up(0);
+    site.facts.wans[1].server_answers = Answer::kYes;
+    site.facts.wans[1].refused_peer = "203.0.113.10 says that it is the original program";
+    EXPECT_THAT(site.found(), ElementsAre("lte: peer-refused"));
+  }
+}
+
 // "Cannot assign requested address" names neither cause nor cure.
 TEST(Problems, AServerWithAnIpv6AddressIsSaidToNeedAnIpv4One) {
   Office office;
@@ -304,11 +314,13 @@ struct Ends {
   }
   [[nodiscard]] std::vector<std::string> at_office() const { return texts(office_tells(), server_tells()); }
   [[nodiscard]] std::vector<std::string> at_server() const { return texts(server_tells(), office_tells()); }
-  static std::vector<std::string> texts(const PeerSettings& ours, const PeerSettings& theirs) {
+  static std::vector<std::string> texts(const PeerSettings& ours, const PeerSettings& theirs,
+                                        bool session_keys = true) {
     std::vector<std::string> out;
     const auto told = parse_peer_settings(render(theirs));  // as it goes over the tunnel
     if (!told) return {"not understood"};
-    for (const Found& one : compare(ours, *told)) out.push_back(render(row(one.code).text, one.words));
+    for (const Found& one : compare(ours, *told, session_keys))
+      out.push_back(render(row(one.code).text, one.words));
     return out;
   }
 };
@@ -346,10 +358,27 @@ TEST(PeerSettings, FilesThatMatchHaveNothingToSay) {
 TEST(PeerSettings, CleartextOnOneEndIsNamed) {
   Ends ends;
   ends.office.mlvpn.cleartext_data = true;
-  EXPECT_THAT(ends.at_office(),
+  EXPECT_THAT(ends.at_office(), ElementsAre("cleartext_data is true here and false on the other end"));
+  EXPECT_THAT(ends.at_server(), ElementsAre("cleartext_data is false here and true on the other end"));
+  EXPECT_THAT(Ends::texts(ends.office_tells(), ends.server_tells(), false),
               ElementsAre("nothing passes: cleartext_data is true here and false on the other end"));
-  EXPECT_THAT(ends.at_server(),
-              ElementsAre("nothing passes: cleartext_data is false here and true on the other end"));
+  ends.server.mlvpn.cleartext_data = ends.server.mlvpn.tap = true;
+  EXPECT_THAT(ends.at_office(), ElementsAre("nothing passes: tuntap is tun here and tap on the other end"));
+}
+
+TEST(PeerSettings, CleartextStopsOnlyWhatThePasswordAloneProtects) {
+  Ends ends;
+  ends.office.mlvpn.cleartext_data = true;
+  Office site;
+  site.facts.ours = ends.office_tells();
+  site.facts.theirs = ends.server_tells();
+  for (const std::size_t wan : {0U, 1U}) {
+    site.up(wan);
+    site.facts.states[wan].protection = model::Protection::kSession;
+  }
+  EXPECT_THAT(site.found(), ElementsAre("setting-differs"));
+  site.facts.states[1].protection = model::Protection::kPassword;
+  EXPECT_THAT(site.found(), ElementsAre("format-differs"));
 }
 
 TEST(PeerSettings, AnMtuOfOneEndOnlyIsNamed) {

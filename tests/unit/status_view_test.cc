@@ -63,6 +63,20 @@ TEST(StatusView, ShowsBothDirectionsAndAQuestionMarkForWhatIsUnknown) {
             "all                                                   15.6 of 16.0  0.6 of    ?\n");
 }
 
+TEST(StatusView, SaysByWhatKeysTheWansAreProtected) {
+  model::SiteStatus site = office();
+  EXPECT_THAT(shown(site), Not(HasSubstr("keys: ")));
+  for (auto& wan : site.wans) wan.protection = model::Protection::kSession;
+  site.wans[0].key_age_s = 12.2;
+  site.wans[1].key_age_s = 84.4;
+  EXPECT_THAT(shown(site), HasSubstr("\nkeys: new for each session and line, the oldest is 84 s old\n"));
+  site.wans[1].protection = model::Protection::kPassword;
+  site.wans[1].key_age_s.reset();
+  EXPECT_THAT(shown(site), HasSubstr("\nkeys: new for each session and line, the oldest is 12 s old\n"));
+  EXPECT_THAT(shown(site), HasSubstr("\nkeys of lte: made of the password, always the same; "));
+  EXPECT_LE(widest(shown(site)), kColumns);
+}
+
 TEST(StatusView, FitsSeventyNineColumnsWithLongNamesAndFigures) {
   model::SiteStatus site = office();
   site.wans[0].name = std::string(32, 'w');

@@ -1,6 +1,7 @@
 // The two keys that a password becomes, once at the start; then it is wiped.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "bondd/base/error.h"
@@ -14,5 +15,9 @@ inline constexpr std::size_t kPasswordKeys = 64;
 
 // Fails without 64 MiB of memory, and for an empty password.
 Result<Wiped<kPasswordKeys>> keys_of_password(std::string_view password);
+// Whether these are the keys of that password: told by the first of them, at once.
+bool is_password_of(const Wiped<kPasswordKeys>& keys, std::string_view password);
+// Of a password's keys, to be kept on disk: 64 hexadecimal digits that tell nothing else of them.
+std::string mark_of(const Wiped<kPasswordKeys>& keys);
 
 }  // namespace bondd::mlvpn
