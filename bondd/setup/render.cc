@@ -27,7 +27,11 @@ std::string bond_table(const std::string& interface, const IpPrefix& bond, const
 
 std::string secret_table(const Agreement& agreement, const std::string& site, const Credentials& secret) {
   if (agreement.backend == model::Backend::kMlvpn) {
-    return fmt::format("\n[mlvpn]\npassword_file = \"{}.password\"\n", site);
+    return fmt::format(
+        "\n[mlvpn]\n"
+        "password_file = \"{}.password\"\n"
+        "peer          = \"bondd\"            # nothing but session keys\n",
+        site);
   }
   return fmt::format(
       "\n[openvpn]                           # this end's key: {0}.key and {0}.crt\n"
