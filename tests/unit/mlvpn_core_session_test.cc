@@ -138,6 +138,24 @@ TEST(Session, NewKeysComeEachTwoMinutesAndLoseNothing) {
   }
 }
 
+// On recorded lines (UMTS, EV-DO) packets stood in queues for 10.6 s.
+TEST(Session, NewKeysComeOverALineWithALongQueue) {
+  SessionPair bond;
+  bond.run_for(110s);
+  bond.delay[0] = bond.delay[1] = 6s;
+  for (int i = 0; i < 160; ++i) {
+    bond.client.from_tun(text("u"));
+    bond.server.from_tun(text("d"));
+    bond.run_for(1s);
+  }
+  for (Rig* rig : {&bond.client, &bond.server}) {
+    for (const LinkId link : kBoth) {
+      EXPECT_LT(rig->stats(link).key_age, 140s);  // 120 s, and a round trip
+      EXPECT_EQ(rig->stats(link).disconnects, 0U);
+    }
+  }
+}
+
 TEST(Session, FormerKeysOpenForTenSecondsMore) {
   for (const auto& [late, taken] : {std::pair{8s, true}, std::pair{12s, false}}) {
     SessionPair bond;

@@ -280,7 +280,8 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
     std::uint64_t value = 0;
     TimePoint sent;
   };
-  std::array<Challenge, 8> challenges_{};  // of our last AUTHs
+  // Of our last AUTHs: as many as leave in kHelloLife, 10 in the first 2.5 s, then one a second.
+  std::array<Challenge, 32> challenges_{};
   unsigned challenge_count_ = 0;
   bool renew_flow_ = false;       // with the next AUTH
   ProofMaker proofs_;             // a server's, for flows that it does not know

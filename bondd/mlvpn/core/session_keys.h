@@ -29,10 +29,12 @@ inline constexpr Duration kRekeyAfter = SessionSeconds(120);
 inline constexpr Duration kKeyLife = SessionSeconds(180);
 // Former keys, after the peer was heard under the current ones: longer than any line's queue.
 inline constexpr Duration kFormerOpens = SessionSeconds(10);
-// Offered keys that nobody uses: the answer or what came back got lost, the client asks again.
-inline constexpr Duration kOfferLife = SessionSeconds(10);
-// A client's question, sent again unchanged; longer than any round trip.
-inline constexpr Duration kHelloLife = SessionSeconds(5);
+// A client's question, sent again unchanged: an answer to an earlier one is of no use. Longer than any round
+// trip: on the slowest recorded lines (UMTS, EV-DO) packets stood in queues for 10.6 s.
+inline constexpr Duration kHelloLife = SessionSeconds(20);
+// Offered keys that nobody uses. As long as a question is repeated, and what tells that its answer came may
+// be under way.
+inline constexpr Duration kOfferLife = SessionSeconds(35);
 // Of one link: a client has one, the others are recordings.
 inline constexpr std::size_t kMostOffers = 4;
 // Handshakes that a link begins in a second without a proof that the client is no recording. Each is 0.3 ms
