@@ -539,5 +539,30 @@ TEST(Session, TheFileSaysWhoThePeerIs) {
   EXPECT_EQ(run(Peer::kOriginal, false), Protection::kPassword);
 }
 
+// A bondd that announces itself to one whose file says "mlvpn" gets no answer to that, so neither end may use
+// what only two bondd know.
+TEST(Session, ABonddThatIsCalledTheOriginalProgramIsServedAsOne) {
+  for (const Role role : {Role::kClient, Role::kServer}) {
+    EngineConfig client = engine_config(Role::kClient, 1), server = engine_config(Role::kServer, 2);
+    (role == Role::kClient ? client : server).peer = EngineConfig::Peer::kOriginal;
+    Pair bond(client, server, with_sessions(), with_sessions());
+    constexpr int kNewest = kDisconnect, kTrain = static_cast<int>(PacketType::kPadding);
+    bond.in_the_line = [&](Pair::Flying& f) {
+      const auto packet = decode(f.bytes);
+      ASSERT_TRUE(packet);
+      EXPECT_TRUE(packet->type <= kNewest || packet->type == kTrain) << packet->type;
+    };
+    bond.run_for(1s);
+    bond.stream(bond.client, 2000);
+    bond.stream(bond.server, 2000);
+    for (Rig* rig : {&bond.client, &bond.server}) {
+      EXPECT_FALSE(rig->stats(0).peer_is_bondd);
+      EXPECT_EQ(rig->stats(0).protection, Protection::kPassword);
+      EXPECT_EQ(rig->stats(0).disconnects, 0U);
+    }
+    bond.expect_carried("at the end");
+  }
+}
+
 }  // namespace
 }  // namespace bondd::mlvpn

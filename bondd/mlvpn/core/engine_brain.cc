@@ -80,10 +80,9 @@ void Engine::Impl::switch_brain(TimePoint now) {
     all = all && link.peer_can(kCapFeedback) && link.peer_can(kCapFlowOrder);
   }
   if (!any) return;  // as it was, until somebody is there again
-  const bool on = all && config.announce;
-  if (on == brain) return;
-  brain = on;
-  if (on) {
+  if (all == brain) return;
+  brain = all;
+  if (brain) {
     while (const auto packet = scheduler.surrender()) sender->enqueue(now, *packet);
   } else {
     sender->reset_session(now);

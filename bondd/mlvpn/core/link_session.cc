@@ -104,8 +104,9 @@ Link::Outcome Link::on_handshake(TimePoint now, const Header& header, const Endp
                                  std::span<const std::uint8_t> text, FlowTable::Place place) {
   const bool server = context_.role == Role::kServer;
   if (!header.is(server ? PacketType::kAuth : PacketType::kAuthOk)) return Outcome::kForeign;
-  const auto said = parse_handshake(text, server ? "AU" : "OK");
+  auto said = parse_handshake(text, server ? "AU" : "OK");
   if (!said) return Outcome::kForeign;
+  if (!context_.announce) said->announcement.reset();  // a bondd there takes us for the original program
   const bool known_flow = place == FlowTable::Place::kCurrent;
   // What a flow can does not become less.
   if (known_flow && peer() && !said->announcement) return Outcome::kForeign;
