@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <random>
 #include <set>
 
 #include "bondd/mlvpn/core/random.h"
@@ -180,6 +182,96 @@ TEST(SessionAttack, QuestionsWithoutEndAreBounded) {
     bond.run_for(1ms);
   }
   bond.expect_sessions("meanwhile");
+}
+
+// Holds line 0: reads, drops, delays, changes, repeats on either line, and makes up. What it does most
+// changes every two seconds.
+class Holder {
+ public:
+  Holder(SessionPair& bond, unsigned seed) : bond_(bond), random_(seed) {
+    bond_.in_the_line = [this](Pair::Flying& f) {
+      if (f.line == 0) meet(f);
+    };
+  }
+  ~Holder() {
+    bond_.in_the_line = [](Pair::Flying&) {};
+  }
+
+ private:
+  enum Act : std::uint8_t { kDrop, kDelay, kChange, kRepeat, kMakeUp, kActs };
+  unsigned below(unsigned n) { return static_cast<unsigned>(random_() % n); }
+  [[nodiscard]] Duration soon(Duration most) {
+    return Duration(1ms) * below(static_cast<unsigned>(most / 1ms));
+  }
+  void put(Pair::Flying f, Duration after) {
+    f.port = static_cast<LinkId>(below(2));
+    bond_.air.emplace(bond_.client.now + after, std::move(f));
+  }
+
+  void meet(Pair::Flying& f) {
+    if (bond_.client.now >= next_mood_) {
+      next_mood_ = bond_.client.now + 2s;
+      for (unsigned& percent : moods_) percent = below(3) == 0 ? below(100) : below(5);
+    }
+    tape_[taped_++ % tape_.size()] = f;
+    const auto does = [&](Act act) { return below(100) < moods_.at(act); };
+    if (does(kRepeat)) put(tape_[below(static_cast<unsigned>(std::min(taped_, tape_.size())))], soon(500ms));
+    if (does(kMakeUp)) {
+      Pair::Flying made = f;
+      for (std::size_t i = 0; i < made.bytes.size(); ++i)
+        if (below(4) == 0) made.bytes[i] = static_cast<std::uint8_t>(random_());
+      put(std::move(made), soon(20ms));
+    }
+    if (does(kChange))
+      f.bytes[below(static_cast<unsigned>(f.bytes.size()))] ^= static_cast<std::uint8_t>(1U << below(8));
+    const bool delayed = does(kDelay);
+    if (delayed) bond_.air.emplace(bond_.client.now + soon(3s), f);
+    if (delayed || does(kDrop)) f.bytes.clear();
+  }
+
+  SessionPair& bond_;
+  std::mt19937 random_;
+  TimePoint next_mood_{};
+  std::array<unsigned, kActs> moods_{};
+  std::array<Pair::Flying, 256> tape_{};
+  std::size_t taped_ = 0;
+};
+
+// When something was delivered last; the longest time without.
+struct Gap {
+  std::size_t seen = 0;
+  TimePoint last;
+  Duration longest{};
+  void look(const Rig& rig) {
+    longest = std::max<Duration>(longest, rig.now - last);
+    if (rig.delivered.size() == seen) return;
+    seen = rig.delivered.size();
+    last = rig.now;
+  }
+};
+
+TEST(SessionAttack, WhoHoldsOneLineStopsNothingForMoreThanASecond) {
+  const char* const more = std::getenv("BONDD_SEEDS");
+  const unsigned seeds = more != nullptr ? static_cast<unsigned>(std::atoi(more)) : 20;
+  for (unsigned seed = 1; seed <= seeds; ++seed) {
+    SessionPair bond;
+    if (seed % 2 == 0) bond.run_for(1s);
+    std::optional<Holder> holder(std::in_place, bond, seed);
+    bond.run_for(500ms);
+    Gap at_server{.last = bond.server.now}, at_client{.last = bond.client.now};
+    for (int i = 0; i < 3000; ++i) {  // a minute
+      bond.client.from_tun(Bytes(200, 'u'));
+      bond.server.from_tun(Bytes(200, 'd'));
+      bond.run_for(20ms);
+      at_server.look(bond.server);
+      at_client.look(bond.client);
+    }
+    EXPECT_LE(at_server.longest, 1s) << "seed " << seed;
+    EXPECT_LE(at_client.longest, 1s) << "seed " << seed;
+    holder.reset();
+    bond.run_for(5s);
+    bond.expect_sessions(("5 s after it stopped, seed " + std::to_string(seed)).c_str());
+  }
 }
 
 // --- later: the password, and the memory of both engines
