@@ -183,7 +183,7 @@ std::string protection(const SiteStatus& site) {
   }
   if (oldest)
     out +=
-        wrapped("keys: ", fmt::format("new for each session and line, the oldest is {:.0f} s old", *oldest));
+        wrapped("keys: ", fmt::format("new for each session and WAN, the oldest is {:.0f} s old", *oldest));
   if (!by_password.empty())
     out += wrapped("keys of " + by_password + ": ",
                    "made of the password, always the same; the other end is the original program or an older "

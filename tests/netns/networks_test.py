@@ -313,7 +313,7 @@ class Unreachable(Case):
             for short, text in change:
                 net.sh(short, text)
             net.wait(f"{change}: {problems}", lambda: self.problems() == problems, 25)
-            said = net.run_bondd("office", "status", check=False)[0]
+            said = " ".join(p["text"] + p["remedy"] for p in self.status()["problems"])
             self.assertNotRegex(said, "key|password")
             for short, text in back:
                 net.sh(short, text)

@@ -60,7 +60,12 @@ struct Pair {
 
   void launch(Rig& from, bool to_server) {
     from.collect();
+    std::array<bool, 2> unreachable{};
     for (Sent& s : from.sent) {
+      if (to_server && !s.to.local.is_unspecified() && s.to.local != own) {
+        unreachable[s.path] = true;  // sendmsg(2) from an address that the machine no longer has
+        continue;
+      }
       // The server's packets leave for the address that it knows, from their link's port.
       const LinkId port = to_server ? (s.to.port == kServers[0].port ? 0 : 1) : s.path;
       const LinkId line = to_server ? s.path : (s.to == kClients[0] ? 0 : 1);
@@ -74,6 +79,9 @@ struct Pair {
       if (!flying.bytes.empty()) air.emplace(from.now + delay[line], std::move(flying));
     }
     from.sent.clear();
+    for (const LinkId path : {LinkId{0}, LinkId{1}}) {
+      if (unreachable[path]) from.engine->path_failed(from.now, path, "Network is unreachable");
+    }
   }
 
   void run_for(Duration duration) {

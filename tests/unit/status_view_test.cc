@@ -69,10 +69,10 @@ TEST(StatusView, SaysByWhatKeysTheWansAreProtected) {
   for (auto& wan : site.wans) wan.protection = model::Protection::kSession;
   site.wans[0].key_age_s = 12.2;
   site.wans[1].key_age_s = 84.4;
-  EXPECT_THAT(shown(site), HasSubstr("\nkeys: new for each session and line, the oldest is 84 s old\n"));
+  EXPECT_THAT(shown(site), HasSubstr("\nkeys: new for each session and WAN, the oldest is 84 s old\n"));
   site.wans[1].protection = model::Protection::kPassword;
   site.wans[1].key_age_s.reset();
-  EXPECT_THAT(shown(site), HasSubstr("\nkeys: new for each session and line, the oldest is 12 s old\n"));
+  EXPECT_THAT(shown(site), HasSubstr("\nkeys: new for each session and WAN, the oldest is 12 s old\n"));
   EXPECT_THAT(shown(site), HasSubstr("\nkeys of lte: made of the password, always the same; "));
   EXPECT_LE(widest(shown(site)), kColumns);
 }

@@ -87,6 +87,8 @@ class FlowTable {
   // Session keys were agreed on: this flow is current, and what was is over.
   void begin_session(TimePoint now, std::uint32_t flow_id, const Endpoint& from,
                      const Announcement& announcement);
+  // The current flow's peer answered from there what it was asked just now.
+  void move_current(const Endpoint& from) { current_->peer = from; }
   // The candidate becomes current when it said more than AUTH, and the current flow has been
   // silent since.
   bool promote_candidate(TimePoint now);

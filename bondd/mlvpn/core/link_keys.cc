@@ -235,6 +235,8 @@ void Link::begin_session(TimePoint now, Session session, bool same_flow, const E
   if (!same_flow) {
     flows_.begin_session(now, flow, from, peer);
     flow_switched();
+  } else if (context_.role == Role::kClient) {
+    flows_.move_current(from);  // our own address may be another one since the last packet of the flow
   }
   on_answer(now);
   next_keepalive_ = now;  // tells the other end that the keys are in use
