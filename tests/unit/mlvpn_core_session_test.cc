@@ -558,6 +558,62 @@ TEST(Session, TheFileSaysWhoThePeerIs) {
   EXPECT_EQ(run(Peer::kOriginal, false), Protection::kPassword);
 }
 
+// The secrets of an end whose private key is `own` and that meets the end with `peer`.
+Secrets with_pair(std::uint8_t own, std::uint8_t peer) {
+  std::array<std::uint8_t, 32> key{8, own}, other{8, peer};  // three bits of the first byte are not used
+  Secrets secrets = with_sessions();
+  secrets.pair.emplace(KeyPair{NoiseKey(key), noise_public(other)});
+  return secrets;
+}
+
+TEST(SessionKeyPair, TwoEndsThatKnowEachOtherHaveSessions) {
+  SessionPair bond;
+  bond.restart(Role::kClient, engine_config(Role::kClient, 3), with_pair(1, 2));
+  bond.restart(Role::kServer, engine_config(Role::kServer, 4), with_pair(2, 1));
+  bond.run_for(500ms);
+  bond.expect_sessions("at the start");
+  bond.run_for(130s);
+  bond.expect_sessions("with the next keys");
+  EXPECT_LT(*bond.server.stats(0).key_age, 20s);
+  bond.client.engine->set_key(bond.client.now, with_sessions("the next password"));
+  bond.run_for(1s);
+  bond.server.engine->set_key(bond.server.now, with_sessions("the next password"));
+  bond.run_for(130s);
+  bond.expect_sessions("with the next password");
+}
+
+// The end that has the key pair finds no session with anybody else who has the password, and says what is
+// wrong.
+TEST(SessionKeyPair, ThePasswordAloneIsNotEnough) {
+  using testing::HasSubstr;
+  // Knows whom it meets, and is somebody else.
+  const auto wrong = [](Role role) { return with_pair(3, role == Role::kClient ? 2 : 1); };
+  for (const bool any_key : {false, true}) {
+    SessionPair bond;
+    EngineConfig config = engine_config(Role::kServer, 4);
+    config.peer = EngineConfig::Peer::kBondd;
+    bond.restart(Role::kServer, config, with_pair(2, 1));
+    if (any_key) bond.restart(Role::kClient, engine_config(Role::kClient, 3), wrong(Role::kClient));
+    bond.run_for(20s);
+    for (const LinkId link : kBoth) {
+      EXPECT_EQ(bond.server.state(link), LinkState::kDown);
+      EXPECT_NE(bond.client.state(link), LinkState::kUp);
+    }
+    EXPECT_THAT(bond.server.stats(0).reason,
+                HasSubstr(any_key ? "not the key that key_file says" : "has no key_file"));
+    EXPECT_TRUE(std::ranges::any_of(bond.server.events,
+                                    [](const LinkEvent& e) { return e.kind == EventKind::kDowngrade; }));
+
+    bond.restart(Role::kServer, engine_config(Role::kServer, 5),
+                 any_key ? wrong(Role::kServer) : with_sessions());
+    config = engine_config(Role::kClient, 6);
+    config.peer = EngineConfig::Peer::kBondd;
+    bond.restart(Role::kClient, config, with_pair(1, 2));
+    bond.run_for(20s);
+    for (const LinkId link : kBoth) EXPECT_NE(bond.client.state(link), LinkState::kUp);
+  }
+}
+
 // A bondd that announces itself to one whose file says "mlvpn" gets no answer to that, so neither end may use
 // what only two bondd know.
 TEST(Session, ABonddThatIsCalledTheOriginalProgramIsServedAsOne) {

@@ -29,6 +29,7 @@ enum Capability : std::uint32_t {
   kCapSession = 1U << 4,
   kCapRest = 1U << 5,       // understands REST: the next word comes late
   kCapClearData = 1U << 6,  // its file wants DATA that is not enciphered; in session it is when both say so
+  kCapKeyPair = 1U << 7,    // has a key pair: no session keys with an end that has none
   kCapNotice = 1U << 8,     // hands NOTICE to its daemon
 };
 
@@ -46,7 +47,8 @@ inline constexpr std::size_t kAnnouncementSize = 24;
 std::optional<Announcement> parse_announcement(std::span<const std::uint8_t> body);
 void render_announcement(const Announcement& announcement, std::uint8_t out[kAnnouncementSize]);
 
-// What this version can; kCapSession comes with the secret that it needs, kCapClearData is the file's.
+// What this version can; kCapSession comes with the secret that it needs, kCapClearData and kCapKeyPair
+// are the file's.
 inline constexpr std::uint32_t kOurCapabilities =
     kCapProbe | kCapFeedback | kCapFlowOrder | kCapProof | kCapRest | kCapNotice;
 

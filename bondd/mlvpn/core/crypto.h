@@ -10,6 +10,8 @@
 #include <span>
 #include <utility>
 
+#include "bondd/mlvpn/session/key_pair.h"
+
 namespace bondd::mlvpn {
 
 // The 32 bytes that both ends share. Kept out of core dumps and swap where the
@@ -34,10 +36,12 @@ class SecretKey {
 };
 
 // What the two ends share. `psk`: the better-made key of the same password that two bondd put into their
-// handshake; without it there are no session keys.
+// handshake; without it there are no session keys. `pair`: who the two ends are; without it, whoever has the
+// password.
 struct Secrets {
   SecretKey key;
   std::optional<SecretKey> psk{};
+  std::optional<KeyPair> pair{};
   Secrets(SecretKey wire_key,
           std::optional<SecretKey> handshake_key = {})  // NOLINT(google-explicit-constructor)
       : key(std::move(wire_key)), psk(std::move(handshake_key)) {}

@@ -79,7 +79,7 @@ enum class EventKind : std::uint8_t {
   kPeerMoved,      // the peer's address changed (NAT rebinding, roaming)
   kResolve,        // the peer does not answer: look its name up again, then set_remote
   kWrongPassword,  // packets come that do not open; at most one event per 10 s and link
-  kDowngrade,      // the other end says that it is less than it proved, and is refused; as rare
+  kDowngrade,      // the other end is less than it proved, or another one, and is refused; as rare
   kNotice,         // the peer's daemon tells `reason`, see set_notice(); at most one event per second
 };
 

@@ -8,7 +8,10 @@ constexpr auto kGrace = std::chrono::seconds(60);
 }
 
 KeyRing::KeyRing(Secrets secrets)
-    : key_(std::move(secrets.key)), psk_(std::move(secrets.psk)), active_(key_) {}
+    : key_(std::move(secrets.key)),
+      psk_(std::move(secrets.psk)),
+      pair_(std::move(secrets.pair)),
+      active_(key_) {}
 
 void KeyRing::change(TimePoint now, Secrets secrets) {
   if (secrets.key == key_) return;

@@ -19,6 +19,7 @@ class KeyRing {
  public:
   explicit KeyRing(Secrets secrets);
 
+  // To another password. The key pair stays what it was.
   void change(TimePoint now, Secrets secrets);
   void seal(std::span<BoxJob> jobs) { active_.seal(jobs); }
   // Under the key that is offered (offering() must be true).
@@ -31,6 +32,7 @@ class KeyRing {
   // For handshakes: of the key that seals, and of the other one that opens; null: there is none.
   [[nodiscard]] const SecretKey* psk() const { return psk_ ? &*psk_ : nullptr; }
   [[nodiscard]] const SecretKey* other_psk() const { return other_ && other_psk_ ? &*other_psk_ : nullptr; }
+  [[nodiscard]] const std::optional<KeyPair>& pair() const { return pair_; }
   [[nodiscard]] std::optional<TimePoint> deadline() const {
     return other_ ? std::optional(until_) : std::nullopt;
   }
@@ -41,6 +43,7 @@ class KeyRing {
 
   SecretKey key_, other_key_;
   std::optional<SecretKey> psk_, other_psk_;
+  std::optional<KeyPair> pair_;
   SecretBox active_;
   std::optional<SecretBox> other_;
   bool offered_ = false;

@@ -60,7 +60,8 @@ struct LinkContext {
   [[nodiscard]] bool has_sessions() const { return announce && keys->psk() != nullptr; }
   [[nodiscard]] std::uint32_t capabilities() const {
     return kOurCapabilities | (has_sessions() ? std::uint32_t{kCapSession} : 0U) |
-           (clear_data ? std::uint32_t{kCapClearData} : 0U);
+           (clear_data ? std::uint32_t{kCapClearData} : 0U) |
+           (keys->pair() ? std::uint32_t{kCapKeyPair} : 0U);
   }
 
   explicit LinkContext(const std::array<std::uint8_t, 32>& seed) : random(seed) {}
@@ -223,7 +224,9 @@ class Link {  // NOLINT(clang-analyzer-optin.performance.Padding)
   std::optional<NoiseKeys> read_reply(std::span<const std::uint8_t> noise, Hello& reply);
   void begin_session(TimePoint now, Session session, bool same_flow, const Endpoint& from);
   [[nodiscard]] bool is_of_other_line(TimePoint now, const Hello& hello);
-  Outcome refuse_downgrade(TimePoint now, const Endpoint& from);
+  // What such an end is, in words, if it is less than it was, or another one than the file says.
+  [[nodiscard]] std::string fault_of_peer(const Handshake& said) const;
+  Outcome refuse_peer(TimePoint now, const Endpoint& from, const std::string& why);
   void check_keys(TimePoint now);
   void ask_restarted_server(TimePoint now, const Surroundings& others);
 

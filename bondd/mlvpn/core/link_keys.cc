@@ -19,9 +19,16 @@ std::span<const std::uint8_t> prologue() {
   return {reinterpret_cast<const std::uint8_t*>(kSessionPrologue.data()), kSessionPrologue.size()};
 }
 
-Noise make_noise(Noise::Side side, const SecretKey& psk, NoiseKey fresh) {
-  return {NoisePattern::kNNpsk0, side, prologue(), std::span<const std::uint8_t, 32>(psk.data(), 32),
-          std::move(fresh)};
+Noise make_noise(Noise::Side side, const KeyRing& keys, const SecretKey& psk, NoiseKey fresh) {
+  std::optional<NoiseStatics> statics;
+  if (const auto& pair = keys.pair())
+    statics = NoiseStatics{pair->own_private.span(), std::span(pair->peer_public)};
+  return {statics ? NoisePattern::kKKpsk0 : NoisePattern::kNNpsk0,
+          side,
+          prologue(),
+          std::span<const std::uint8_t, 32>(psk.data(), 32),
+          std::move(fresh),
+          statics};
 }
 
 SecretBox box_of(const NoiseKey& key) {
@@ -51,8 +58,9 @@ const Link::Asking& Link::asking(TimePoint now, bool other_secret) {
                    .since = now,
                    .other_secret = other_secret};
   const SecretKey* const other = other_secret ? context_.keys->other_psk() : nullptr;
-  Noise noise = make_noise(Noise::Side::kInitiator, other != nullptr ? *other : *context_.keys->psk(),
-                           NoiseKey(std::as_const(asking_->fresh).span()));
+  Noise noise =
+      make_noise(Noise::Side::kInitiator, *context_.keys, other != nullptr ? *other : *context_.keys->psk(),
+                 NoiseKey(std::as_const(asking_->fresh).span()));
   noise.write(render_hello(asking_->hello), asking_->message);
   return *asking_;
 }
@@ -64,19 +72,28 @@ std::optional<Link::Outcome> Link::on_session_handshake(TimePoint now, const Hea
   if (!header.is(server ? PacketType::kAuth : PacketType::kAuthOk)) return std::nullopt;
   const auto said = parse_handshake(text, server ? "AU" : "OK");
   if (!said) return std::nullopt;
-  if (context_.has_sessions() && said->can(kCapSession))
-    return server ? on_hello(now, header, from, *said) : on_reply(now, from, *said);
-  const bool less = context_.peer_proved || context_.peer_kind == EngineConfig::Peer::kBondd;
-  return less ? std::optional(refuse_downgrade(now, from)) : std::nullopt;
+  if (const std::string fault = fault_of_peer(*said); !fault.empty()) return refuse_peer(now, from, fault);
+  if (!context_.has_sessions() || !said->can(kCapSession)) return std::nullopt;
+  return server ? on_hello(now, header, from, *said) : on_reply(now, from, *said);
 }
 
-Link::Outcome Link::refuse_downgrade(TimePoint now, const Endpoint& from) {
+std::string Link::fault_of_peer(const Handshake& said) const {
+  const std::string less = "says that it is the original program or an older bondd, ";
+  if (!context_.has_sessions() || !said.can(kCapSession)) {
+    if (context_.peer_proved) return less + "after it was one with session keys";
+    if (context_.peer_kind == EngineConfig::Peer::kBondd) return less + "and peer = \"bondd\" in [mlvpn]";
+    return {};
+  }
+  const bool ours = context_.keys->pair().has_value();
+  if (said.can(kCapKeyPair) == ours) return {};
+  return ours ? "has no key_file in [mlvpn], and this end has one"
+              : "has a key_file in [mlvpn], and this end has none";
+}
+
+Link::Outcome Link::refuse_peer(TimePoint now, const Endpoint& from, const std::string& why) {
   if (!in_session() && now - downgrade_event_ >= kBadMacQuiet) {
     downgrade_event_ = now;
-    reason_ = fmt::format(
-        "{}:{} says that it is the original program or an older bondd, {}", to_string(from.address),
-        from.port,
-        context_.peer_proved ? "after it was one with session keys" : "and peer = \"bondd\" in [mlvpn]");
+    reason_ = fmt::format("{}:{} {}", to_string(from.address), from.port, why);
     event(EventKind::kDowngrade, reason_);
   }
   return Outcome::kForeign;
@@ -114,7 +131,7 @@ Link::Outcome Link::on_hello(TimePoint now, const Header& header, const Endpoint
   std::vector<std::uint8_t> payload;
   for (const SecretKey* psk : {context_.keys->psk(), context_.keys->other_psk()}) {
     if (psk == nullptr) continue;
-    Noise noise = make_noise(Noise::Side::kResponder, *psk, context_.random.fresh_key());
+    Noise noise = make_noise(Noise::Side::kResponder, *context_.keys, *psk, context_.random.fresh_key());
     if (!noise.read(said.noise, payload)) continue;
     const auto hello = parse_hello(payload);
     if (!hello || hello->capabilities != said.announcement->capabilities || is_of_other_line(now, *hello))
@@ -122,7 +139,8 @@ Link::Outcome Link::on_hello(TimePoint now, const Header& header, const Endpoint
     if (!proven && hello->time_us <= last_hello_us_) return ask_for_proof();
     return offer_session(now, from, said, *hello, proven, noise);
   }
-  return Outcome::kForeign;
+  if (!context_.keys->pair()) return Outcome::kForeign;
+  return refuse_peer(now, from, "has the password, but not the key that key_file says");
 }
 
 Link::Outcome Link::offer_session(TimePoint now, const Endpoint& from, const Handshake& said,
@@ -209,7 +227,8 @@ std::optional<NoiseKeys> Link::read_reply(std::span<const std::uint8_t> noise, H
   std::vector<std::uint8_t> message, payload;
   for (const SecretKey* psk : {context_.keys->psk(), context_.keys->other_psk()}) {
     if (psk == nullptr) continue;
-    Noise again = make_noise(Noise::Side::kInitiator, *psk, NoiseKey(std::as_const(asking_->fresh).span()));
+    Noise again = make_noise(Noise::Side::kInitiator, *context_.keys, *psk,
+                             NoiseKey(std::as_const(asking_->fresh).span()));
     again.write(render_hello(asking_->hello), message);
     if (message != asking_->message || !again.read(noise, payload)) continue;
     const auto parsed = parse_reply(payload);
