@@ -100,6 +100,9 @@ model::Mlvpn build_mlvpn(const Section& section, const fs::path& file) {
   const auto peer = section.get<std::string>("peer");
   if (peer == "bondd") mlvpn.peer = model::MlvpnPeer::kBondd;
   if (peer == "mlvpn") mlvpn.peer = model::MlvpnPeer::kMlvpn;
+  mlvpn.key_file = file_of(section, "key_file", file);
+  // Who has the password may say that it is the original program, which has no keys.
+  if (!mlvpn.key_file.empty() && mlvpn.peer == model::MlvpnPeer::kAuto) mlvpn.peer = model::MlvpnPeer::kBondd;
   return mlvpn;
 }
 

@@ -384,7 +384,14 @@ class Rules : private RuleSet {
   }
 
   void check_mlvpn() {
-    if (!backend_is("mlvpn") || sections_.mlvpn.has("password_file")) return;
+    if (!backend_is("mlvpn")) return;
+    if (sections_.mlvpn.get<std::string>("key_file") && sections_.mlvpn.get<std::string>("peer") == "mlvpn") {
+      report_.error(
+          sections_.mlvpn.at("key_file"),
+          "key_file is for two bondd, and peer = \"mlvpn\" says that the original program is there; "
+          "take one of the two out");
+    }
+    if (sections_.mlvpn.has("password_file")) return;
     report_.error(
         sections_.mlvpn.node().position,
         "[mlvpn] has no password_file; write password_file = \"bond.password\" and put the password, "

@@ -151,6 +151,8 @@ constexpr std::array kKeys{
     Key{"mlvpn", "peer", Type::kChoice, Side::kBoth, Side::kNone, "\"auto\"",
         "bondd: only another bondd, with session keys. mlvpn: the original program. auto: either; what had session keys once is refused without them. Default: auto.",
         "auto|bondd|mlvpn"},
+    Key{"mlvpn", "key_file", Type::kFile, Side::kBoth, Side::kNone, "\"office.keys\"",
+        "File with this end's private key and the other end's public key, as `bondd init` and `join` write it: then the password alone makes nobody an end of the bond. Both ends have one, and peer is \"bondd\". Default: none."},
 
     Key{"policy", "name", Type::kName, Side::kClient, Side::kClient, "\"games\"", "What status and plan call it."},
     Key{"policy", "wan", Type::kName, Side::kClient, Side::kClient, "\"orange\"", "The WAN whose gateway the traffic leaves by."},

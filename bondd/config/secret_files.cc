@@ -28,7 +28,10 @@ class SecretFiles {
 
   void run() {
     const auto backend = sections_.root.get<std::string>("backend");
-    if (backend == "mlvpn") check_password();
+    if (backend == "mlvpn") {
+      check_password();
+      check_key_pair();
+    }
     if (backend == "openvpn-bond") check_openvpn_keys();
   }
 
@@ -45,6 +48,14 @@ class SecretFiles {
       check_password_text(mlvpn.at("password_file"), file, *text);
       wipe(*text);
     }
+  }
+
+  // Its text is looked at when it is used.
+  void check_key_pair() {
+    if (config_.mlvpn.key_file.empty()) return;
+    auto text = check_secret(config_.mlvpn.key_file, sections_.mlvpn.at("key_file"),
+                             "bondd init makes it, and bondd join the other end's");
+    if (text) wipe(*text);
   }
 
   // Both ends use the bytes of the first line, so what an editor adds unseen makes two passwords of one.

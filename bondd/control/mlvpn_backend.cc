@@ -22,7 +22,7 @@
 #include "bondd/control/run_dir.h"
 #include "bondd/ipc/engine_client.h"
 #include "bondd/mlvpn/io/open_device.h"
-#include "bondd/mlvpn/session/password.h"
+#include "bondd/mlvpn/session/key_pair.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/routing.h"
 #include "bondd/supervise/lines.h"
@@ -85,6 +85,15 @@ std::string words_of_engine(std::string_view text, std::size_t limit = kWordsMax
   return supervise::printable(text.substr(0, limit));
 }
 
+Result<std::optional<mlvpn::KeyPair>> read_key_file(const std::filesystem::path& file) {
+  if (file.empty()) return std::nullopt;
+  const auto text = read_secret(file);
+  if (!text) return tl::make_unexpected(text.error());
+  auto pair = mlvpn::parse_key_file(text->view());
+  if (!pair) return tl::make_unexpected(pair.error().in(file.native()));
+  return std::optional(std::move(*pair));
+}
+
 // The first line of the password's file.
 Result<Secret> read_password_file(const std::filesystem::path& file) {
   auto secret = read_secret(file);
@@ -101,7 +110,7 @@ class MlvpnBackend : public Backend {
         peer_memory_(context_.state_dir, config.site) {
     // Argon2id takes some tenths of a second, and here nobody waits for the loop yet. What cannot be read is
     // read again, and said, when the engine is to start.
-    [[maybe_unused]] const auto read = read_password();
+    [[maybe_unused]] const auto read = read_secrets();
   }
 
   // This backend's plan has no processes: the engine gets descriptors, not files.
@@ -123,7 +132,7 @@ class MlvpnBackend : public Backend {
   // Both passwords open packets for a while (KeyRing), so nothing shows yet that the other end lacks the new
   // one.
   std::string reloaded(const model::Config& config) override {
-    password_read_ = false;
+    secrets_read_ = false;
     const auto now = read_password_file(config.mlvpn.password_file);
     if (!engine_ || !now || mlvpn::is_password_of(keys_, now->view())) return {};
     return "the password changed: reload the other end within a minute; until then both the old and "
@@ -243,9 +252,11 @@ class MlvpnBackend : public Backend {
   }
 
   // Once per load of the file: an engine that starts again gets what the other one had, whatever
-  // stands in the password's file meanwhile. Of the password only its keys are kept.
-  Result<> read_password() {
-    if (password_read_) return {};
+  // stands in the secrets' files meanwhile. Of the password only its keys are kept.
+  Result<> read_secrets() {
+    if (secrets_read_) return {};
+    auto pair = read_key_file(config_.mlvpn.key_file);
+    if (!pair) return tl::make_unexpected(pair.error());
     auto password = read_password_file(config_.mlvpn.password_file);
     if (!password) return tl::make_unexpected(password.error());
     if (!mlvpn::is_password_of(keys_, password->view())) {
@@ -254,7 +265,9 @@ class MlvpnBackend : public Backend {
       keys_ = std::move(*keys);
       peer_noted_ = peer_memory_.proved(mlvpn::mark_of(keys_));
     }
-    password_read_ = true;
+    pair_is_new_ = pair_is_new_ || !mlvpn::same(pair_, *pair);
+    pair_ = std::move(*pair);
+    secrets_read_ = true;
     return {};
   }
 
@@ -274,7 +287,7 @@ class MlvpnBackend : public Backend {
   }
 
   Result<> start_engine() {
-    if (auto read = read_password(); !read) return read;
+    if (auto read = read_secrets(); !read) return read;
     ipc::EngineStart start = wanted_start();
     start.peer_proved = peer_proved();
     std::vector<UniqueFd> sockets;
@@ -297,8 +310,10 @@ class MlvpnBackend : public Backend {
     started_ = EventLoop::now();
     has_ = wanted_;
     has_start_ = wanted_start();
+    pair_is_new_ = false;
     watch_engine();
-    if (auto sent = engine_->start(start, tun_.get(), keys_.span(), numbers); !sent) {
+    if (auto sent = engine_->start(start, tun_.get(), mlvpn::engine_keys(keys_, pair_).span(), numbers);
+        !sent) {
       stop_engine();
       return sent;
     }
@@ -392,14 +407,15 @@ class MlvpnBackend : public Backend {
   // --- a running engine and a changed file ---
 
   Result<> adapt_engine() {
-    if (wanted_start() != has_start_) {
+    const bool reloaded = !secrets_read_;
+    if (auto read = read_secrets(); !read) return read;
+    if (wanted_start() != has_start_ || pair_is_new_) {
       context_.log->info("the engine starts again with its new settings");
       stop_engine();
       return start_engine();
     }
-    if (!password_read_) {
-      if (auto read = read_password(); !read) return read;
-      if (auto sent = engine_->set_password(keys_.span()); !sent) return sent;
+    if (reloaded) {
+      if (auto sent = engine_->set_password(mlvpn::engine_keys(keys_, pair_).span()); !sent) return sent;
     }
     auto freed = remove_links();
     if (!freed) return tl::make_unexpected(freed.error());
@@ -628,9 +644,11 @@ class MlvpnBackend : public Backend {
   UniqueFd tun_, output_;
   unsigned tun_index_ = 0;
   mlvpn::Wiped<mlvpn::kPasswordKeys> keys_;  // all zeros: none yet
+  std::optional<mlvpn::KeyPair> pair_;
+  bool pair_is_new_ = false;  // another one than the running engine has
   PeerMemory peer_memory_;
   bool peer_noted_ = false;
-  bool password_read_ = false, shutting_down_ = false;
+  bool secrets_read_ = false, shutting_down_ = false;
   std::vector<WantedLink> wanted_, has_;
   ipc::EngineStart has_start_;
   std::optional<ipc::EngineClient> engine_;

@@ -49,7 +49,7 @@ class EngineClient {
   [[nodiscard]] int fd() const { return channel_.fd(); }    // readable: receive()
 
   // Sends the first request. The descriptors stay the caller's, sockets in the
-  // order of config.links. `keys`, those of the password (mlvpn/session/password.h), travel in a memory
+  // order of config.links. `keys`, mlvpn::EngineKeys (mlvpn/session/key_pair.h), travel in a memory
   // file of their own.
   Result<> start(const EngineStart& config, int tun, std::span<const std::uint8_t> keys,
                  std::span<const int> sockets);

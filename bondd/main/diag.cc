@@ -119,6 +119,7 @@ void add_secrets(const SiteFile& site, Redactor& redactor) {
   if (const auto read = read_site_file(site.path)) {
     std::ranges::copy(model::secret_files(read->config.openvpn), std::back_inserter(files));
     files.push_back(read->config.mlvpn.password_file);
+    if (!read->config.mlvpn.key_file.empty()) files.push_back(read->config.mlvpn.key_file);
     redactor.add_name(read->config.server.address, "the-server");
   }
   std::error_code ignored;

@@ -10,7 +10,7 @@
 #include <csignal>
 
 #include "bondd/mlvpn/io/sandbox.h"
-#include "bondd/mlvpn/session/password.h"
+#include "bondd/mlvpn/session/key_pair.h"
 
 namespace bondd {
 namespace {
@@ -40,20 +40,20 @@ mlvpn::LinkConfig to_core(const ipc::EngineLink& link) {
   return config;
 }
 
-// Reads the password's two keys and leaves no other copy of them behind.
+// Reads the keys and leaves no other copy of them behind.
 Result<mlvpn::Secrets> read_keys(int fd) {
-  mlvpn::Wiped<mlvpn::kPasswordKeys> bytes;
+  mlvpn::EngineKeys bytes;
   std::size_t size = 0;
   ssize_t got = 0;
-  while (size < mlvpn::kPasswordKeys &&
-         (got = read(fd, bytes.data() + size, mlvpn::kPasswordKeys - size)) > 0) {
+  while (size < bytes.span().size() && (got = read(fd, bytes.data() + size, bytes.span().size() - size)) > 0)
     size += static_cast<std::size_t>(got);
-  }
   if (got < 0) return errno_failure("read the keys");
-  if (size != mlvpn::kPasswordKeys) return failure("the keys of the password are not whole");
-  const auto both = std::as_const(bytes).span();
-  return mlvpn::Secrets(mlvpn::SecretKey::from_bytes(both.first<32>()),
-                        mlvpn::SecretKey::from_bytes(both.last<32>()));
+  if (size != bytes.span().size()) return failure("the keys are not whole");
+  const auto password = std::as_const(bytes).span().first<mlvpn::kPasswordKeys>();
+  mlvpn::Secrets secrets(mlvpn::SecretKey::from_bytes(password.first<32>()),
+                         mlvpn::SecretKey::from_bytes(password.last<32>()));
+  secrets.pair = mlvpn::key_pair_in(bytes);
+  return secrets;
 }
 
 mlvpn::EngineConfig::Peer to_core(model::MlvpnPeer peer) {

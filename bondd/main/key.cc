@@ -16,8 +16,9 @@ int key_command(const CommonOptions& options) {
   const auto checked = load_site_file(file->path, config::Purpose::kMakeKey);
   if (!checked) return kFailed;
   if (checked->config.backend == model::Backend::kMlvpn) {
-    say(fmt::format("bondd: {} uses backend = \"mlvpn\", which has no key pair: both ends have the same {}",
-                    file->site, checked->config.mlvpn.password_file.native()));
+    say(fmt::format(
+        "bondd: {} uses backend = \"mlvpn\": both ends have the same {}; `bondd init` makes key pairs, too",
+        file->site, checked->config.mlvpn.password_file.native()));
     return kFailed;
   }
   const model::OpenVpn& files = checked->config.openvpn;

@@ -113,6 +113,7 @@ struct Mlvpn {
   std::optional<Duration> latency_tolerance;
   Repair repair = Repair::kAuto;
   MlvpnPeer peer = MlvpnPeer::kAuto;
+  std::filesystem::path key_file;  // absolute; empty: the password alone says who the other end is
   auto operator<=>(const Mlvpn&) const = default;
 };
 

@@ -57,8 +57,8 @@ constexpr std::array<Row, kCodes> kTable = {{
      "copy the password or key file from one end to the other, then `bondd reload {site}`"},
     {Code::kPeerRefused, "peer-refused", Severity::kError, Hop::kSession, kAtOnce,
      "the other end is refused on UDP port {port}: {detail}",
-     "update bondd there; if that program is meant to be there, write peer = \"mlvpn\" into [mlvpn] of "
-     "{file}"},
+     "update bondd there; if the original program is meant to be there, write peer = \"mlvpn\" into [mlvpn] "
+     "of {file}; if keys do not fit, make them anew: `bondd init --force` here, `bondd join --force` there"},
     {Code::kOfficeSilent, "office-port-silent", Severity::kError, Hop::kPort, kStart,
      "nothing arrives on UDP port {port}, though the office is connected on other ports",
      "check that WAN at the office; open UDP {port} in this machine's and its provider's firewall; compare "

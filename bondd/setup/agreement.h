@@ -54,10 +54,11 @@ struct ServerEnd {
   std::string internet_device;  // traffic of the office leaves here, with this device's address
 };
 
-// One end's secrets. mlvpn: the password of both. openvpn-bond: this end's key and certificate (PEM),
-// and the fingerprint of the other's certificate.
+// One end's secrets. mlvpn: the password of both, and the file of this end's key pair
+// (mlvpn/session/key_pair.h). openvpn-bond: this end's key and certificate (PEM), and the fingerprint of the
+// other's certificate.
 struct Credentials {
-  std::string password;
+  std::string password, key_pair;
   std::string private_key, certificate, peer_fingerprint;
   auto operator<=>(const Credentials&) const = default;
 };

@@ -27,11 +27,13 @@ std::string bond_table(const std::string& interface, const IpPrefix& bond, const
 
 std::string secret_table(const Agreement& agreement, const std::string& site, const Credentials& secret) {
   if (agreement.backend == model::Backend::kMlvpn) {
+    const std::string keys = fmt::format("key_file      = \"{}.keys\"      # who the two ends are\n", site);
     return fmt::format(
         "\n[mlvpn]\n"
         "password_file = \"{}.password\"\n"
+        "{}"
         "peer          = \"bondd\"            # nothing but session keys\n",
-        site);
+        site, secret.key_pair.empty() ? "" : keys);
   }
   return fmt::format(
       "\n[openvpn]                           # this end's key: {0}.key and {0}.crt\n"
@@ -51,6 +53,7 @@ std::vector<NewFile> with_secrets(const Agreement& agreement, const std::string&
   std::vector<NewFile> files;
   if (agreement.backend == model::Backend::kMlvpn) {
     files.push_back({site + ".password", secret.password + "\n"});
+    if (!secret.key_pair.empty()) files.push_back({site + ".keys", secret.key_pair});
   } else {
     files.push_back({site + ".key", secret.private_key});
     files.push_back({site + ".crt", secret.certificate});

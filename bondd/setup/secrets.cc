@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "bondd/mlvpn/session/key_pair.h"
 #include "openvpn-profiles/identity.h"
 
 namespace bondd::setup {
@@ -20,6 +21,17 @@ std::string make_password() {
   return text.data();
 }
 
+CredentialPair make_mlvpn_secrets() {
+  mlvpn::KeyPair own, other;
+  randombytes_buf(own.own_private.data(), mlvpn::kNoiseKeySize);
+  randombytes_buf(other.own_private.data(), mlvpn::kNoiseKeySize);
+  own.peer_public = mlvpn::noise_public(other.own_private.span());
+  other.peer_public = mlvpn::noise_public(own.own_private.span());
+  const std::string password = make_password();
+  return {{.password = password, .key_pair = mlvpn::render_key_file(own)},
+          {.password = password, .key_pair = mlvpn::render_key_file(other)}};
+}
+
 Result<CredentialPair> make_identities(std::string_view own_name, std::string_view other_name) {
   const auto own = openvpn::make_identity(own_name);
   if (!own) return tl::make_unexpected(own.error());
@@ -28,8 +40,8 @@ Result<CredentialPair> make_identities(std::string_view own_name, std::string_vi
   const auto own_print = openvpn::fingerprint(own->certificate);
   const auto other_print = openvpn::fingerprint(other->certificate);
   if (!own_print || !other_print) return tl::make_unexpected((own_print ? other_print : own_print).error());
-  return CredentialPair{Credentials{{}, own->private_key, own->certificate, *other_print},
-                        Credentials{{}, other->private_key, other->certificate, *own_print}};
+  return CredentialPair{Credentials{{}, {}, own->private_key, own->certificate, *other_print},
+                        Credentials{{}, {}, other->private_key, other->certificate, *own_print}};
 }
 
 }  // namespace
@@ -38,8 +50,7 @@ Result<CredentialPair> make_secrets(model::Backend backend, std::string_view own
                                     std::string_view other_name) {
   if (sodium_init() < 0) return failure("libsodium cannot start: no random numbers");
   if (backend == model::Backend::kOpenVpnBond) return make_identities(own_name, other_name);
-  const Credentials both{make_password(), {}, {}, {}};
-  return CredentialPair{both, both};
+  return make_mlvpn_secrets();
 }
 
 std::string random_id() {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "bondd/mlvpn/session/key_pair.h"
 #include "bondd/setup/values.h"
 
 namespace bondd::setup {
@@ -81,6 +82,7 @@ json to_json(const Token& token) {
   for (const IpPrefix& lan : agreement.lans) out["lan"].push_back(to_string(lan));
   if (agreement.backend == model::Backend::kMlvpn) {
     out["password"] = token.secret.password;
+    out["keys"] = token.secret.key_pair;
   } else {
     out["key"] = json::binary(der_of(token.secret.private_key));
     out["cert"] = json::binary(der_of(token.secret.certificate));
@@ -174,6 +176,11 @@ std::optional<Token> from_json(const json& from) {
   if (agreement.backend == model::Backend::kMlvpn) {
     token.secret.password = fields.text("password");
     fields.require(is_password(token.secret.password));
+    // An earlier bondd's token has none.
+    if (from.contains("keys")) {
+      token.secret.key_pair = fields.text("keys");
+      fields.require(mlvpn::parse_key_file(token.secret.key_pair).has_value());
+    }
   } else {
     token.secret.private_key = pem_of(fields.binary("key"), "PRIVATE KEY");
     token.secret.certificate = pem_of(fields.binary("cert"), "CERTIFICATE");

@@ -57,7 +57,7 @@ class Office(OfficeNet):
     def forget(self):
         """Both machines as before any init."""
         for path in self.folder.iterdir():
-            if path.suffix in (".toml", ".password", ".key", ".crt"):
+            if path.suffix in (".toml", ".password", ".keys", ".key", ".crt"):
                 path.unlink()
 
     def slow_lines(self):
@@ -112,7 +112,7 @@ def gateways_on_devices():
         check("and what comes next", "bondd join --up" in said and "UDP ports 5080, 5081" in said, said)
         said = net.join(token)
         check("join says what it wrote", "vps.toml" in said and "leaves by eth0" in said, said)
-        check("only root reads the files", set(modes(net).values()) == {0o600} and len(modes(net)) == 4, modes(net))
+        check("only root reads the files", set(modes(net).values()) == {0o600} and len(modes(net)) == 6, modes(net))
         for site in ("office", "vps"):
             said = net.run_bondd(site, "check")[1]
             check(f"{site}: check finds nothing", "0 errors, 0 warnings" in said, said)
@@ -243,7 +243,7 @@ def questions(net):
     status, shown = at_terminal(words, ("Address or name of the VPS: ", f"{SERVER}\n"), ("Write the files? [yes]: ", "no\n"))
     check("init asks; no: nothing is written", status == 1 and "nothing is written" in shown and not list(net.folder.glob("office.*")), shown)
     status, shown = at_terminal(words, ("Address or name of the VPS: ", f"{SERVER}\n"), ("Write the files? [yes]: ", "\n"))
-    check("Enter takes the proposal", status == 0 and "bondd1-" in shown and len(list(net.folder.glob("office.*"))) == 2, shown)
+    check("Enter takes the proposal", status == 0 and "bondd1-" in shown and len(list(net.folder.glob("office.*"))) == 3, shown)
 
 
 def at_terminal(words, *dialogue):

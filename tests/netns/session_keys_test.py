@@ -5,10 +5,12 @@
 
 --older: a bondd without session keys, to stand at one end. Needs root; exit status 77 without.
 """
+import base64
 import collections
 import ctypes
 import hashlib
 import json
+import os
 import pathlib
 import socket
 import struct
@@ -268,6 +270,53 @@ class Peers(Case):
         self.net.run_bondd("office", "reload")
         self.expect_all("session-keys", seconds=30)
         self.net.wait("forgotten", lambda: "peer-refused" not in self.problems("vps"))
+        self.ping()
+
+
+class Pairs(Case):
+    """key_file: the password alone makes nobody an end."""
+
+    def write_keys(self, *sites):
+        """New keys for both ends; into the files of `sites`."""
+        private = {site: os.urandom(32) for site in ("office", "vps")}
+        public = {site: ctypes.create_string_buffer(32) for site in private}
+        for site, key in private.items():
+            SODIUM.crypto_scalarmult_base(public[site], key)
+        for site in sites:
+            peer = public["vps" if site == "office" else "office"].raw
+            text = [base64.urlsafe_b64encode(key).decode().rstrip("=") for key in (private[site], peer)]
+            file = self.net.folder / f"{site}.keys"
+            file.write_text(f"private = {text[0]}\npeer = {text[1]}\n")
+            file.chmod(0o600)
+
+    def write_with(self, *sites):
+        self.net.write(mlvpn={site: f'key_file = "{site}.keys"' for site in sites})
+
+    def expect_refused(self, site, words):
+        def said():
+            return any(p["code"] == "peer-refused" and words in p["text"] for p in self.status(site)["problems"])
+        self.net.wait(f"{site} says: {words}", said, 40)
+        self.assertEqual(self.net.pings("office", PEER, 3), 0)
+
+    def test_the_password_alone_is_not_enough(self):
+        self.write_keys("office", "vps")
+        self.write_with("office", "vps")
+        self.net.up()
+        self.expect_all("session-keys")
+        self.ping()
+
+        self.write_with("vps")
+        self.net.run_bondd("office", "reload")
+        self.expect_refused("vps", "has no key_file")
+        right = (self.net.folder / "office.keys").read_bytes()
+        self.write_keys("office")
+        self.write_with("office", "vps")
+        self.net.run_bondd("office", "reload")
+        self.expect_refused("vps", "not the key that key_file says")
+
+        (self.net.folder / "office.keys").write_bytes(right)
+        self.net.run_bondd("office", "reload")
+        self.expect_all("session-keys", seconds=30)
         self.ping()
 
 

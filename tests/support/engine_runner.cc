@@ -33,7 +33,7 @@
 
 #include "bondd/ipc/engine_client.h"
 #include "bondd/mlvpn/io/open_device.h"
-#include "bondd/mlvpn/session/password.h"
+#include "bondd/mlvpn/session/key_pair.h"
 
 namespace {
 
@@ -199,6 +199,10 @@ Arguments parse_arguments(int argc, char** argv) {
   return arguments;
 }
 
+mlvpn::EngineKeys keys_of(const std::string& password) {
+  return mlvpn::engine_keys(must(mlvpn::keys_of_password(password)), std::nullopt);
+}
+
 void obey(ipc::EngineClient& engine, const std::string& line) {
   const std::vector<std::string> words = split(line, ' ');
   if (words.empty()) return;
@@ -207,7 +211,7 @@ void obey(ipc::EngineClient& engine, const std::string& line) {
   } else if (words[0] == "stop") {
     must(engine.request(ipc::EngineStop{}));
   } else if (words[0] == "password" && words.size() == 2) {
-    must(engine.set_password(must(mlvpn::keys_of_password(words[1])).span()));
+    must(engine.set_password(keys_of(words[1]).span()));
   } else if (words[0] == "remove" && words.size() == 2) {
     must(engine.request(ipc::EngineRemoveLink{words[1]}));
   } else if (words[0] == "update" && words.size() == 2) {
@@ -287,8 +291,7 @@ int main(int argc, char** argv) {
   auto engine = must(ipc::EngineClient::spawn({.program = arguments.engine, .user = arguments.user}));
   std::printf("{\"pid\":%d}\n", engine.pid());
   std::fflush(stdout);
-  must(engine.start(arguments.start, tun.get(), must(mlvpn::keys_of_password(arguments.password)).span(),
-                    fds));
+  must(engine.start(arguments.start, tun.get(), keys_of(arguments.password).span(), fds));
   sockets.clear();
   talk(engine);
   int status = 0;

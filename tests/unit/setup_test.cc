@@ -284,6 +284,9 @@ TEST(SetupToken, ValuesThatWouldBreakAFileAreRefused) {
   token.secret.password = "short";
   EXPECT_FALSE(decode(encode(token)));
   token = some_token(model::Backend::kMlvpn);
+  token.secret.key_pair += "more = x\n";
+  EXPECT_FALSE(decode(encode(token)));
+  token = some_token(model::Backend::kMlvpn);
   token.agreement.lines.resize(16, {"more", 7000});
   EXPECT_FALSE(decode(encode(token)));
 }
@@ -346,6 +349,7 @@ TEST(SetupFiles, BothEndsOfMlvpnHaveNoErrorAndFitEachOther) {
   const Agreement agreement = two_lines(model::Backend::kMlvpn);
   Credentials secret;
   secret.password = "a-password-of-the-test-0123456789";
+  secret.key_pair = make_secrets(model::Backend::kMlvpn, "office", "vps")->own.key_pair;
   const auto office = render_office(agreement, kOffice, secret);
   const auto server = render_server(agreement, kServer, secret);
   expect_golden("office-mlvpn.toml", office.back().content);
@@ -358,6 +362,8 @@ TEST(SetupFiles, BothEndsOfMlvpnHaveNoErrorAndFitEachOther) {
   EXPECT_EQ(at_server.through_bond, agreement.lans);
   EXPECT_EQ(at_server.masquerade, std::vector<std::string>{"ens3"});
   EXPECT_EQ(office.front().content, server.front().content) << "the password";
+  EXPECT_EQ(at_office.mlvpn.key_file, "/etc/bondd/office.keys");
+  EXPECT_EQ(at_office.mlvpn.peer, model::MlvpnPeer::kBondd);
 }
 
 TEST(SetupFiles, BothEndsOfOpenVpnPinEachOther) {
