@@ -12,6 +12,11 @@ sockaddr_in to_sockaddr(const IpAddress& address, std::uint16_t port) {
   return out;
 }
 
+bool is_loopback(const IpAddress& address) {
+  static const IpAddress kIpv6 = parse_ip("::1").value();
+  return address.is_v4() ? address.data()[0] == 127 : address == kIpv6;
+}
+
 std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes) {
   std::uint32_t sum = 0;
   for (std::size_t i = 0; i + 1 < bytes.size(); i += 2)

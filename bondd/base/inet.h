@@ -1,4 +1,4 @@
-// What several programs of the IPv4 family need: the kernel's form of an address, the headers' checksum.
+// What several programs of the IP family need: the kernel's form of an address, the headers' checksum.
 #pragma once
 
 #include <netinet/in.h>
@@ -12,6 +12,9 @@ namespace bondd {
 
 // `address` must be an IPv4 one; `port` in host order.
 sockaddr_in to_sockaddr(const IpAddress& address, std::uint16_t port = 0);
+
+// 127.0.0.0/8 or ::1: reached from this machine only.
+bool is_loopback(const IpAddress& address);
 
 // RFC 1071, over an even number of bytes; in host order.
 std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes);

@@ -77,6 +77,12 @@ void Secret::shorten(std::size_t size) {
   bytes_.resize(size);
 }
 
+Secret secret_of(std::string_view text) {
+  Secret secret(text.size());
+  std::ranges::copy(text, secret.data());
+  return secret;
+}
+
 bool same(const Secret& a, const Secret& b) {
   if (a.size() != b.size()) return false;
   unsigned differ = 0;

@@ -31,6 +31,7 @@ class Secret {
  private:
   std::vector<char> bytes_;
 };
+Secret secret_of(std::string_view text);
 // In a time that depends on their sizes only.
 bool same(const Secret& a, const Secret& b);
 void wipe(std::string& text);

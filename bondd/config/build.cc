@@ -123,6 +123,16 @@ model::Hooks build_hooks(const Section& section, const fs::path& file) {
   return hooks;
 }
 
+model::Web build_web(const Section& section, const fs::path& file) {
+  model::Web web;
+  if (const auto listen = section.get<Target>("listen")) {
+    web.address = listen->address;
+    web.port = listen->port->first;
+  }
+  web.token_file = file_of(section, "token_file", file);
+  return web;
+}
+
 model::Policy build_policy(const Section& section) {
   model::Policy policy;
   put<std::string>(section, "name", policy.name);
@@ -168,6 +178,7 @@ model::Config build(const Sections& sections, const fs::path& file, std::string_
   config.mlvpn = build_mlvpn(sections.mlvpn, file);
   config.failover = build_failover(sections.failover);
   config.hooks = build_hooks(sections.hooks, file);
+  config.web = build_web(sections.web, file);
   for (const Section& policy : sections.policies) config.policies.push_back(build_policy(policy));
   put<std::vector<std::string>>(sections.nat, "masquerade", config.masquerade);
   for (const Section& forward : sections.forwards) config.forwards.push_back(build_forward(forward));

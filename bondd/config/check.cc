@@ -8,6 +8,8 @@
 #include <array>
 #include <functional>
 
+#include "bondd/base/inet.h"
+#include "bondd/base/text.h"
 #include "bondd/config/rule_set.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/servers.h"
@@ -40,6 +42,7 @@ class Rules : private RuleSet {
     check_marks();
     check_openvpn();
     check_mlvpn();
+    check_web();
   }
 
  private:
@@ -396,6 +399,30 @@ class Rules : private RuleSet {
         sections_.mlvpn.node().position,
         "[mlvpn] has no password_file; write password_file = \"bond.password\" and put the password, "
         "the same on both ends, into the first line of that file");
+  }
+
+  // The page tells much of the site, in clear text.
+  void check_web() {
+    const auto listen = sections_.web.get<Target>("listen");
+    if (!listen || is_loopback(listen->address)) return;
+    const std::string shown = in_quotes(sections_.web.node().find("listen")->value.text);
+    if (!sections_.web.has("token_file")) {
+      report_.error(
+          sections_.web.at("listen"),
+          fmt::format("listen = {} is open to others, so the page needs a token: write token_file = "
+                      "\"web.token\", and make that file with: (umask 077; openssl rand -hex 24 > {}); or "
+                      "listen on \"127.0.0.1:{}\"",
+                      shown, shell_quote((config_.file.parent_path() / "web.token").string()),
+                      listen->port->first));
+    }
+    const bool outside = listen->address.is_unspecified()
+                             ? is_server()
+                             : !is_private({listen->address, listen->address.bits()});
+    if (!outside) return;
+    report_.warning(sections_.web.at("listen"),
+                    fmt::format("listen = {} is open to the Internet without encryption, the token too; "
+                                "write listen = \"127.0.0.1:{}\" and take an SSH tunnel to it",
+                                shown, listen->port->first));
   }
 
   Purpose purpose_;

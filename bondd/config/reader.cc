@@ -280,6 +280,7 @@ Sections find_sections(const Node& document) {
                     one(document, "failover"),
                     one(document, "marks"),
                     one(document, "hooks"),
+                    one(document, "web"),
                     one(document, "openvpn"),
                     one(document, "mlvpn"),
                     one(document, "nat"),

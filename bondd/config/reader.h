@@ -40,7 +40,7 @@ class Report {
   std::vector<Diagnostic> diagnostics_;
 };
 
-// "172.16.16.2:80"; without ports they are those of the forward.
+// "172.16.16.2:80"; without ports they are those of the forward. Of a kListen the port is one, and there.
 struct Target {
   IpAddress address;
   std::optional<model::PortRange> port;
@@ -85,7 +85,7 @@ class Section {
 
 // The file by its tables. A table that is absent is an empty Section at the file's start.
 struct Sections {
-  Section root, server, bond, routes, failover, marks, hooks, openvpn, mlvpn, nat;
+  Section root, server, bond, routes, failover, marks, hooks, web, openvpn, mlvpn, nat;
   std::vector<Section> wans, policies, forwards;
   Side side = Side::kNone;  // kNone: role is missing or mistaken
 };

@@ -23,6 +23,8 @@ constexpr std::array kTables{
     Table{"marks", false, Side::kBoth, Side::kNone,
           "What keeps bondd and other programs on this machine apart."},
     Table{"hooks", false, Side::kBoth, Side::kNone, "A program that is run when a WAN or the bond changes."},
+    Table{"web", false, Side::kBoth, Side::kNone,
+          "A page that shows the site to a browser, and its figures to programs."},
     Table{"openvpn", false, Side::kBoth, Side::kNone, "Looked at with backend = \"openvpn-bond\"."},
     Table{"mlvpn", false, Side::kBoth, Side::kNone, "Looked at with backend = \"mlvpn\"."},
     Table{"policy", true, Side::kClient, Side::kNone,
@@ -119,6 +121,11 @@ constexpr std::array kKeys{
         {}, 0.1, 100},
     Key{"hooks", "latency_above", Type::kDuration, Side::kBoth, Side::kNone, "\"300ms\"",
         "Run it, too, when the latency of a WAN is above this for 10 s, and when that is over.", {}, 1, 60'000},
+
+    Key{"web", "listen", Type::kListen, Side::kBoth, Side::kBoth, "\"127.0.0.1:8080\"",
+        "Where the page is: an address of this machine and a TCP port. On a loopback address only this machine's own users see it; any other needs token_file. It is plain HTTP: over the Internet take an SSH tunnel."},
+    Key{"web", "token_file", Type::kFile, Side::kBoth, Side::kNone, "\"web.token\"",
+        "File whose first line is the token that a browser or a program has to show, 16 characters or more."},
 
     Key{"openvpn", "auth", Type::kChoice, Side::kBoth, Side::kNone, "\"tls\"",
         "tls: TLS 1.3, each end pins the other's certificate. static-key: one shared key, as in old guides; OpenVPN 2.8 drops it. Default: tls.",
@@ -249,6 +256,8 @@ std::string expected(const Key& key) {
       return "an array of networks";
     case Type::kTarget:
       return "an address, or address:port";
+    case Type::kListen:
+      return "an address with a port";
     case Type::kPort:
       return "a port, a whole number from 1 to 65535";
     case Type::kPorts:

@@ -27,6 +27,7 @@ enum class Type : std::uint8_t {
   kPrefix,       // text: "172.16.16.2/30", host bits kept
   kNetworks,     // array of text: "192.168.1.0/24", no host bits
   kTarget,       // text: "172.16.16.2:80" or without port
+  kListen,       // text: "127.0.0.1:8080"
   kPort,         // whole number 1 to 65535
   kPorts,        // text or number: "6112", "27000-30000"
   kDuration,     // text: "300ms"; min and max in milliseconds

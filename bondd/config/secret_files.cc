@@ -33,6 +33,7 @@ class SecretFiles {
       check_key_pair();
     }
     if (backend == "openvpn-bond") check_openvpn_keys();
+    check_web_token();
   }
 
  private:
@@ -108,6 +109,21 @@ class SecretFiles {
                           "editor may write other bytes for the same letters",
                           quoted_path(file)));
     }
+  }
+
+  void check_web_token() {
+    if (!sections_.web.get<std::string>("token_file")) return;
+    const fs::path& file = config_.web.token_file;
+    const Position at = sections_.web.at("token_file");
+    const std::string make = fmt::format("openssl rand -hex 24 > {}", shell_quote(file.string()));
+    auto text = check_secret(file, at, fmt::format("make it: (umask 077; {})", make));
+    if (!text) return;
+    if (!model::is_web_token(model::web_token_of(*text))) {
+      report_.error(at, fmt::format("the first line of {} is no token: {} or more letters, digits, '-', '.', "
+                                    "'_' and '~'; make one: {}",
+                                    quoted_path(file), model::kShortestWebToken, make));
+    }
+    wipe(*text);
   }
 
   static std::string how_to_make(const fs::path& file) {

@@ -209,33 +209,51 @@ Parsed parse_ports(const Key& key, const Node& node) {
   return *range;
 }
 
+// "ADDRESS", "ADDRESS:PORTS" or "[ADDRESS]:PORTS".
+struct TargetText {
+  IpAddress address;
+  std::optional<std::string_view> ports;
+};
+
+std::optional<TargetText> split_target(std::string_view text) {
+  std::optional<std::string_view> ports;
+  if (text.starts_with('[')) {
+    const std::size_t bracket = text.find(']');
+    if (bracket == std::string_view::npos) return std::nullopt;
+    const std::string_view rest = text.substr(bracket + 1);
+    if (rest.starts_with(':')) ports = rest.substr(1);
+    if (!ports && !rest.empty()) return std::nullopt;
+    text = text.substr(1, bracket - 1);
+  } else if (!parse_ip(text)) {
+    const std::size_t colon = text.find(':');
+    if (colon == std::string_view::npos) return std::nullopt;
+    ports = text.substr(colon + 1);
+    text = text.substr(0, colon);
+  }
+  const Result<IpAddress> address = parse_ip(text);
+  return address ? std::optional(TargetText{*address, ports}) : std::nullopt;
+}
+
 Parsed parse_target(const Key& key, const Node& node) {
   if (node.kind != Node::Kind::kText) return not_expected(key, node);
-  std::string_view address = node.text;
-  std::optional<std::string_view> ports;
-  if (address.starts_with('[')) {
-    const std::size_t bracket = address.find(']');
-    if (bracket == std::string_view::npos) return not_expected(key, node);
-    const std::string_view rest = address.substr(bracket + 1);
-    if (rest.starts_with(':')) ports = rest.substr(1);
-    if (!ports && !rest.empty()) return not_expected(key, node);
-    address = address.substr(1, bracket - 1);
-  } else if (!parse_ip(address)) {
-    const std::size_t colon = address.find(':');
-    if (colon == std::string_view::npos) return not_expected(key, node);
-    ports = address.substr(colon + 1);
-    address = address.substr(0, colon);
-  }
-  const Result<IpAddress> parsed = parse_ip(address);
-  if (!parsed || parsed->is_unspecified()) return not_expected(key, node);
-  Target target{*parsed, std::nullopt};
-  if (ports) {
-    const auto range = port_range(*ports);
+  const auto text = split_target(node.text);
+  if (!text || text->address.is_unspecified()) return not_expected(key, node);
+  Target target{text->address, std::nullopt};
+  if (text->ports) {
+    const auto range = port_range(*text->ports);
     if (!range)
-      return no(fmt::format("{} = {}: {} {}", key.name, shown(node), in_quotes(*ports), range.error()));
+      return no(fmt::format("{} = {}: {} {}", key.name, shown(node), in_quotes(*text->ports), range.error()));
     target.port = *range;
   }
   return target;
+}
+
+Parsed parse_listen(const Key& key, const Node& node) {
+  if (node.kind != Node::Kind::kText) return not_expected(key, node);
+  const auto text = split_target(node.text);
+  const auto port = text && text->ports ? port_number(*text->ports) : std::nullopt;
+  if (!port) return not_expected(key, node);
+  return Target{text->address, model::PortRange{*port, *port}};
 }
 
 bool in_range(const Key& key, double value) {
@@ -368,6 +386,8 @@ Parsed parse_one(const Key& key, const Node& node) {
       return parse_network(key, node);
     case Type::kTarget:
       return parse_target(key, node);
+    case Type::kListen:
+      return parse_listen(key, node);
     case Type::kPort:
     case Type::kInteger:
       return parse_whole(key, node);

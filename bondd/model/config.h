@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bondd/base/ip.h"
@@ -163,6 +164,21 @@ struct Hooks {
   auto operator<=>(const Hooks&) const = default;
 };
 
+// The page that shows the site to a browser.
+struct Web {
+  IpAddress address;                 // where it listens
+  std::uint16_t port = 0;            // 0: there is no page
+  std::filesystem::path token_file;  // absolute; empty: none is asked for, on loopback only
+  auto operator<=>(const Web&) const = default;
+};
+
+// A token's file has it in its first line: `text` up to there.
+std::string_view web_token_of(std::string_view text);
+// Long enough not to be guessed over a network, and of characters that stand in a URL and a header as they
+// are.
+inline constexpr std::size_t kShortestWebToken = 16;
+bool is_web_token(std::string_view token);
+
 // A service in the office, reachable at the VPS's address.
 struct Forward {
   Protocol proto = Protocol::kTcp;
@@ -185,6 +201,7 @@ struct Config {
   Mlvpn mlvpn;
   Failover failover;
   Hooks hooks;
+  Web web;
   std::vector<Policy> policies;
   std::vector<std::string> masquerade;  // devices
   std::vector<Forward> forwards;

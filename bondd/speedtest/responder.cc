@@ -29,12 +29,6 @@ constexpr std::size_t kMostConnections = 16;
 constexpr std::size_t kBlock = 64 << 10;
 constexpr int kBlocksPerTurn = 8;  // of one connection, then the others have theirs
 
-Secret secret_of(std::string_view text) {
-  Secret out(text.size());
-  std::ranges::copy(text, out.data());
-  return out;
-}
-
 class Responder {
  public:
   Responder(EventLoop& loop, UniqueFd listener, Secret token, sockaddr_in peer)

@@ -32,6 +32,7 @@ class FakeMachine final : public config::CheckContext {
       {"/etc/bondd/odd.key", {"what is this\n"}},
       {"/etc/bondd/private.key", {kStaticKey, 0600, true, false}},
       {"/etc/bondd/directory", {"", 0700, false}},
+      {"/etc/bondd/web.token", {"0123456789abcdef\n"}},
       {"/etc/bondd/short.password", {"abc\n"}},
       {"/etc/bondd/bom.password",
        {"\xef\xbb\xbf"

@@ -150,6 +150,9 @@ loss_tolerance = 25
 latency_tolerance = "800ms"
 repair = "off"
 peer = "bondd"
+[web]
+listen = "192.168.1.252:8080"
+token_file = "web.token"
 [[policy]]
 name = "voice"
 wan = "dsl"
@@ -181,10 +184,21 @@ match = [{ proto = "udp", sport = 5060, dport = "5060", source = "192.168.1.10",
   EXPECT_EQ(config.mlvpn.latency_tolerance, Duration(800ms));
   EXPECT_EQ(config.mlvpn.peer, model::MlvpnPeer::kBondd);
   EXPECT_EQ(config.mlvpn.repair, model::Repair::kOff);
+  EXPECT_EQ(to_string(config.web.address), "192.168.1.252");
+  EXPECT_EQ(config.web.port, 8080);
+  EXPECT_EQ(config.web.token_file, "/etc/bondd/web.token");
   const model::Match& match = config.policies.at(0).matches.at(0);
   EXPECT_EQ(match.sport, (model::PortRange{5060, 5060}));
   EXPECT_EQ(to_string(match.source.value()), "192.168.1.10/32");
   EXPECT_EQ(to_string(match.destination.value()), "198.51.100.0/24");
+}
+
+TEST(Config, AWebTokenIsLongAndStandsInAUrlAsItIs) {
+  EXPECT_EQ(model::web_token_of("0123456789abcdef\r\nmore\n"), "0123456789abcdef");
+  EXPECT_TRUE(model::is_web_token("0123456789ABCd-~"));
+  EXPECT_FALSE(model::is_web_token("0123456789abcde"));
+  EXPECT_FALSE(model::is_web_token("0123456789abcdef+"));
+  EXPECT_FALSE(model::is_web_token("0123456789abcdef "));
 }
 
 TEST(Config, TlsIsTheDefaultAndItsFilesStandBesideTheSite) {
