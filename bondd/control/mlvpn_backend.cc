@@ -26,6 +26,7 @@
 #include "bondd/model/ownership.h"
 #include "bondd/plan/routing.h"
 #include "bondd/supervise/lines.h"
+#include "bondd/supervise/run_program.h"
 #include "bondd/supervise/spawn.h"
 
 namespace bondd::control {
@@ -61,17 +62,6 @@ bool same_place(const WantedLink& a, const WantedLink& b) {
   if (a.socket.port != b.socket.port) return false;
   if (a.socket.port != 0) return a.socket.address == b.socket.address;
   return !a.link.remote || !b.link.remote || a.link.remote->port == b.link.remote->port;
-}
-
-// P/sbin/bondd finds P/libexec/bondd/bondd-engine; the build tree has it two levels up.
-std::optional<std::filesystem::path> find_engine() {
-  std::error_code ignored;
-  const auto own = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (const auto& base : {own.parent_path(), own.parent_path().parent_path()}) {
-    const auto program = base / "libexec/bondd/bondd-engine";
-    if (access(program.c_str(), X_OK) == 0) return program;
-  }
-  return std::nullopt;
 }
 
 // The engine reads what strangers send, so what it says is data: bounded, printable, and only about links
@@ -672,7 +662,7 @@ class MlvpnBackend : public Backend {
 }  // namespace
 
 Result<std::unique_ptr<Backend>> make_mlvpn_backend(const model::Config& config, BackendContext context) {
-  auto program = find_engine();
+  auto program = supervise::find_own_program("bondd-engine");
   if (!program)
     return failure(
         "bondd-engine is not installed beside bondd; install it, or use backend = \"openvpn-bond\"");

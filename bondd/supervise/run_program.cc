@@ -96,6 +96,16 @@ std::optional<std::string> find_program(const std::string& name) {
   return std::nullopt;
 }
 
+std::optional<std::filesystem::path> find_own_program(const std::string& name) {
+  std::error_code ignored;
+  const auto own = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (const auto& base : {own.parent_path(), own.parent_path().parent_path()}) {
+    auto program = base / "libexec/bondd" / name;
+    if (::access(program.c_str(), X_OK) == 0) return program;
+  }
+  return std::nullopt;
+}
+
 Result<ProgramResult> run_program(const std::vector<std::string>& argv, const std::string& input,
                                   Duration timeout) {
   if (argv.empty()) return failure("no program to run");

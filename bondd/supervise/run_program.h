@@ -1,6 +1,7 @@
 // Runs a program to its end, without a shell.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,5 +28,8 @@ Result<ProgramResult> run_program(const std::vector<std::string>& argv, const st
 // The absolute path of a program: PATH is not trusted, /usr/local/sbin, /usr/local/bin,
 // /usr/sbin, /usr/bin, /sbin and /bin are searched in this order.
 std::optional<std::string> find_program(const std::string& name);
+
+// A program of bondd's own: P/sbin/bondd finds P/libexec/bondd/NAME; the build tree has it two levels up.
+std::optional<std::filesystem::path> find_own_program(const std::string& name);
 
 }  // namespace bondd::supervise
