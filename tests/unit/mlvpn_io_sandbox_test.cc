@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -26,11 +27,11 @@ constexpr int kNotReached = 99;  // the child could not lock itself down
 
 // Runs `act` in a child behind both steps; its wait status. `act` returns the
 // exit status.
-int in_sandbox(const std::function<int()>& act) {
+int in_sandbox(const std::function<int()>& act, Speaks speaks = Speaks::kDatagrams) {
   const pid_t parent = getpid();
   const pid_t child = fork();
   if (child == 0) {
-    if (!drop_rights("", parent) || !lock_down()) _exit(kNotReached);
+    if (!drop_rights("", parent) || !lock_down(speaks)) _exit(kNotReached);
     _exit(act());
   }
   int status = 0;
@@ -38,8 +39,8 @@ int in_sandbox(const std::function<int()>& act) {
   return status;
 }
 
-void expect_killed(const char* what, const std::function<int()>& act) {
-  const int status = in_sandbox(act);
+void expect_killed(const char* what, const std::function<int()>& act, Speaks speaks = Speaks::kDatagrams) {
+  const int status = in_sandbox(act, speaks);
   EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
       << what << ": " << (WIFEXITED(status) ? "exit status " : "signal ")
       << (WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
@@ -63,6 +64,32 @@ TEST(Sandbox, WhatTheLoopDoesIsAllowed) {
   close(udp);
   close(ends[0]);
   close(ends[1]);
+}
+
+TEST(Sandbox, WhoSpeaksInConnectionsMayAcceptThemAndNoMore) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(listen(listener, 1), 0);
+  sockaddr_in address{};
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const int client = socket(AF_INET, SOCK_STREAM, 0);
+  ASSERT_EQ(connect(client, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  const auto accepts = [&] {
+    const int on = 1;
+    const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0) return 1;
+    return send(fd, "x", 1, MSG_NOSIGNAL) == 1 && shutdown(fd, SHUT_RDWR) == 0 ? 0 : 2;
+  };
+  const int status = in_sandbox(accepts, Speaks::kConnections);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  expect_killed("accept", accepts);
+  expect_killed(
+      "connect", [&] { return connect(client, reinterpret_cast<const sockaddr*>(&address), size); },
+      Speaks::kConnections);
+  expect_killed(
+      "socket", [] { return socket(AF_INET, SOCK_STREAM, 0); }, Speaks::kConnections);
+  close(client);
+  close(listener);
 }
 
 #ifdef __SANITIZE_ADDRESS__

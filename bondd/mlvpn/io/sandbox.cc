@@ -107,6 +107,11 @@ constexpr std::array kAllowed{
 #endif
 };
 
+constexpr std::array kAllowedForConnections{
+    SCMP_SYS(accept4),     SCMP_SYS(recvfrom),    SCMP_SYS(sendto),   SCMP_SYS(shutdown),
+    SCMP_SYS(getpeername), SCMP_SYS(getsockname), SCMP_SYS(sendfile),
+};
+
 using Filter = std::unique_ptr<void, decltype(&seccomp_release)>;
 
 // Memory may be had and protected, never made executable.
@@ -117,9 +122,16 @@ int allow_memory(const Filter& filter) {
                      : seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_executable);
 }
 
-int allow_udp_options(const Filter& filter) {
-  return seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1,
-                          SCMP_A1(SCMP_CMP_EQ, IPPROTO_UDP));
+int allow_options(const Filter& filter, unsigned level) {
+  return seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1, SCMP_A1(SCMP_CMP_EQ, level));
+}
+
+int allow_connections(const Filter& filter) {
+  int error = 0;
+  for (const int call : kAllowedForConnections) {
+    if (error == 0) error = seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
+  }
+  return error == 0 ? allow_options(filter, IPPROTO_TCP) : error;
 }
 
 // Memory: an engine needs less than 64 MB, and eight times that is surely a fault or an attack.
@@ -155,7 +167,7 @@ Result<std::string> drop_rights(const std::string& user, int parent) {
   return *who + ", no capabilities";
 }
 
-Result<> lock_down() {
+Result<> lock_down(Speaks speaks) {
   const Filter filter(seccomp_init(SCMP_ACT_KILL_PROCESS), &seccomp_release);
   if (filter == nullptr) return failure("seccomp filter");
   int error = 0;
@@ -163,7 +175,9 @@ Result<> lock_down() {
     if (error == 0) error = seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
   }
   if (error == 0) error = allow_memory(filter);
-  if (error == 0) error = allow_udp_options(filter);
+  if (error == 0) {
+    error = speaks == Speaks::kConnections ? allow_connections(filter) : allow_options(filter, IPPROTO_UDP);
+  }
   if (error == 0) error = seccomp_load(filter.get());
   if (error != 0) return errno_failure("seccomp filter", -error);
   return {};

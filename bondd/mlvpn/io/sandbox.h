@@ -2,6 +2,7 @@
 // the machine. Called once by bondd-engine, before it reads the first datagram.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "bondd/base/error.h"
@@ -15,10 +16,15 @@ namespace bondd::mlvpn {
 // "user nobody".
 Result<std::string> drop_rights(const std::string& user, int parent);
 
+// What a process does with its sockets.
+enum class Speaks : std::uint8_t {
+  kDatagrams,    // of options it sets UDP's offloads
+  kConnections,  // accepts and ends streams at a socket that listens already; of options it sets TCP's
+};
+
 // Installs the seccomp filter: reading, writing and waiting on descriptors it
-// has, memory without execution, clocks and randomness; any other system call
-// kills the process (SIGSYS). No way back. Sockets' options are limited to UDP's
-// offloads.
-Result<> lock_down();
+// has, memory without execution, clocks and randomness, and what `speaks` says; any
+// other system call kills the process (SIGSYS). No way back.
+Result<> lock_down(Speaks speaks = Speaks::kDatagrams);
 
 }  // namespace bondd::mlvpn
