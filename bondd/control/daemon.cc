@@ -44,7 +44,8 @@ Daemon::Daemon(EventLoop& loop, Log& log, const Machine& machine, netlink::Monit
       monitor_(monitor),
       options_(std::move(options)),
       resolver_(loop),
-      hooks_(loop, log) {}
+      hooks_(loop, log),
+      web_(loop, log) {}
 
 Daemon::~Daemon() = default;
 
@@ -117,6 +118,7 @@ Result<> Daemon::start() {
   diagnosis_.emplace(loop_, log_);
   site_since_ = std::time(nullptr);
   watch_firewall();
+  web_.follow(options_.config, options_.programs.user);
   if (options_.timeout > Duration(0)) timeout_timer_ = loop_.after(options_.timeout, [this] { give_up(); });
   ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
   tick();
@@ -427,6 +429,7 @@ void Daemon::tick() {
   diagnose(measured);
   const auto now = explained(std::move(measured));
   report_wans(now);
+  tell_page();
   const bool carries = site_state(now) != SiteState::kDown;
   try_other_addresses(now);
   lead_past_bond(carries);
@@ -536,6 +539,7 @@ void Daemon::take_down() {
   network_.timer.cancel();
   ping_.reset();
   speed_tests_.end_guest();
+  web_.stop();
   if (!stop_reason_.empty()) {
     log_.info(fmt::format("{}: {}, taking everything down", options_.config.site, stop_reason_));
   }

@@ -30,6 +30,7 @@
 #include "bondd/control/site_hooks.h"
 #include "bondd/control/speed_test.h"
 #include "bondd/control/wan_traffic.h"
+#include "bondd/control/web_process.h"
 #include "bondd/model/status.h"
 #include "rules/firewall_monitor.h"
 
@@ -107,6 +108,7 @@ class Daemon {
   [[nodiscard]] model::SiteStatus watched() const;
   void tell_changes();
   [[nodiscard]] std::uint32_t bond_mtu() const;
+  void tell(const model::Event& event);
   void tell_event(const char* event, const char* to, const std::string& reason);
 
   void resolve_server();
@@ -148,6 +150,7 @@ class Daemon {
   void diagnose(const std::vector<model::WanStatus>& measured);
   void follow_path_mtu(const std::vector<model::WanStatus>& wans);
   [[nodiscard]] model::SiteStatus status() const;
+  void tell_page();
   void measure_traffic();
   void report_wans(const std::vector<model::WanStatus>& now);
   void check_ready();
@@ -193,6 +196,7 @@ class Daemon {
   DrainedWans drained_;
   SiteHooks hooks_;
   SpeedTests speed_tests_;
+  WebProcess web_;
   std::optional<model::SiteStatus> watched_;  // what the listeners were told last; nothing without any
   // A reload that waits for kConfirm: what comes back without it, until when, and how to undo it.
   struct Unconfirmed {

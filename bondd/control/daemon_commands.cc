@@ -95,6 +95,8 @@ std::string Daemon::apply_file(FileNow file) {
   options_.file_warnings = std::move(file.warnings);
   options_.file_text = std::move(file.text);
   reconciler_->set_config(options_.config);
+  web_.follow(options_.config, options_.programs.user);
+  tell_page();
   use_servers();
   std::string note = backend_->reloaded(options_.config);
   if (moved) {
@@ -222,20 +224,26 @@ std::uint32_t Daemon::bond_mtu() const {
 }
 
 void Daemon::tell_changes() {
-  const bool listeners = server_ && server_->has_listeners();
+  const bool listeners = web_.runs() || (server_ && server_->has_listeners());
   if (!listeners) watched_.reset();
   if (!listeners && options_.config.hooks.run.empty()) return hooks_.follow(options_.config, 0, {});
   model::SiteStatus now = watched();
   hooks_.follow(options_.config, bond_mtu(), now);
   if (!listeners) return;
-  for (const model::Event& event : changes(std::time(nullptr), watched_ ? &*watched_ : nullptr, now))
-    server_->tell(ipc::render(event));
+  const auto events = changes(std::time(nullptr), watched_ ? &*watched_ : nullptr, now);
   watched_ = std::move(now);
+  for (const model::Event& event : events) tell(event);
+  if (!events.empty()) tell_page();
+}
+
+void Daemon::tell(const model::Event& event) {
+  const std::string line = ipc::render(event);
+  server_->tell(line);
+  web_.tell_event(line);
 }
 
 void Daemon::tell_event(const char* event, const char* to, const std::string& reason) {
-  server_->tell(
-      ipc::render(model::Event{std::time(nullptr), options_.config.site, "", event, "", to, reason}));
+  tell(model::Event{std::time(nullptr), options_.config.site, "", event, "", to, reason});
 }
 
 }  // namespace bondd::control

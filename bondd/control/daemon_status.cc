@@ -165,6 +165,10 @@ std::vector<model::WanStatus> Daemon::measured_wans(const netlink::Snapshot& net
   return all;
 }
 
+void Daemon::tell_page() {
+  if (web_.runs()) web_.tell_status(ipc::status_json(status()));
+}
+
 void Daemon::measure_traffic() {
   // The engine counts itself; taps are counted by the kernel.
   const bool taps = options_.config.backend == model::Backend::kOpenVpnBond;
