@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 
 namespace bondd::control {
 namespace {
@@ -111,26 +112,44 @@ class Report {
   void add(const Way& way, bool heard) {
     if (way.needs_tracking && add_untracked(way)) return;
     const Refusals sure = sure_refusals(way, judge_);
+    Refused& direction = tunnels_[{way.wan, way.packet.hook}];
+    ++direction.ways;
+    direction.refused += sure.empty() ? 0 : 1;
     for (const NftRefusal& refusal : sure) {
-      say(fmt::format("the firewall drops {}: {}; let it through: {}", way.what, place(refusal),
-                      cure(refusal, way)));
+      say(way,
+          fmt::format("the firewall drops {}: {}; let it through: {}", way.what, place(refusal),
+                      cure(refusal, way)),
+          true);
     }
     if (heard) return;
     for (const NftRefusal& refusal : possible_refusals(way, judge_)) {
       if (std::any_of(sure.begin(), sure.end(), [&](const auto& one) { return same_place(one, refusal); }))
         continue;
-      say(fmt::format("the firewall may drop {}: {}; let it through: {}", way.what, place(refusal),
-                      cure(refusal, way)));
+      say(way,
+          fmt::format("the firewall may drop {}: {}; let it through: {}", way.what, place(refusal),
+                      cure(refusal, way)),
+          false);
     }
   }
 
   void add_unseen(const std::vector<std::string>& unseen) {
     if (unseen.empty()) return;
-    say(fmt::format("not all of the firewall could be read, and what was not may drop the site's packets: {}",
-                    fmt::join(unseen, ", ")));
+    say({},
+        fmt::format("not all of the firewall could be read, and what was not may drop the site's packets: {}",
+                    fmt::join(unseen, ", ")),
+        false);
   }
 
-  [[nodiscard]] std::vector<std::string> take() { return std::move(out_); }
+  // A WAN whose packets may leave, or come in, by several devices is stopped when each of them is.
+  [[nodiscard]] std::vector<Blocked> take() {
+    std::vector<Blocked> out;
+    for (Said& one : said_) {
+      const Refused& direction = tunnels_[one.direction];
+      one.blocked.stops = one.sure && !one.blocked.wan.empty() && direction.refused == direction.ways;
+      out.push_back(std::move(one.blocked));
+    }
+    return out;
+  }
 
  private:
   // What is refused of packets without a connection is another matter, of other rules.
@@ -138,10 +157,12 @@ class Report {
     const auto add = [&](const Way& way) {
       const Refusals found = untracking(way, judge_);
       for (const NftRefusal& refusal : found) {
-        say(fmt::format(
-            "the firewall does not track {} (NOTRACK), so it gets no NAT or no answers: {}; have it "
-            "tracked: {}",
-            way.what, place(refusal), accepting_rule(refusal, way)));
+        say(way,
+            fmt::format(
+                "the firewall does not track {} (NOTRACK), so it gets no NAT or no answers: {}; have it "
+                "tracked: {}",
+                way.what, place(refusal), accepting_rule(refusal, way)),
+            false);
       }
       return !found.empty();
     };
@@ -152,18 +173,36 @@ class Report {
     return all;
   }
 
-  void say(std::string text) {
-    if (std::find(out_.begin(), out_.end(), text) == out_.end()) out_.push_back(std::move(text));
+  using Direction = std::pair<std::string, Hook>;  // a WAN's packets that leave, or that come in
+  struct Refused {
+    int ways = 0, refused = 0;
+  };
+  struct Said {
+    Blocked blocked;
+    Direction direction;
+    bool sure = false;
+  };
+
+  void say(const Way& way, std::string text, bool sure) {
+    const bool known =
+        std::any_of(said_.begin(), said_.end(), [&](const Said& one) { return one.blocked.text == text; });
+    if (known) return;
+    Said& one = said_.emplace_back();
+    one.blocked.wan = way.wan;
+    one.blocked.text = std::move(text);
+    one.direction = {way.wan, way.packet.hook};
+    one.sure = sure;
   }
 
   NftJudge judge_;
-  std::vector<std::string> out_;
+  std::vector<Said> said_;
+  std::map<Direction, Refused> tunnels_;
 };
 
 }  // namespace
 
-std::vector<std::string> blocked_ways(const std::vector<Way>& ways, const NftRuleset& ruleset,
-                                      const std::set<std::string>& heard) {
+std::vector<Blocked> blocked_ways(const std::vector<Way>& ways, const NftRuleset& ruleset,
+                                  const std::set<std::string>& heard) {
   Report report(ruleset);
   for (const Way& way : ways) report.add(way, heard.contains(way.wan));
   report.add_unseen(ruleset.unseen);

@@ -288,20 +288,26 @@ void Daemon::look_for_blocked_ways() {
   for (const model::WanStatus& wan : backend_->wans({})) {
     if (model::is_heard(wan.state)) heard.insert(wan.name);
   }
-  warn_of(blocked_, blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset(), heard));
+  std::vector<problems::Remark> found;
+  for (Blocked& one :
+       blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset(), heard)) {
+    found.push_back({problems::Code::kFirewallDrops, std::move(one.wan), std::move(one.text), one.stops});
+  }
+  warn_of(blocked_, std::move(found));
 }
 
 // Others' rules, routes and marks that stand in the way of the site's packets.
 void Daemon::look_for_foreign() {
-  std::vector<std::string> found;
-  for (const plan::Note& note : reconciler_->plan().foreign) found.push_back(plan::to_string(note));
+  std::vector<problems::Remark> found;
+  for (const plan::Note& note : reconciler_->plan().foreign)
+    found.push_back({problems::Code::kForeignRules, note.wan, note.text, note.stops});
   warn_of(foreign_, std::move(found));
 }
 
 // Logs what is new in `now`, and keeps it as `known` for the status.
-void Daemon::warn_of(std::vector<std::string>& known, std::vector<std::string> now) {
-  for (const std::string& text : now) {
-    if (std::find(known.begin(), known.end(), text) == known.end()) log_.warning(text);
+void Daemon::warn_of(std::vector<problems::Remark>& known, std::vector<problems::Remark> now) {
+  for (const problems::Remark& one : now) {
+    if (std::ranges::find(known, one.text, &problems::Remark::text) == known.end()) log_.warning(one.text);
   }
   known = std::move(now);
 }
@@ -509,7 +515,6 @@ void Daemon::give_up() {
   log_.error(fmt::format("{} carries no traffic after {}:", options_.config.site,
                          format_duration(options_.timeout)));
   diagnose();
-  if (!brought_up_ && !last_error_.empty()) log_.error(fmt::format("  {}", last_error_));
   const auto problems = diagnosis_->all();
   for (const model::Problem& problem : problems) {
     log_.error(fmt::format("  {}{}{}", problem.wan, problem.wan.empty() ? "" : ": ", problem.text));

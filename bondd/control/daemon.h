@@ -122,7 +122,7 @@ class Daemon {
 
   void look_for_blocked_ways();
   void look_for_foreign();
-  void warn_of(std::vector<std::string>& known, std::vector<std::string> now);
+  void warn_of(std::vector<problems::Remark>& known, std::vector<problems::Remark> now);
   void watch_firewall();
   void poll_legacy_firewall();
   void look_at_firewall();
@@ -214,8 +214,8 @@ class Daemon {
   };
   Due full_, network_;
   Duration retry_{};
-  std::vector<std::string> foreign_;  // see plan::foreign_notes()
-  std::vector<std::string> blocked_;  // what others' firewall rules refuse of the site's packets
+  std::vector<problems::Remark> foreign_;  // see plan::foreign_notes()
+  std::vector<problems::Remark> blocked_;  // what others' firewall rules refuse of the site's packets
   TimePoint last_full_pass_;
   Registration firewall_watch_, legacy_timer_;
   Registration monitor_watch_, tick_timer_, timeout_timer_, ready_timer_, resolve_timer_;

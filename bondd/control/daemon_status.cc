@@ -78,8 +78,8 @@ std::vector<problems::Remark> Daemon::remarks(const model::SiteStatus& measured)
     if (note.waits) continue;  // that WAN's state says it
     add(Code::kWanNote, {plan::to_string(note)});
   }
-  add(Code::kForeignRules, foreign_);
-  add(Code::kFirewallDrops, blocked_);
+  out.insert(out.end(), foreign_.begin(), foreign_.end());
+  out.insert(out.end(), blocked_.begin(), blocked_.end());
   return out;
 }
 
@@ -116,7 +116,8 @@ std::optional<problems::PeerSettings> Daemon::theirs() const {
 
 void Daemon::diagnose(const std::vector<model::WanStatus>& measured) {
   // Before the first look at the machine only a name that does not resolve is known.
-  if (!brought_up_ && (resolved_ || resolve_error_.empty())) return;
+  const bool looked = !reconciler_->plan().state.links.empty();
+  if (!looked && (resolved_ || resolve_error_.empty())) return;
   const SiteNow now = site_now(measured);
   diagnosis_->look(now);
   backend_->tell_peer(problems::render(diagnosis_->ours()));

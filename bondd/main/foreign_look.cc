@@ -52,10 +52,10 @@ Others look_for_foreign(const model::Config& config, const std::filesystem::path
   const rules::Firewall wanted_chains = plan::plan_firewall(config, seen->facts, plan::tunnels(config));
   Others others{(*iptables)->obstacles(wanted_chains), plan::foreign_notes(config, seen->facts)};
   if (control::has_network_rights()) {
-    for (std::string& text :
+    for (control::Blocked& one :
          control::blocked_ways(control::promised_ways(config, seen->facts),
                                (*iptables)->ruleset_with(wanted_chains), heard_wans(view)))
-      others.notes.push_back({"", std::move(text)});
+      others.notes.push_back({"", std::move(one.text)});
   }
   model::DesiredState wanted;
   plan::plan_settings(config, seen->facts, wanted);

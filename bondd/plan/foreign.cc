@@ -196,10 +196,13 @@ class Search {
         continue;
       }
       const std::string marks = by == nullptr ? "" : fmt::format(", since `{}` marks it", by->rule);
-      say(config_.wans[n - 1].name,
-          fmt::format("{} goes before bondd's rules and {}{}; give it a priority above {}",
-                      words(*taker.rule), does(taker, "this tunnel's packets", "leads this tunnel elsewhere"),
-                      marks, priority::kLast));
+      const std::string& wan = config_.wans[n - 1].name;
+      say(wan, fmt::format("{} goes before bondd's rules and {}{}; give it a priority above {}",
+                           words(*taker.rule),
+                           does(taker, fmt::format("the tunnel's packets of {}", wan),
+                                fmt::format("leads the tunnel of {} elsewhere", wan)),
+                           marks, priority::kLast));
+      notes_.back().stops = taker.share == Share::kAll;
       return true;
     }
     return false;

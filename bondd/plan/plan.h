@@ -21,6 +21,7 @@ struct Note {
   std::string wan;
   std::string text;
   bool waits = false;  // that WAN has no way out now; the text is why
+  bool stops = false;  // all of that WAN's packets surely go another way, or nowhere
   auto operator<=>(const Note&) const = default;
 };
 

@@ -125,9 +125,15 @@ void add_site_faults(const SiteFacts& facts, std::vector<Found>& out) {
   }
 }
 
+bool is_heard(const SiteFacts& facts, const std::string& wan) {
+  return std::ranges::any_of(
+      facts.states, [&](const auto& state) { return state.name == wan && model::is_heard(state.state); });
+}
+
 void add_remarks(const SiteFacts& facts, std::vector<Found>& out) {
   for (const Remark& remark : facts.remarks) {
-    out.push_back({remark.code, site_words(*facts.config)});
+    const bool stops = remark.stops && !is_heard(facts, remark.wan);
+    out.push_back({stops ? Code::kWanStopped : remark.code, site_words(*facts.config)});
     out.back().words.wan = remark.wan;
     out.back().words.detail = remark.text;
   }
@@ -189,6 +195,8 @@ std::vector<Found> find(const SiteFacts& facts) {
   }
   add_remarks(facts, found);
   leave_out_explained(found);
+  // A rule that stops a WAN may be why something could not be set up.
+  std::ranges::stable_partition(found, [](const Found& one) { return one.code == Code::kWanStopped; });
   return found;
 }
 

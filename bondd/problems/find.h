@@ -39,6 +39,7 @@ struct Remark {
   Code code = Code::kStartNote;
   std::string wan;  // empty: of the site
   std::string text;
+  bool stops = false;  // it surely stops that WAN's packets, unless the WAN is heard all the same
   bool operator==(const Remark&) const = default;
 };
 

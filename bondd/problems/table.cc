@@ -29,6 +29,8 @@ constexpr std::array<Row, kCodes> kTable = {{
     {Code::kInterfaceDown, "interface-down", Severity::kError, Hop::kInterface, kBrief,
      "interface {device} has no link",
      "check the cable and the power of what it leads to; ip link set {device} up"},
+    // Its text names the cure.
+    {Code::kWanStopped, "wan-stopped", Severity::kError, Hop::kMachine, kAtOnce, "{detail}", "", true},
     {Code::kGatewayUnknown, "gateway-unknown", Severity::kError, Hop::kGateway, kStart, "{detail}",
      "wait for DHCP or PPP to bring it, or correct device and gateway in this [[wan]] of {file}"},
     {Code::kGatewaySilent, "gateway-silent", Severity::kError, Hop::kGateway, kBrief,

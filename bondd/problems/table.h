@@ -18,6 +18,7 @@ enum class Code : std::uint8_t {
   kNameUnresolved,
   kInterfaceMissing,
   kInterfaceDown,
+  kWanStopped,
   kGatewayUnknown,
   kGatewaySilent,
   kLineDead,
@@ -59,7 +60,17 @@ enum class Code : std::uint8_t {
 inline constexpr int kCodes = static_cast<int>(Code::kStartNote) + 1;
 
 // Where a problem of a WAN stands on a packet's way; kNone: on no way, hidden by nothing.
-enum class Hop : std::uint8_t { kNone, kProgram, kInterface, kGateway, kInternet, kServer, kPort, kSession };
+enum class Hop : std::uint8_t {
+  kNone,
+  kProgram,
+  kInterface,
+  kMachine,  // rules of others on this machine; sure, what follows is found by probes that these stop, too
+  kGateway,
+  kInternet,
+  kServer,
+  kPort,
+  kSession
+};
 
 struct Row {
   Code code;

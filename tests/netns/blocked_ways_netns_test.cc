@@ -56,8 +56,11 @@ class BlockedWays : public bondd::testing::OwnNetns {
   std::size_t said(const model::Config& config, const std::string& words) {
     std::size_t n = 0;
     texts_.clear();
-    for (const std::string& text : blocked_ways(promised_ways(config, facts_), ruleset(), heard_))
-      n += text.find(words) != std::string::npos ? 1 : 0, texts_ += text + "\n";
+    stopped_.clear();
+    for (const Blocked& one : blocked_ways(promised_ways(config, facts_), ruleset(), heard_)) {
+      n += one.text.find(words) != std::string::npos ? 1 : 0, texts_ += one.text + "\n";
+      if (one.stops) stopped_.insert(one.wan);
+    }
     return n;
   }
   // A base chain of the admin's with this policy and rule.
@@ -67,7 +70,8 @@ class BlockedWays : public bondd::testing::OwnNetns {
   }
 
   std::set<std::string> heard_;
-  std::string texts_;  // what was said last
+  std::string texts_;              // what was said last
+  std::set<std::string> stopped_;  // the WANs that it stops
   model::Facts facts_;
   model::Config office_, vps_;
 };
@@ -250,7 +254,25 @@ TEST_F(BlockedWays, ARulesetThatCouldNotBeReadIsNotCalledOpen) {
   unread.unseen = {"the tables of iptables-legacy (it failed)"};
   const auto texts = blocked_ways({}, unread, {});
   ASSERT_EQ(texts.size(), 1U);
-  EXPECT_NE(texts[0].find("the tables of iptables-legacy (it failed)"), std::string::npos);
+  EXPECT_NE(texts[0].text.find("the tables of iptables-legacy (it failed)"), std::string::npos);
+}
+
+// With a way that is left open, the WAN may work; with "may", too.
+TEST_F(BlockedWays, WhatStopsAWanForSureIsToldFromWhatMay) {
+  const std::set<std::string> box1{"box1"};
+  const auto stopped_by = [&](const model::Config& config, const std::string& hook, const std::string& policy,
+                              const std::string& rule) {
+    chain(hook, policy, rule);
+    said(config, "");
+    return stopped_;
+  };
+  EXPECT_EQ(stopped_by(office_, "input priority 0", "drop", "iif lo accept"), box1);
+  EXPECT_EQ(stopped_by(office_, "output priority 0", "accept", "oifname dsl1 udp dport 1194 drop"), box1);
+  EXPECT_EQ(stopped_by(vps_, "input priority 0", "accept", "udp dport 1194 drop"), box1);
+  EXPECT_TRUE(stopped_by(vps_, "input priority 0", "drop", "ip saddr 198.51.100.0/24 accept").empty());
+  EXPECT_TRUE(stopped_by(office_, "forward priority 0", "drop", "iif lo accept").empty());
+  EXPECT_TRUE(stopped_by(vps_, "input priority 0", "accept", "iifname dsl1 udp dport 1194 drop").empty())
+      << "the office's packets may come in by lan";
 }
 
 }  // namespace

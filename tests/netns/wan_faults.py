@@ -164,7 +164,7 @@ def play():
 
     sh(f"iptables -w -I INPUT 1 -p udp --dport {PORTS['lte']} -j DROP", ns="vps")
     wait_for("a closed port is named at the office", lambda: ("lte", "port-silent") in codes(), seconds=40)
-    wait_for("and on the server", lambda: ("lte", "office-port-silent") in codes("vps"), "vps")
+    wait_for("and on the server", lambda: ("lte", "wan-stopped") in codes("vps"), "vps")
     sh(f"iptables -w -D INPUT -p udp --dport {PORTS['lte']} -j DROP", ns="vps")
     wait_for("right again", up)
 

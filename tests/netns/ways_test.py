@@ -10,7 +10,9 @@ import pathlib
 import re
 import socket
 import struct
+import subprocess
 import sys
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
@@ -436,6 +438,54 @@ class Foreign(Case):
         net.down()
         self.assertNotIn("proto 98", net.sh("office", "ip rule"))
         self.assertNotIn("BONDD", net.sh("office", "iptables-save"))
+
+
+class OwnCause(Case):
+    """What on this machine stops a WAN's packets is named, and no guess of what is beyond it."""
+    FIB = ("nft 'add table inet adm; add chain inet adm c {{ type filter hook prerouting priority -300; }};"
+           "add rule inet adm c fib saddr . {}iif oif missing drop'")
+    CAUSES = {
+        "rpfilter": ("iptables -t raw -A PREROUTING -m rpfilter --invert -j DROP", "iptables -t raw -F", "the firewall drops the server's packets for box2"),
+        "fib": (FIB.format(""), "nft delete table inet adm", "the firewall drops the server's packets for box2"),
+        "fib with marks": (FIB.format("mark . "), "nft delete table inet adm", "the firewall drops the server's packets for box2"),
+        "drop": ("nft 'add table inet adm; add chain inet adm c { type filter hook input priority 0; }; add rule inet adm c iifname { dsl1, dsl2 } drop'",
+                 "nft delete table inet adm", "the firewall drops the server's packets for box2"),
+        "output": ("iptables -t mangle -I OUTPUT -p udp -j DROP", "iptables -t mangle -F OUTPUT", "the firewall drops the tunnel's packets of box2"),
+        "rule": ("ip rule add pref 100 unreachable", "ip rule del pref 100", "rule 100 (unreachable) goes before bondd's rules and refuses the tunnel's packets of box2"),
+        "route": ("ip route add default via 192.168.1.77 table 300; ip rule add pref 100 lookup 300", "ip rule del pref 100; ip route flush table 300",
+                  "rule 100 (lookup 300) goes before bondd's rules and leads the tunnel of box2 elsewhere"),
+    }
+
+    def problems(self, site="office"):
+        return json.loads(self.net.run_bondd(site, "status", "--json", check=False)[0])["problems"]
+
+    def test_the_machines_own_cause_is_named_alone(self):
+        net = self.net
+        net.write()
+        net.up("vps")
+        for name, (command, undo, text) in self.CAUSES.items():
+            with self.subTest(name):
+                net.sh("office", command)
+                done = subprocess.run(net._command("office", "up", "-d", "--timeout", "6s"), capture_output=True, text=True, timeout=60)
+                net.sh("office", undo)
+                self.assertEqual(done.returncode, 1, done)
+                why = done.stderr.partition("carries no traffic")[2]
+                self.assertIn(f"box2: {text}", why)
+                for guess in ("no Internet here", "server runs", "not on UDP port", "no reply"):
+                    self.assertNotIn(guess, why)
+
+    def test_it_comes_and_goes_while_the_site_is_up(self):
+        net = self.net
+        net.write()
+        net.up()
+        net.wait("both lines up", lambda: not self.problems(), 20)
+        net.sh("office", "nft 'add table inet adm; add chain inet adm c { type filter hook input priority -300; }; add rule inet adm c iifname dsl2 drop'")
+        net.wait("the line is stopped", lambda: ("wan-stopped", "box2") in [(p["code"], p["wan"]) for p in self.problems()], 20)
+        time.sleep(6)  # the probes have found the line dead by now
+        own = [p for p in self.problems() if p["wan"] == "box2"]
+        self.assertEqual({p["code"] for p in own}, {"wan-stopped"}, own)
+        net.sh("office", "nft delete table inet adm")
+        net.wait("all well again", lambda: not self.problems(), 30)
 
 
 def take(args):

@@ -115,9 +115,10 @@ TEST(Foreign, RuleThatIsLookedAtFirstIsNamedIfItsTableHasTheWay) {
   facts.network.routes.push_back(route_in(300));
   EXPECT_THAT(
       said_about(facts),
-      ElementsAre(HasSubstr("ovh: rule 100 (lookup 300) goes before bondd's rules and leads this tunnel"),
-                  HasSubstr("orange: rule 100 (lookup 300)"),
-                  HasSubstr("takes what shall go into the bond (default via 10.0.0.1 dev eth5)")));
+      ElementsAre(
+          HasSubstr("ovh: rule 100 (lookup 300) goes before bondd's rules and leads the tunnel of ovh"),
+          HasSubstr("orange: rule 100 (lookup 300)"),
+          HasSubstr("takes what shall go into the bond (default via 10.0.0.1 dev eth5)")));
 }
 
 TEST(Foreign, RuleThatRefusesInItsTableIsNamedWithTheRoute) {
@@ -284,7 +285,7 @@ TEST(ForeignSelectors, RuleOfAVpnForAllButItsOwnMarkTakesTunnelsAndLan) {
   EXPECT_THAT(
       said_about(facts),
       ElementsAre(HasSubstr("ovh: rule 100 (not fwmark 0xe1f1 lookup 300) goes before bondd's rules and "
-                            "leads this tunnel elsewhere (default via 10.0.0.1 dev eth5)"),
+                            "leads the tunnel of ovh elsewhere (default via 10.0.0.1 dev eth5)"),
                   HasSubstr("orange: rule 100"), HasSubstr("takes what shall go into the bond")));
 }
 
@@ -333,10 +334,11 @@ TEST(ForeignSelectors, RuleThatRefusesIsNamedWithoutATable) {
     model::Facts facts = with_own_lan();
     netlink::Rule rule = with(action(kind));
     facts.network.rules = {rule};
-    EXPECT_THAT(said_about(facts),
-                ElementsAre(AllOf(HasSubstr(fmt::format("ovh: rule 100 ({})", name)),
-                                  HasSubstr("goes before bondd's rules and refuses this tunnel's packets")),
-                            HasSubstr("orange: "), HasSubstr("refuses what shall go into the bond")));
+    EXPECT_THAT(
+        said_about(facts),
+        ElementsAre(AllOf(HasSubstr(fmt::format("ovh: rule 100 ({})", name)),
+                          HasSubstr("goes before bondd's rules and refuses the tunnel's packets of ovh")),
+                    HasSubstr("orange: "), HasSubstr("refuses what shall go into the bond")));
     rule.iif = "eth1";
     facts.network.rules = {rule};
     EXPECT_THAT(said_about(facts), ElementsAre(AllOf(HasSubstr(fmt::format("rule 100 (iif eth1 {})", name)),

@@ -95,6 +95,28 @@ TEST(Problems, TheFirstHopThatFailsIsNamed) {
   EXPECT_THAT(office.found(), ElementsAre("lte: interface-missing"));
 }
 
+// What is found beyond this machine is found by packets that its own rules stop as well.
+TEST(Problems, WhatStopsAWanOnThisMachineIsNamedAloneUnlessTheWanIsHeard) {
+  Office office;
+  office.up(0);
+  WanFacts& lte = office.facts.wans[1];
+  lte.beyond_gateway = Answer::kNo;
+  office.facts.remarks = {{Code::kForeignRules, "lte", "rule 100 refuses the tunnel's packets of lte", true}};
+  EXPECT_THAT(office.found(), ElementsAre("lte: wan-stopped"));
+  EXPECT_EQ(office.text(), "rule 100 refuses the tunnel's packets of lte");
+  lte.gateway_by_arp = Answer::kNo;
+  EXPECT_THAT(office.found(), ElementsAre("lte: wan-stopped"));
+  office.facts.remarks[0].stops = false;
+  EXPECT_THAT(office.found(), ElementsAre("lte: gateway-silent", "lte: foreign-rules"));
+  office.facts.remarks[0].stops = true;
+  office.facts.pass_error = "ip route add default: Network is unreachable";
+  EXPECT_THAT(office.found(), ElementsAre("lte: wan-stopped", "repair-failed"));
+  office.facts.pass_error.clear();
+  lte.gateway_by_arp = Answer::kYes;
+  office.up(1);
+  EXPECT_THAT(office.found(), ElementsAre("lte: foreign-rules"));
+}
+
 TEST(Problems, AWrongGatewayIsNamedWithItsAddress) {
   Office office;
   office.up(0);
