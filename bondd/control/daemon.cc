@@ -30,7 +30,6 @@ constexpr auto kShutDownLimit = 6s;
 constexpr auto kRepairWindow = 10min;
 constexpr int kRepairsSaid = 3;  // of one step, before it is said that somebody insists
 
-using model::site_state;
 using model::SiteState;
 using model::WanState;
 
@@ -360,6 +359,7 @@ void Daemon::run_pass(Depth depth, Cause cause) {
   if (!pass) {
     report_errors({pass.error()});
   } else {
+    bond_is_set_up_ = !pass->not_set_up.contains(options_.config.bond.interface);
     report_pass(*pass, cause, EventLoop::now() - began);
     if (changes_firewall(*pass)) forget_firewall_changes();
     report_errors(pass->errors);
@@ -436,7 +436,7 @@ void Daemon::tick() {
   const auto now = explained(std::move(measured));
   report_wans(now);
   tell_page();
-  const bool carries = site_state(now) != SiteState::kDown;
+  const bool carries = state_of(now) != SiteState::kDown;
   try_other_addresses(now);
   lead_past_bond(carries);
   follow_path_mtu(now);
@@ -456,7 +456,7 @@ void Daemon::tick() {
 void Daemon::check_ready() {
   if (ready_ || stopping_) return;
   ready_timer_ = loop_.after(kReadyCheck, [this] { check_ready(); });
-  if (site_state(wans({})) == SiteState::kDown) {
+  if (state_of(wans({})) == SiteState::kDown) {
     carries_since_.reset();
     return;
   }

@@ -136,6 +136,8 @@ class Daemon {
   void tick();
 
   [[nodiscard]] std::optional<problems::PeerSettings> theirs() const;
+  // Of the site with these WANs: no better than the bond's own interface and what leads into it.
+  [[nodiscard]] model::SiteState state_of(const std::vector<model::WanStatus>& wans) const;
   // As the backend has them, or what keeps them from beginning.
   [[nodiscard]] std::vector<model::WanStatus> measured_wans(const netlink::Snapshot& network) const;
   // The same with what was found to be wrong.
@@ -185,6 +187,7 @@ class Daemon {
   model::SiteState site_state_ = model::SiteState::kDown;
   std::int64_t site_since_ = 0;  // seconds since 1970
   std::string last_error_, resolve_error_;
+  bool bond_is_set_up_ = true;  // as of the last pass
   TimePoint repairs_since_;
   std::map<std::string, int> repairs_;  // by step, how often it was needed again
   std::vector<IpAddress> server_addresses_;

@@ -203,7 +203,7 @@ model::SiteStatus Daemon::watched() const {
   model::SiteStatus site;
   site.name = options_.config.site;
   site.wans = wans({});
-  site.state = model::site_state(site.wans);
+  site.state = state_of(site.wans);
   site.problems = diagnosis_->shown();
   return site;
 }

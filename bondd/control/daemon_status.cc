@@ -49,7 +49,7 @@ model::SiteStatus Daemon::status() const {
     site.bond_tx_bytes = bond->second.tx_bytes;
   }
   site.wans = wans(network);
-  site.state = site_state(site.wans);
+  site.state = state_of(site.wans);
   site.since = site_since_;
   site.version = options_.version;
   site.server = config.server.address;
@@ -170,6 +170,13 @@ void Daemon::tell_page() {
   if (web_.runs()) web_.tell_status(ipc::status_json(status()));
 }
 
+// Tunnels that are up prove nothing of an interface that could not be set up.
+model::SiteState Daemon::state_of(const std::vector<model::WanStatus>& wans) const {
+  if (!bond_is_set_up_) return SiteState::kDown;
+  const SiteState best = last_error_.empty() ? SiteState::kUp : SiteState::kDegraded;
+  return std::min(site_state(wans), best);
+}
+
 void Daemon::measure_traffic() {
   // The engine counts itself; taps are counted by the kernel.
   const bool taps = options_.config.backend == model::Backend::kOpenVpnBond;
@@ -179,7 +186,7 @@ void Daemon::measure_traffic() {
 }
 
 void Daemon::report_wans(const std::vector<model::WanStatus>& now) {
-  const SiteState state = site_state(now);
+  const SiteState state = state_of(now);
   if (std::exchange(site_state_, state) != state) site_since_ = std::time(nullptr);
   std::erase_if(wan_states_, [&](const auto& known) {
     return std::none_of(options_.config.wans.begin(), options_.config.wans.end(),

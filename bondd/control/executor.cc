@@ -54,6 +54,7 @@ struct InterfaceOf {
 }  // namespace
 
 std::vector<Error> Executor::execute(const std::vector<model::Step>& steps) {
+  not_set_up_.clear();
   std::vector<Error> errors = save_settings(steps);
   if (!errors.empty()) return errors;  // what cannot be put back must not be changed
   look_at_settings(steps);
@@ -65,6 +66,8 @@ std::vector<Error> Executor::execute(const std::vector<model::Step>& steps) {
     auto done = execute(step);
     if (done) continue;
     if (const auto* link = std::get_if<model::AddLink>(&step)) not_made.insert(link->link.name);
+    if (!std::holds_alternative<model::SetDeviceSysctl>(step))
+      not_set_up_.insert(std::visit(InterfaceOf{}, step));
     errors.push_back(std::move(done.error()));
   }
   return errors;

@@ -36,6 +36,8 @@ class Executor {
   // One error per step that failed, each with the step as a command line in front. Empty: all
   // done. Nothing is done when old settings cannot be written down first.
   std::vector<Error> execute(const std::vector<model::Step>& steps);
+  // The interfaces of which some link, address or route could not be set by the last execute().
+  [[nodiscard]] const std::set<std::string>& not_set_up() const { return not_set_up_; }
   // Settings that were not put back since they are no longer bondd's to put back, in words. Emptied by the
   // call.
   std::vector<std::string> take_left_alone() { return std::exchange(left_alone_, {}); }
@@ -69,6 +71,7 @@ class Executor {
   std::map<std::string, std::string> current_;  // of settings to be put back, before the first one was
   bool forwarding_stays_ = false;
   std::vector<std::string> left_alone_;
+  std::set<std::string> not_set_up_;
 };
 
 // What `down` says of settings that are not as they were: `before` and `users` as the site's run directory

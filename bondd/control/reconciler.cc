@@ -17,6 +17,7 @@ Result<Pass> Reconciler::reconcile(Depth depth) {
   Pass pass;
   pass.steps = std::move(prepared->steps);
   pass.errors = executor_.execute(pass.steps);
+  pass.not_set_up = executor_.not_set_up();
   remember_firewall(pass, plan_.state);
   return pass;
 }

@@ -22,7 +22,8 @@ namespace bondd::control {
 // What a pass did.
 struct Pass {
   std::vector<model::Step> steps;
-  std::vector<Error> errors;  // of the steps that failed
+  std::vector<Error> errors;         // of the steps that failed
+  std::set<std::string> not_set_up;  // interfaces of which some link, address or route is missing
   [[nodiscard]] bool settled() const { return errors.empty(); }
 };
 

@@ -417,6 +417,27 @@ class NarrowBond(Case):
         self.assertNotIn("repair-failed", [p["code"] for p in self.status()["problems"]])
 
 
+class BrokenBond(Case):
+    """Tunnels that are up are no bond while its interface, or what leads into it, cannot be set up."""
+
+    def test_the_state_is_down_until_it_is_set_up(self):
+        net = self.net
+        net.serve("web", "tcp", 7)
+        net.write()
+        net.up()
+        net.wait("both lines up", lambda: self.status()["state"] == "up", 20)
+        # The kernel takes no gateway that it does not reach: no route leads into the bond.
+        net.sh("office", "ip rule add pref 100 to 172.16.16.1 unreachable; ip route flush table 5200")
+        net.wait("repair-failed", lambda: "repair-failed" in [p["code"] for p in self.status()["problems"]])
+        self.assertIsNone(net.ask("pc", "tcp", WEB, 7, tries=1))
+        self.assertEqual((self.status()["state"], set(self.states().values())), ("down", {"up"}))
+        done = subprocess.run(net._command("office", "status"), capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 3, done.stdout)
+        net.sh("office", "ip rule del pref 100")
+        net.wait("up again", lambda: self.status()["state"] == "up", 20)
+        self.expect_lan_in_the_bond()
+
+
 class LongPackets(Case):
     """A line that loses long packets without a word, as a tunnel behind a modem does."""
     LONGEST = 1400
