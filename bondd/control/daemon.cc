@@ -274,7 +274,9 @@ void Daemon::follow_path_mtu(const std::vector<model::WanStatus>& wans) {
 void Daemon::on_backend_changed() {
   if (stopping_ || !resolved_) return;
   run_pass(Depth::kNetwork, Cause::kOwn);
-  report_wans(wans({}));
+  auto measured = measured_wans({});
+  if (diagnosis_->has_news(measured)) diagnose(measured);
+  report_wans(explained(std::move(measured)));
 }
 
 // Another's firewall may drop what the site promises to carry, and no measurement of a tunnel shows it.

@@ -49,8 +49,10 @@ class Diagnosis {
   // Without CAP_NET_RAW nothing is probed, and the rest is found all the same.
   Diagnosis(EventLoop& loop, Log& log);
 
-  // To be called each second. Logs a problem once, when it begins to be shown.
+  // To be called each second, and when has_news(). Logs a problem once, when it begins to be shown.
   void look(const SiteNow& site);
+  // A WAN is heard, or not heard any more, since the last look: what that found of it is over.
+  [[nodiscard]] bool has_news(const std::vector<model::WanStatus>& wans) const;
   // What is shown now, worst first.
   [[nodiscard]] std::vector<model::Problem> shown() const;
   // All that was found now, also what has not lasted long enough to be shown.
