@@ -24,6 +24,9 @@ constexpr auto kLastRetry = 30s;
 constexpr auto kResolveLimit = 10s;
 constexpr auto kResolveRetry = 5s;
 constexpr auto kReadyCheck = 100ms;
+// The other end's settings come within milliseconds of the first packet; an end that tells none, such as an
+// original MLVPN, is not waited for longer.
+constexpr auto kSettingsPatience = 1s;
 constexpr auto kNoEchoPatience = 3s;  // a peer whose firewall drops pings still counts, after this
 constexpr auto kTick = 1s;
 constexpr auto kShutDownLimit = 6s;
@@ -508,6 +511,16 @@ void Daemon::become_ready() {
       log_.info(text);  // within a second, in most cases
     }
   }
+  hand_over(EventLoop::now() + kSettingsPatience);
+}
+
+// Whoever started the site reads on until here: what differs in the two files is said before.
+void Daemon::hand_over(TimePoint latest) {
+  if (!theirs() && EventLoop::now() < latest) {
+    ready_timer_ = loop_.after(kReadyCheck, [this, latest] { hand_over(latest); });
+    return;
+  }
+  diagnose();
   if (options_.on_ready) options_.on_ready();
 }
 

@@ -158,6 +158,7 @@ class Daemon {
   void check_ready();
   void set_up();
   void become_ready();
+  void hand_over(TimePoint latest);
   void give_up();
   void take_down();
 

@@ -164,6 +164,27 @@ class Refused(Case):
         self.expect_up()
 
 
+class Differs(Case):
+    """What differs in the two files is said by the `up -d` that finds it, not only by a later status."""
+    SLIPS = {'[nat]\nmasquerade = ["eth0"]\n': ("", "names no device in [nat] masquerade"),
+             "1196": ("1199", "the other end's file has no [[wan]] with port 1196"),
+             'peer = "172.16.16.2"': ('peer = "172.16.16.3"', "peer = 172.16.16.3")}
+
+    def test_up_names_it(self):
+        net = self.net
+        net.write()
+        right = (net.folder / "vps.toml").read_text()
+        for old, (new, words) in self.SLIPS.items():
+            with self.subTest(words):
+                self.assertIn(old, right)
+                (net.folder / "vps.toml").write_text(right.replace(old, new).replace("/30", "/29"))
+                net.up("vps")
+                began = time.monotonic()
+                self.assertIn(words, net.up("office"))
+                self.assertLess(time.monotonic() - began, 8)
+                net.down()
+
+
 class Taken(Case):
     """What can be done is done, and what did not change goes on."""
 
