@@ -131,6 +131,7 @@ std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site,
     facts.beyond_gateway = way.beyond_gateway;
     facts.server_answers = way.server;
     facts.port_refused = way.port_refused;
+    facts.port_rejected = way.port_rejected;
     facts.last_hop = way.last_hop;
     facts.unreachable_by = way.unreachable_by;
     if (const auto wrong = site.wrong_secrets.find(wan.name); wrong != site.wrong_secrets.end())
@@ -206,6 +207,7 @@ problems::PeerSettings Diagnosis::settings(const SiteNow& site,
   for (std::size_t i = 0; i < out.wans.size() && i < site.wans.size(); ++i) {
     out.wans[i].capacity_mbit = site.wans[i].capacity_mbit;
     out.wans[i].unheard = !model::is_heard(site.wans[i].state);
+    out.wans[i].undecryptable = site.wrong_secrets.contains(out.wans[i].name);
     out.wans[i].drained = site.drained.contains(out.wans[i].name);
   }
   out.takes_speed_tests = true;

@@ -59,7 +59,12 @@ void WayProbe::note_udp(TimePoint now, Wan& wan, const IcmpAnswer& answer) {
   const bool by_server = answer.from == wan.target.server;
   // Only the server itself can know what listens there.
   if (answer.kind == IcmpAnswer::Kind::kPortUnreachable && by_server) wan.port_refused = now;
-  if (answer.kind != IcmpAnswer::Kind::kUnreachable || by_server || answer.from == wan.target.gateway) return;
+  if (answer.kind != IcmpAnswer::Kind::kUnreachable || answer.from == wan.target.gateway) return;
+  // The packet is there already, so only a firewall of the server can be against it.
+  if (by_server) {
+    wan.port_rejected = now;
+    return;
+  }
   wan.unreachable = now;
   wan.unreachable_by = to_string(answer.from);
 }
@@ -116,9 +121,11 @@ Way WayProbe::way(TimePoint now, const std::string& name) const {
   Way way;
   if (wan->result_at && now - *wan->result_at < kResultLife) way = wan->result;
   // A refusal from before the last round is over: that round's own datagram was taken.
-  const bool refused = wan->port_refused && now - *wan->port_refused < kResultLife &&
-                       (!wan->last_asked || *wan->port_refused >= *wan->last_asked);
-  if (refused) way.port_refused = Answer::kYes;
+  const auto holds = [&](const std::optional<TimePoint>& refusal) {
+    return refusal && now - *refusal < kResultLife && (!wan->last_asked || *refusal >= *wan->last_asked);
+  };
+  if (holds(wan->port_refused)) way.port_refused = Answer::kYes;
+  if (holds(wan->port_rejected)) way.port_rejected = Answer::kYes;
   if (wan->unreachable && now - *wan->unreachable < kResultLife) way.unreachable_by = wan->unreachable_by;
   return way;
 }

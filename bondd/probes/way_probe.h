@@ -33,7 +33,8 @@ constexpr auto kResultLife = std::chrono::seconds(20);  // an older result tells
 struct Way {
   model::Answer beyond_gateway = model::Answer::kUnknown;
   model::Answer server = model::Answer::kUnknown;
-  model::Answer port_refused = model::Answer::kUnknown;  // kYes: the server says that nothing listens there
+  // kYes: the server says that nothing listens there, or that its firewall lets nothing in there.
+  model::Answer port_refused = model::Answer::kUnknown, port_rejected = model::Answer::kUnknown;
   std::string last_hop;        // the farthest router that answered beyond the gateway
   std::string unreachable_by;  // a router beyond the gateway that says that it knows no way to the server
 };
@@ -66,7 +67,7 @@ class WayProbe {
  private:
   struct Wan {
     Target target;
-    std::optional<TimePoint> asked, port_refused, unreachable;
+    std::optional<TimePoint> asked, port_refused, port_rejected, unreachable;
     std::optional<TimePoint> last_asked;  // of the last round that ended
     std::uint16_t first_sequence = 0;
     bool beyond = false, server = false;

@@ -37,8 +37,23 @@ bool arrives(const model::WanStatus& status) {
   return status.heard_ms_ago && *status.heard_ms_ago < kArrivesLatelyMs;
 }
 
+// What the other end says of that WAN; null: nothing. As of the last exchange, so only of use while some WAN
+// is heard.
+const PeerSettings::Wan* told_of(const SiteFacts& site, std::uint16_t port) {
+  return site.theirs && any_heard(site) ? site.theirs->with_port(port) : nullptr;
+}
+
+// The server is there, and nothing comes from its port. Where another WAN is heard both ends have the same
+// key, else nobody here can tell a closed port from a wrong key.
+Code fault_behind_server(const SiteFacts& site, std::uint16_t port) {
+  const auto* const told = told_of(site, port);
+  if (told != nullptr && told->undecryptable) return Code::kSecretDiffers;
+  return any_heard(site) ? Code::kPortSilent : Code::kPortOrSecret;
+}
+
 // An office's WAN that does not carry: the first hop that fails.
-Code first_fault(const SiteFacts& site, const WanFacts& wan, const model::WanStatus& status) {
+Code first_fault(const SiteFacts& site, const WanFacts& wan, const model::WanStatus& status,
+                 std::uint16_t port) {
   if (wan.interface_there == Answer::kNo) return Code::kInterfaceMissing;
   if (wan.link_up == Answer::kNo) return Code::kInterfaceDown;
   if (!wan.gateway_unknown.empty()) return Code::kGatewayUnknown;
@@ -48,8 +63,9 @@ Code first_fault(const SiteFacts& site, const WanFacts& wan, const model::WanSta
   if (!wan.refused_peer.empty()) return Code::kPeerRefused;
   const bool left = status.reason == model::kPeerLeft;  // its last packet came just now
   if (arrives(status) && !left) return Code::kOneWay;
+  if (wan.port_rejected == Answer::kYes) return Code::kPortRejected;
   if (wan.port_refused == Answer::kYes) return Code::kPortRefused;
-  if (wan.server_answers == Answer::kYes) return Code::kPortSilent;
+  if (wan.server_answers == Answer::kYes) return fault_behind_server(site, port);
   if (wan.beyond_gateway == Answer::kNo) return Code::kLineDead;
   // Where another WAN hears the server it is there: the port is at fault, or a ping is not let through.
   if (wan.beyond_gateway == Answer::kYes) return any_heard(site) ? Code::kPortSilent : Code::kServerDead;
@@ -77,7 +93,7 @@ Code fault_of_silent(const SiteFacts& site, std::size_t index) {
   const WanFacts& wan = site.wans[index];
   const model::WanStatus& status = site.states[index];
   return site.config->role == Role::kServer ? first_fault_at_server(site, wan, status)
-                                            : first_fault(site, wan, status);
+                                            : first_fault(site, wan, status, site.config->wans[index].port);
 }
 
 // Where nothing shows that packets get there, there is nothing to say of keys.
@@ -99,10 +115,11 @@ Found wan_fault(const SiteFacts& site, std::size_t index, Code code) {
   const auto server = parse_ip(site.config->server.address);
   const bool six = site.config->role == Role::kClient && server && !server->is_v4();
   words.detail =
-      found.code == Code::kGatewayUnknown  ? wan.gateway_unknown
-      : found.code == Code::kSecretDiffers ? wan.wrong_secret
-      : found.code == Code::kOneWay        ? key_if_reached(wan)
-      : found.code == Code::kPeerRefused   ? wan.refused_peer
+      found.code == Code::kGatewayUnknown ? wan.gateway_unknown
+      : found.code == Code::kSecretDiffers
+          ? (wan.wrong_secret.empty() ? "the server says so" : wan.wrong_secret)
+      : found.code == Code::kOneWay      ? key_if_reached(wan)
+      : found.code == Code::kPeerRefused ? wan.refused_peer
       : six ? "the server's address is IPv6, which gateways of the lines do not carry yet; write the VPS's "
               "IPv4 address into [server]"
       : !reason.empty() ? reason

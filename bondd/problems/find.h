@@ -27,7 +27,7 @@ struct WanFacts {
   Answer gateway_by_arp = Answer::kUnknown;
   // From the probes (bondd/probes).
   Answer beyond_gateway = Answer::kUnknown, server_answers = Answer::kUnknown,
-         port_refused = Answer::kUnknown;
+         port_refused = Answer::kUnknown, port_rejected = Answer::kUnknown;
   std::string last_hop;        // the farthest that answered beyond the gateway
   std::string unreachable_by;  // a router beyond it that says that it knows no way to the server
   std::string wrong_secret;    // what was seen; empty: nothing of that kind

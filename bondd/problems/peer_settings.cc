@@ -87,6 +87,9 @@ void take_line(std::string_view line, PeerSettings& out) {
   } else if (key == "unheard") {
     const auto port = number<std::uint16_t>(take_word(line));
     if (auto* const wan = with_port(out, port)) wan->unheard = true;
+  } else if (key == "undecryptable") {
+    const auto port = number<std::uint16_t>(take_word(line));
+    if (auto* const wan = with_port(out, port)) wan->undecryptable = true;
   } else if (key == "drained") {
     const auto port = number<std::uint16_t>(take_word(line));
     if (auto* const wan = with_port(out, port)) wan->drained = true;
@@ -140,6 +143,7 @@ std::string render(const PeerSettings& settings) {
   }
   for (const auto& wan : settings.wans) {
     if (wan.unheard) add(fmt::format("unheard {}", wan.port));
+    if (wan.undecryptable) add(fmt::format("undecryptable {}", wan.port));
     if (wan.drained) add(fmt::format("drained {}", wan.port));
     if (wan.tunnels != 0) add(fmt::format("tunnels {} {}", wan.port, wan.tunnels));
   }

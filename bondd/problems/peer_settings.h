@@ -29,6 +29,7 @@ struct PeerSettings {
     std::optional<double> capacity_mbit;  // of what that end sends, as measured
     unsigned tunnels = 0;                 // that it has there; 0: not told
     bool unheard = false;                 // that end receives nothing there now
+    bool undecryptable = false;           // that end receives packets there that it cannot decrypt
     bool drained = false;                 // its admin has taken it out of use
     bool operator==(const Wan&) const = default;
   };

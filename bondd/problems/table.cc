@@ -47,13 +47,22 @@ constexpr std::array<Row, kCodes> kTable = {{
      "the Internet answers (up to {hop}), but the server {server} does not",
      "check that the server runs, and address in [server] of {file}"},
     {Code::kPortRefused, "port-refused", Severity::kError, Hop::kPort, kBrief,
-     "the server {server} refuses UDP port {port}: nothing listens there",
+     "the server {server} refuses UDP port {port}: nothing listens there, or a firewall there rejects it",
      "run `bondd up` on the server; there, role must be \"server\" and port the same as here; is address in "
      "[server] right?"},
+    {Code::kPortRejected, "port-rejected", Severity::kError, Hop::kPort, kBrief,
+     "the firewall of the server {server} rejects UDP port {port}",
+     "let UDP {port} in there: its `bondd status` names the table, the chain and the rule to add"},
     {Code::kPortSilent, "port-silent", Severity::kError, Hop::kPort, kBrief,
-     "the server {server} answers, but not on UDP port {port}",
-     "is bondd up there with the same port and the same key or password, and does its firewall (and its "
-     "provider's) let UDP {port} in?"},
+     "the server {server} answers, but not on UDP port {port}: something drops it",
+     "let UDP {port} in, in the server's firewall and in its provider's; the key is right, for another WAN "
+     "uses it"},
+    {Code::kPortOrSecret, "port-or-secret", Severity::kError, Hop::kPort, kBrief,
+     "the server {server} answers, but nothing comes from its UDP port {port}: either a firewall drops it, "
+     "or "
+     "the key or password of the two ends differs",
+     "`bondd status` on the server tells which: \"cannot be decrypted\" is the key or password, \"nothing "
+     "arrives\" a firewall there or at its provider"},
     {Code::kSecretDiffers, "secret-differs", Severity::kError, Hop::kSession, kAtOnce,
      "packets on UDP port {port} cannot be decrypted: {detail}",
      "copy the password or key file from one end to the other, then `bondd reload {site}`"},

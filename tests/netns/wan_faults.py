@@ -185,6 +185,13 @@ def play():
     sh(f"iptables -w -D INPUT -p udp --dport {PORTS['lte']} -j DROP", ns="vps")
     wait_for("right again", up)
 
+    sh(f"nft 'add table inet own; add chain inet own i {{ type filter hook input priority -10; }}; add rule inet own i udp dport {PORTS['lte']} "
+       "reject with icmp type admin-prohibited'", ns="vps")
+    wait_for("a port that the server's firewall rejects is named as that", lambda: ("lte", "port-rejected") in codes(), seconds=40)
+    wait_for("and the server names the rule alone", lambda: {code for wan, code in codes("vps") if wan == "lte"} == {"wan-stopped"}, "vps")
+    sh("nft delete table inet own", ns="vps")
+    wait_for("right again", up, seconds=40)
+
     sh("ip link set wan down", ns="r2")
     wait_for("a line without Internet is named", lambda: ("lte", "line-dead") in codes())
     sh("ip link set wan up; ip route replace default via 10.98.2.1", ns="r2")
@@ -219,7 +226,7 @@ def play():
     running = subprocess.Popen(["ip", "netns", "exec", NAMES["office"], BONDD, "--run-dir", str(FOLDER / "run"), "up", file("office")],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for("another password is named on the server", lambda: {("dsl", "secret-differs"), ("lte", "secret-differs")} <= codes("vps"), "vps", 40)
-    wait_for("and the office says what to compare", lambda: "key or password" in json.dumps(status()["problems"]), seconds=40)
+    wait_for("the office says that it may be the key or a firewall", lambda: {("dsl", "port-or-secret"), ("lte", "port-or-secret")} <= codes(), seconds=40)
     running.terminate()
     running.wait(timeout=30)
     write()

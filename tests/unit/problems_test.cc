@@ -130,6 +130,8 @@ TEST(Problems, AClosedPortADeadLineAndADeadServerAreThreeThings) {
   closed.up(0);
   closed.facts.wans[1].server_answers = Answer::kYes;
   EXPECT_THAT(closed.text(), HasSubstr("not on UDP port 5081"));
+  closed.facts.wans[1].port_rejected = Answer::kYes;
+  EXPECT_THAT(closed.text(), HasSubstr("the firewall of the server 203.0.113.10 rejects UDP port 5081"));
 
   Office dead_line;
   dead_line.up(0);
@@ -167,6 +169,21 @@ TEST(Problems, ARouterThatCannotReachTheServerIsNamedAlone) {
   EXPECT_THAT(office.text(), HasSubstr("(198.51.100.1)"));
   lte.gateway_by_arp = Answer::kNo;
   EXPECT_THAT(office.found(), ElementsAre("lte: gateway-silent"));
+}
+
+// Another WAN that is heard has the same key; without one a closed port and a wrong key look alike.
+TEST(Problems, AClosedPortIsToldFromAWrongKeyWhereThatCanBeKnown) {
+  Office office;
+  for (WanFacts& wan : office.facts.wans) wan.server_answers = Answer::kYes;
+  EXPECT_THAT(office.found(), ElementsAre("dsl: port-or-secret", "lte: port-or-secret"));
+  office.up(0);
+  EXPECT_THAT(office.found(), ElementsAre("lte: port-silent"));
+  const auto all = find(office.facts);
+  EXPECT_THAT(to_line(all.at(0)), HasSubstr("the key is right"));
+  office.facts.theirs = settings_of(office.config);
+  office.facts.theirs->wans[1].undecryptable = true;
+  EXPECT_THAT(office.found(), ElementsAre("lte: secret-differs"));
+  EXPECT_THAT(office.text(), HasSubstr("the server says so"));
 }
 
 TEST(Problems, OneWayNamesTheKeyOnlyWherePacketsGetThere) {
@@ -352,6 +369,7 @@ TEST(PeerSettings, GoOverTheTunnelUnchanged) {
   settings.wans[0].capacity_mbit = 7.25;
   settings.wans[0].tunnels = 3;
   settings.wans[1].unheard = true;
+  settings.wans[1].undecryptable = true;
   settings.masquerade = {"eth0"};
   settings.way_out = "ens3";
   settings.takes_speed_tests = true;
