@@ -3,8 +3,8 @@
 //   what               tag                                      example, site "office" in slot 0
 //   routes and rules   protocol number kProtocol                proto 98
 //   rules              priority kRulePriority .. +99            see RulePriority
-//   tables             kTableBase + slot * 32 + n               5200: bond, 5201 …: WAN 1 …, 5231: replies
-//   marks              [marks] mask, slot * 32 + n in its bits  0x01000000: tunnel of WAN 1
+//   tables             kTableBase + slot * 32 + n               5200: bond, 5201 …: WAN 1 …, 5230: guard,
+//   5231: replies marks              [marks] mask, slot * 32 + n in its bits  0x01000000: tunnel of WAN 1
 //   links              alias "bondd:SITE"                       bondd:office; until a new bond has it: the
 //                                                               group made of it, netlink::is_half_made()
 //   taps               tapSLOT-WAN                              tap0-ovh, tap0-ovh~2
@@ -32,9 +32,13 @@ constexpr std::uint32_t kFirst = 5200;
 constexpr std::uint32_t kTunnel = 5200;   // + n: a tunnel's packets leave by their own WAN, whatever else
 constexpr std::uint32_t kReply = 5220;    // answers to what came in through the bond go back through it
 constexpr std::uint32_t kCovered = 5230;  // through_bond networks inside a wider route of the main table
-constexpr std::uint32_t kMain = 5240;     // + slot: the main table, but not its default route
-constexpr std::uint32_t kPolicy = 5250;   // + n: manual steering
+constexpr std::uint32_t kCoveredGuard = 5231;
+constexpr std::uint32_t kMain = 5240;    // + slot: the main table, but not its default route
+constexpr std::uint32_t kPolicy = 5250;  // + n: manual steering
 constexpr std::uint32_t kBond = 5290;  // through_bond's default route; smaller networks before it, see bond()
+// Of what the two above lead into the bond: refused, should another program delete such a rule or flush the
+// bond's table.
+constexpr std::uint32_t kGuard = 5291;
 constexpr std::uint32_t kLast = 5299;
 
 // Where networks of this length are looked up in a bond's table, from 5266 (a host) to 5290 (everything):
@@ -60,6 +64,9 @@ constexpr std::uint32_t bond_table(unsigned slot) {
 }
 constexpr std::uint32_t wan_table(unsigned slot, unsigned n) {
   return bond_table(slot) + n;
+}
+constexpr std::uint32_t guard_table(unsigned slot) {
+  return bond_table(slot) + 30;
 }
 constexpr std::uint32_t reply_table(unsigned slot) {
   return bond_table(slot) + 31;

@@ -141,15 +141,15 @@ class Builder {
   // network that lies inside one of them.
   void add_through_bond() {
     if (config_.through_bond.empty()) return;
-    const std::uint32_t table = model::bond_table(facts_.slot);
+    const std::uint32_t table = model::bond_table(facts_.slot), guard = model::guard_table(facts_.slot);
     for (const IpPrefix& destination : config_.through_bond) {
       add_bond_route(table, destination);
       add_refusal(table, destination);  // the kernel drops the route above when the interface goes down
+      add_refusal(guard, destination);
       if (covered_by_main(destination)) {
         // Not what is steered, nor an answer: that has a mark.
-        Rule& rule = add_rule(model::rule_priority::kCovered, table);
-        rule.to = destination.network();
-        rule.mask = config_.mark_mask;
+        add_rule_to(model::rule_priority::kCovered, destination, table);
+        add_rule_to(model::rule_priority::kCoveredGuard, destination, guard);
       }
     }
     add_rule(model::rule_priority::kMain + facts_.slot, netlink::kMainTable).suppress_prefix_length = 0;
@@ -161,6 +161,14 @@ class Builder {
       // The office's outer addresses may lie in a through_bond network (private ones behind a carrier's NAT).
       if (config_.role == Role::kServer) rule.mask = config_.mark_mask;
     }
+    Rule& last = add_rule(model::rule_priority::kGuard, guard);
+    if (config_.role == Role::kServer) last.mask = config_.mark_mask;
+  }
+
+  void add_rule_to(std::uint32_t priority, const IpPrefix& destination, std::uint32_t table) {
+    Rule& rule = add_rule(priority, table);
+    rule.to = destination.network();
+    rule.mask = config_.mark_mask;
   }
 
   // By a wider route, or by the very network that a WAN's device has from its gateway: what the file says
