@@ -169,6 +169,7 @@ class NftReader {
       case NftLoad::What::kDestinationType:
       case NftLoad::What::kNetworkHeader:
       case NftLoad::What::kTransportHeader:
+      case NftLoad::What::kUnread:
       case NftLoad::What::kOther:
         use_.narrow = true;
         return;

@@ -3,6 +3,7 @@
 #include <libnftnl/expr.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_CT.h>
 #include <linux/netfilter/xt_addrtype.h>
@@ -62,6 +63,14 @@ What meta_of(std::uint32_t key) {
       return What::kEtherType;
     case NFT_META_MARK:
       return What::kMark;
+    case NFT_META_LEN:
+    case NFT_META_IIFTYPE:
+    case NFT_META_OIFTYPE:
+    case NFT_META_IIFGROUP:
+    case NFT_META_OIFGROUP:
+    case NFT_META_IIFKIND:
+    case NFT_META_OIFKIND:
+      return What::kUnread;
     default:  // of an integer, not of an enum of ours
       return What::kOther;
   }
@@ -137,13 +146,38 @@ NftExpression lookup(const nftnl_expr* e) {
                    text(e, NFTNL_EXPR_LOOKUP_SET)};
 }
 
+// The address in the options of iptables' SNAT, as far as it is one.
+std::optional<IpAddress> address_of(const nftnl_expr* e, const Bytes& info) {
+  const auto v4 = [](const auto& address) {
+    std::array<std::uint8_t, sizeof address> bytes{};
+    std::memcpy(bytes.data(), &address, sizeof address);
+    return IpAddress::v4(bytes);
+  };
+  if (number(e, NFTNL_EXPR_TG_REV) == 0) {
+    nf_nat_ipv4_multi_range_compat all{};
+    if (info.size() < sizeof all) return std::nullopt;
+    std::memcpy(&all, info.data(), sizeof all);
+    const auto& range = all.range[0];
+    const bool one = (range.flags & NF_NAT_RANGE_MAP_IPS) != 0 && range.min_ip == range.max_ip;
+    return one ? std::optional(v4(range.min_ip)) : std::nullopt;
+  }
+  nf_nat_range range{};  // nf_nat_range2 begins like it
+  if (info.size() < sizeof range) return std::nullopt;
+  std::memcpy(&range, info.data(), sizeof range);
+  const bool one = (range.flags & NF_NAT_RANGE_MAP_IPS) != 0 && range.min_addr.ip == range.max_addr.ip;
+  return one ? std::optional(v4(range.min_addr.ip)) : std::nullopt;
+}
+
 NftExpression target(const nftnl_expr* e) {
   const std::string name = text(e, NFTNL_EXPR_TG_NAME);
   const Bytes info = data(e, NFTNL_EXPR_TG_INFO);
   std::uint16_t flags = 0;  // the first member of xt_ct_target_info in all its revisions
   if (info.size() >= sizeof flags) std::memcpy(&flags, info.data(), sizeof flags);
   if (name == "CT" && (flags & XT_CT_NOTRACK) != 0) return NftNoTrack{};
-  return xt_target(name);
+  NftExpression out = xt_target(name);
+  if (auto* verdict = std::get_if<NftVerdict>(&out); verdict != nullptr && verdict->nat && name == "SNAT")
+    verdict->nat->to = address_of(e, info);
+  return out;
 }
 
 using Decode = NftExpression (*)(const nftnl_expr*);
@@ -234,8 +268,17 @@ NftExpression no_track(const nftnl_expr* /*e*/) {
   return NftNoTrack{};
 }
 // NAT of the first packet of a connection, which goes on with it.
-NftExpression translation(const nftnl_expr* /*e*/) {
-  return NftVerdict{Kind::kAccept, ""};
+NftExpression translation(const nftnl_expr* e) {
+  const bool source = number(e, NFTNL_EXPR_NAT_TYPE) == NFT_NAT_SNAT;
+  NftNat nat{source ? NftNat::Changes::kSource : NftNat::Changes::kDestination, source ? "SNAT" : "DNAT",
+             std::nullopt, number(e, NFTNL_EXPR_NAT_REG_ADDR_MIN)};
+  return NftVerdict{Kind::kAccept, "", std::move(nat)};
+}
+NftExpression masquerade(const nftnl_expr* /*e*/) {
+  return xt_target("MASQUERADE");
+}
+NftExpression redirect(const nftnl_expr* /*e*/) {
+  return xt_target("REDIRECT");
 }
 // Hands the packet to somebody else.
 NftExpression elsewhere(const nftnl_expr* /*e*/) {
@@ -248,7 +291,7 @@ NftExpression match(const nftnl_expr* e) {
   if (name == "rpfilter") return reverse_path(e);
   if (name == "multiport") return ports(e);
   if (name == "addrtype") return address_type(e);
-  return NftUnknown{name};
+  return unknown_match(name);
 }
 
 constexpr std::array kDecoders{Decoder{"immediate", immediate},
@@ -272,8 +315,8 @@ constexpr std::array kDecoders{Decoder{"immediate", immediate},
                                Decoder{"log", harmless},
                                Decoder{"notrack", no_track},
                                Decoder{"nat", translation},
-                               Decoder{"masq", translation},
-                               Decoder{"redir", translation},
+                               Decoder{"masq", masquerade},
+                               Decoder{"redir", redirect},
                                Decoder{"queue", elsewhere},
                                Decoder{"tproxy", elsewhere},
                                Decoder{"synproxy", elsewhere},
@@ -286,15 +329,29 @@ constexpr std::array kDecoders{Decoder{"immediate", immediate},
 
 }  // namespace
 
+NftUnknown unknown_match(std::string_view name) {
+  constexpr std::array<std::string_view, 25> kForSome{
+      "account", "bpf",    "cluster", "connbytes", "connlimit", "geoip",   "hashlimit", "helper", "iprange",
+      "mac",     "nfacct", "limit",   "osf",       "owner",     "physdev", "pkttype",   "policy", "quota",
+      "rateest", "recent", "set",     "statistic", "string",    "time",    "u32"};
+  const bool some = std::find(kForSome.begin(), kForSome.end(), name) != kForSome.end();
+  return NftUnknown{std::string(name), !some};
+}
+
 NftExpression xt_target(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kNat{"DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"};
+  constexpr std::array<std::string_view, 2> kSource{"SNAT", "MASQUERADE"}, kDestination{"DNAT", "REDIRECT"};
   constexpr std::array<std::string_view, 18> kPassOn{
       "LOG", "NFLOG",    "ULOG", "TRACE",    "TCPMSS",      "CT",  "TOS",   "DSCP",        "TTL",
       "TEE", "CLASSIFY", "SET",  "CHECKSUM", "TCPOPTSTRIP", "ECN", "AUDIT", "CONNSECMARK", "SECMARK"};
   const auto among = [&](const auto& names) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
-  if (name == "ACCEPT" || among(kNat)) return NftVerdict{Kind::kAccept, ""};
+  const auto nat = [&](NftNat::Changes changes) {
+    return NftVerdict{Kind::kAccept, "", NftNat{changes, std::string(name), std::nullopt, 0}};
+  };
+  if (among(kSource)) return nat(NftNat::Changes::kSource);
+  if (among(kDestination)) return nat(NftNat::Changes::kDestination);
+  if (name == "ACCEPT" || name == "NETMAP") return NftVerdict{Kind::kAccept, ""};
   if (name == "DROP") return NftVerdict{Kind::kDrop, ""};
   if (name == "REJECT") return NftVerdict{Kind::kReject, ""};
   if (name == "RETURN") return NftVerdict{Kind::kReturn, ""};

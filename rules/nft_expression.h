@@ -11,6 +11,8 @@ namespace bondd::rules {
 NftExpression decode_expression(const nftnl_expr* expression);
 // What a target of iptables' own does; the verdicts among them end the rule. "CT" without its options.
 NftExpression xt_target(std::string_view name);
+// A match of iptables' own that bondd does not read.
+NftUnknown unknown_match(std::string_view name);
 // NF_ACCEPT, NFT_JUMP and their like.
 NftVerdict::Kind verdict_kind(int code);
 

@@ -261,6 +261,7 @@ NftMachine::MaybeBytes NftMachine::loaded(const NftLoad& load) const {
       return slice(network_header(packet), load.offset, load.size);
     case NftLoad::What::kTransportHeader:
       return slice(transport_header(packet), load.offset, load.size);
+    case NftLoad::What::kUnread:
     case NftLoad::What::kOther:
       return unknown(kRegisterBytes);
   }
@@ -272,14 +273,21 @@ Decision NftMachine::run(const NftChain& chain, int depth) {
   if (depth > kDepth) return {End::kUnknown, {}};
   bool may_accept = false, may_leave = false;  // some rule before, so that what follows may not be reached
   const bool reached_before = reached_;
+  std::optional<Decision> perhaps;  // a drop of packets of a kind that is not read
   const auto ended = [&](Decision decision) {
     reached_ = reached_before;
     if (decision.end == End::kAccepted && may_leave) decision.end = End::kUnknown;
     if (decision.end == End::kThrough && may_accept) decision.end = End::kUnknown;
     if (decision.end == End::kRefused && (may_accept || may_leave)) decision.end = End::kMayRefuse;
+    const bool by_policy = chain.hook && chain.hook->drops && decision.end == End::kThrough;
+    if (perhaps && !by_policy && decision.end != End::kRefused && decision.end != End::kMayRefuse)
+      return *perhaps;
+    if (may_accept || may_leave) decision.nat.reset();
     return decision;
   };
+  std::size_t number = 0;
   for (const NftRule& rule : chain.rules) {
+    ++number;
     reached_ = reached_before && !may_accept && !may_leave;
     const Outcome outcome = run(rule);
     const bool sure = outcome.match == Answer::kYes;
@@ -287,7 +295,8 @@ Decision NftMachine::run(const NftChain& chain, int depth) {
     if (outcome.untracks) untracks_ = std::max(untracks_, sure && reached_ ? Answer::kYes : Answer::kMaybe);
     if (!outcome.verdict) continue;
     reached_ = reached_ && sure;
-    const Decision decision = follow(*outcome.verdict, chain, depth);
+    Decision decision = follow(*outcome.verdict, chain, depth);
+    if (outcome.verdict->nat) decision.rule = number;
     const bool leaves = outcome.verdict->kind == Kind::kReturn || outcome.verdict->kind == Kind::kGoto;
     switch (decision.end) {
       case End::kThrough:
@@ -306,6 +315,7 @@ Decision NftMachine::run(const NftChain& chain, int depth) {
         break;
       case End::kRefused:
         if (sure) return ended(decision);
+        if (outcome.unread) perhaps = Decision{End::kMayRefuse, decision.deciding};
         break;
     }
   }
@@ -316,7 +326,7 @@ Decision NftMachine::run(const NftChain& chain, int depth) {
 Decision NftMachine::follow(const NftVerdict& verdict, const NftChain& chain, int depth) {
   switch (verdict.kind) {
     case Kind::kAccept:
-      return {End::kAccepted, chain.name};
+      return {End::kAccepted, chain.name, verdict.nat};
     case Kind::kDrop:
     case Kind::kReject:
       return {End::kRefused, chain.name};
@@ -342,6 +352,8 @@ NftMachine::Outcome NftMachine::run(const NftRule& rule) {
     outcome.match = std::min(outcome.match, answer);
     if (outcome.match == Answer::kNo || outcome.verdict) break;
   }
+  if (outcome.verdict && outcome.verdict->nat && outcome.verdict->nat->from_register != 0)
+    outcome.verdict->nat->to = address_in(outcome.verdict->nat->from_register);
   return outcome;
 }
 
@@ -363,23 +375,35 @@ void NftMachine::put(std::uint32_t to, const MaybeBytes& bytes) {
   }
 }
 
+std::optional<IpAddress> NftMachine::address_in(std::uint32_t from) const {
+  std::array<std::uint8_t, 4> bytes{};
+  const MaybeBytes value = get(from, bytes.size());
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (!value[i]) return std::nullopt;
+    bytes.at(i) = *value[i];
+  }
+  return IpAddress::v4(bytes);
+}
+
 Answer NftMachine::step(const NftVerdict& verdict, Outcome& outcome) {
   outcome.verdict = verdict;
   return Answer::kYes;
 }
 
 // Without a connection a load of what belongs to one ends the rule, but for its state.
-Answer NftMachine::step(const NftLoad& load, Outcome& /*outcome*/) {
+Answer NftMachine::step(const NftLoad& load, Outcome& outcome) {
   using What = NftLoad::What;
   const bool of_connection = load.what == What::kConnectionMark || load.what == What::kConnectionStatus ||
                              load.what == What::kConnectionDirection;
   if (of_connection && !has_connection()) return Answer::kNo;
+  outcome.unread = outcome.unread || load.what == What::kUnread;
   put(load.to, loaded(load));
   return Answer::kYes;
 }
 
 Answer NftMachine::step(const NftHarmless& harmless, Outcome& /*outcome*/) {
-  if (harmless.to != 0) put(harmless.to, unknown(kRegisterBytes));
+  if (harmless.to != 0)
+    put(harmless.to, harmless.value.empty() ? unknown(kRegisterBytes) : known(harmless.value));
   return Answer::kYes;
 }
 
@@ -419,7 +443,8 @@ Answer NftMachine::step(const NftReversePath& match, Outcome& /*outcome*/) {
   return seen_.packet.no_way_back ? yes_if(match.inverted) : Answer::kMaybe;
 }
 
-Answer NftMachine::step(const NftUnknown& /*unknown*/, Outcome& /*outcome*/) {
+Answer NftMachine::step(const NftUnknown& unknown, Outcome& outcome) {
+  outcome.unread = outcome.unread || unknown.unread;
   return Answer::kMaybe;
 }
 

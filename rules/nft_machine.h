@@ -39,6 +39,9 @@ struct Decision {
   };
   End end = End::kThrough;
   std::string deciding;  // the chain with the verdict
+  // Of kAccepted by a rule that surely does NAT: what it does, and its place in that chain, from 1.
+  std::optional<NftNat> nat = std::nullopt;
+  std::size_t rule = 0;
 };
 
 class NftMachine {
@@ -55,6 +58,7 @@ class NftMachine {
     Answer match = Answer::kYes;
     std::optional<NftVerdict> verdict;
     bool untracks = false;
+    bool unread = false;  // whether it matches depends on what is not read of the packet
   };
   using MaybeByte = std::optional<std::uint8_t>;
   using MaybeBytes = std::vector<MaybeByte>;
@@ -70,6 +74,7 @@ class NftMachine {
   [[nodiscard]] MaybeBytes loaded(const NftLoad& load) const;
   [[nodiscard]] MaybeBytes get(std::uint32_t from, std::size_t size) const;
   void put(std::uint32_t to, const MaybeBytes& bytes);
+  [[nodiscard]] std::optional<IpAddress> address_in(std::uint32_t from) const;
 
   Answer step(const NftVerdict& verdict, Outcome& outcome);
   Answer step(const NftLoad& load, Outcome& outcome);

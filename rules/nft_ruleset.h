@@ -14,15 +14,26 @@
 #include <vector>
 
 #include "bondd/base/error.h"
+#include "bondd/base/ip.h"
 
 namespace bondd::rules {
 
 using Bytes = std::vector<std::uint8_t>;
 
+// What a rule for NAT does with a connection's first packet, and so with all of them.
+struct NftNat {
+  enum class Changes : std::uint8_t { kSource, kDestination };
+  Changes changes = Changes::kSource;
+  std::string target;               // "SNAT", "MASQUERADE", "DNAT", "REDIRECT", "NETMAP"
+  std::optional<IpAddress> to;      // the one address; nothing: of a device, of several, or not known
+  std::uint32_t from_register = 0;  // that holds the address; 0: none
+};
+
 struct NftVerdict {
   enum class Kind : std::uint8_t { kAccept, kDrop, kReject, kContinue, kReturn, kJump, kGoto, kOther };
   Kind kind = Kind::kOther;
-  std::string chain;  // of kJump and kGoto
+  std::string chain;                         // of kJump and kGoto
+  std::optional<NftNat> nat = std::nullopt;  // of kAccept
 };
 
 // `size` bytes of the packet, or of what the kernel knows of it, into a register.
@@ -44,6 +55,7 @@ struct NftLoad {
     kTransportHeader,
     kReversePath,      // the device that leads back to the source, if it is the one it came in by; else 0
     kDestinationType,  // RTN_LOCAL, in the machine's byte order
+    kUnread,           // something of the packet that bondd does not read: its length, its devices' groups
     kOther
   };
   What what = What::kOther;
@@ -107,6 +119,7 @@ struct NftReversePath {
 // May match or not: bondd does not know.
 struct NftUnknown {
   std::string name;
+  bool unread = false;  // it is for packets of some kind; else for some hosts, users or times, or for a rate
 };
 using NftExpression =
     std::variant<NftVerdict, NftLoad, NftCompare, NftRange, NftBitwise, NftLookup, NftHarmless, NftStates,

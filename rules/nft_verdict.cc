@@ -66,7 +66,8 @@ bool is_before_nat(const NftPacket& packet, Stage stage, std::int32_t priority) 
 
 // What a chain sees of the packet. `untracked`: whether an earlier one has taken it out of connection
 // tracking.
-SeenPacket seen(const NftPacket& packet, Stage stage, std::int32_t priority, Answer untracked) {
+SeenPacket seen(const NftPacket& packet, Stage stage, const NftHook& hook, Answer untracked) {
+  const std::int32_t priority = hook.priority;
   SeenPacket out{packet, tracking_of(packet, stage, priority, untracked), false, false, {}, {}};
   out.source_type = packet.hook == Hook::kOutput ? RTN_LOCAL : RTN_UNICAST;
   out.destination_type = packet.hook == Hook::kInput ? RTN_LOCAL : RTN_UNICAST;
@@ -96,7 +97,8 @@ SeenPacket seen(const NftPacket& packet, Stage stage, std::int32_t priority, Ans
       out.no_in = stage == Stage::kEgress;
       there.in.clear();
       there.in_index = 0;
-      if (stage == Stage::kEgress || priority >= kSourceNat) {
+      // A chain for NAT that meets the packet at all sees it with the source that it came with.
+      if (stage == Stage::kEgress || (priority >= kSourceNat && hook.type != "nat")) {
         there.source.reset();
         there.source_network.reset();
         there.source_port.reset();
@@ -155,7 +157,7 @@ std::vector<Meeting> meetings(const NftRuleset& ruleset, const NftPacket& packet
     for (const NftChain& chain : table.chains) {
       const auto stage = chain.hook ? stage_of(packet, table.family, *chain.hook) : std::nullopt;
       if (!stage) continue;
-      Meeting meeting{&table, &chain, *stage, seen(packet, *stage, chain.hook->priority, untracked)};
+      Meeting meeting{&table, &chain, *stage, seen(packet, *stage, *chain.hook, untracked)};
       // Only first packets of a tracked connection pass a chain for NAT.
       const bool nat = chain.hook->type == "nat";
       if (nat && (packet.answer || meeting.packet.tracking != Tracking::kTracked)) continue;
@@ -213,6 +215,33 @@ std::vector<NftRefusal> NftJudge::refusals(const NftPacket& whole) const {
   std::vector<NftRefusal> out;
   for (const Meeting& meeting : met) {
     if (auto found = refusal(meeting, packet)) out.push_back(std::move(*found));
+  }
+  return out;
+}
+
+std::vector<NftRefusal> NftJudge::translations(const NftPacket& whole) const {
+  NftPacket packet = whole;
+  packet.zero_bits &= ~written_;
+  auto met = meetings(ruleset_, packet, Answer::kNo);
+  std::erase_if(met, [](const Meeting& one) { return one.chain->hook->type != "nat"; });
+  std::stable_sort(met.begin(), met.end(), [](const Meeting& a, const Meeting& b) {
+    return a.chain->hook->priority < b.chain->hook->priority;
+  });
+  std::vector<NftRefusal> out;
+  for (const auto changes : {NftNat::Changes::kDestination, NftNat::Changes::kSource}) {
+    for (const Meeting& meeting : met) {
+      if ((meeting.stage == Stage::kPostrouting) != (changes == NftNat::Changes::kSource)) continue;
+      Decision decision = NftMachine(*meeting.table, meeting.packet).run(*meeting.chain);
+      const bool perhaps =
+          decision.end != Decision::End::kAccepted && decision.end != Decision::End::kThrough;
+      if (perhaps) break;
+      if (!decision.nat || decision.nat->changes != changes) continue;
+      NftRefusal& found = out.emplace_back(meeting.refusal(packet));
+      found.deciding = decision.deciding;
+      found.nat = std::move(decision.nat);
+      found.rule = decision.rule;
+      break;
+    }
   }
   return out;
 }

@@ -53,6 +53,9 @@ struct NftRefusal {
   bool before_nat = false;  // it sees what NftPacket::arriving has
   bool tracked = true;      // it can ask for the connection's state
   std::string iptables;     // the program for rules of that chain, with its table; empty: nft
+  // Of NftJudge::translations(): what that rule does, and its place in its chain, from 1.
+  std::optional<NftNat> nat = std::nullopt;
+  std::size_t rule = 0;
 };
 
 class NftJudge {
@@ -64,6 +67,9 @@ class NftJudge {
   [[nodiscard]] std::vector<NftRefusal> refusals(const NftPacket& packet) const;
   // The places that surely take the packet out of connection tracking (NOTRACK): no NAT happens to it then.
   [[nodiscard]] std::vector<NftRefusal> untracking(const NftPacket& packet) const;
+  // The rules that surely change a first packet's destination, or its source: of several the first that the
+  // kernel comes to.
+  [[nodiscard]] std::vector<NftRefusal> translations(const NftPacket& packet) const;
 
  private:
   const NftRuleset& ruleset_;

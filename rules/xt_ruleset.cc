@@ -89,6 +89,12 @@ std::optional<std::vector<NftPorts::Range>> ranges(std::string_view list) {
   return out;
 }
 
+// "10.1.2.3:1024-2048"; nothing of a range of addresses.
+std::optional<IpAddress> address(const std::string& text) {
+  const auto value = parse_ip(std::string(split(text, ':').front()));
+  return value ? std::optional(*value) : std::nullopt;
+}
+
 // The words of one rule, from left to right.
 class RuleReader {
  public:
@@ -148,7 +154,7 @@ class RuleReader {
       module_ = next();
       constexpr std::array<std::string_view, 9> kRead{"tcp",  "udp",      "multiport", "conntrack", "state",
                                                       "mark", "connmark", "comment",   "addrtype"};
-      if (std::find(kRead.begin(), kRead.end(), module_) == kRead.end()) add(NftUnknown{module_});
+      if (std::find(kRead.begin(), kRead.end(), module_) == kRead.end()) add(unknown_match(module_));
     } else {
       return false;
     }
@@ -247,7 +253,10 @@ class RuleReader {
     const std::string option = next();
     if (target == "CT" && option == "--notrack") return add(NftNoTrack{});
     if (target == "MARK" && option == "--set-xmark") return add_set_mark(next());
-    add(xt_target(target));
+    NftExpression out = xt_target(target);
+    if (auto* verdict = std::get_if<NftVerdict>(&out); verdict != nullptr && option == "--to-source")
+      verdict->nat->to = address(next());
+    add(std::move(out));
   }
 
   // "0x1/0xff": (mark & ~0xff) ^ 0x1

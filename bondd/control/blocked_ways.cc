@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <map>
 
+#include "rules/save_file.h"
+
 namespace bondd::control {
 namespace {
 
@@ -105,6 +107,19 @@ Refusals untracking(const Way& way, const NftJudge& judge) {
   return common(way.examples, [&](const NftPacket& packet) { return judge.untracking(packet); });
 }
 
+// What the new source does to the way; empty: nothing.
+std::string changed_source(const Way& way, const rules::NftNat& nat) {
+  if (!way.source) return "";
+  const NatSource& source = *way.source;
+  const bool fits = !nat.to || std::any_of(source.fit.begin(), source.fit.end(),
+                                           [&](const IpPrefix& one) { return one.contains(*nat.to); });
+  if (fits && !source.hides) return "";
+  if (fits)
+    return fmt::format("NAT gives {} one address, so that the other end takes all hosts for one", way.what);
+  return fmt::format("NAT gives {} the address {}, to which no answer comes back", way.what,
+                     to_string(*nat.to));
+}
+
 class Report {
  public:
   explicit Report(const NftRuleset& ruleset) : judge_(ruleset) {}
@@ -112,9 +127,10 @@ class Report {
   void add(const Way& way, bool heard) {
     if (way.needs_tracking && add_untracked(way)) return;
     const Refusals sure = sure_refusals(way, judge_);
+    const bool led_away = add_translations(way);
     Refused& direction = tunnels_[{way.wan, way.packet.hook}];
     ++direction.ways;
-    direction.refused += sure.empty() ? 0 : 1;
+    direction.refused += sure.empty() && !led_away ? 0 : 1;
     for (const NftRefusal& refusal : sure) {
       say(way,
           fmt::format("the firewall drops {}: {}; let it through: {}", way.what, place(refusal),
@@ -171,6 +187,26 @@ class Report {
       if (!all) add(way);
     }
     return all;
+  }
+
+  // True when another's NAT leads it elsewhere.
+  bool add_translations(const Way& way) {
+    bool led_away = false;
+    const Refusals found =
+        common(way.examples, [&](const NftPacket& packet) { return judge_.translations(packet); });
+    for (const NftRefusal& one : found) {
+      if (rules::is_ours(one.deciding)) continue;
+      const bool away = one.nat->changes == rules::NftNat::Changes::kDestination;
+      const std::string what =
+          away ? fmt::format("NAT leads {} elsewhere", way.what) : changed_source(way, *one.nat);
+      if (what.empty()) continue;
+      const std::string cure = way.own_nat ? "delete it, or put it behind bondd's"
+                                           : fmt::format("leave it alone: {}", accepting_rule(one, way));
+      say(way, fmt::format("{}: {}, rule {} ({}); {}", what, place(one), one.rule, one.nat->target, cure),
+          away);
+      led_away = led_away || away;
+    }
+    return led_away;
   }
 
   using Direction = std::pair<std::string, Hook>;  // a WAN's packets that leave, or that come in

@@ -292,9 +292,11 @@ void Daemon::look_for_blocked_ways() {
   for (const model::WanStatus& wan : backend_->wans({})) {
     if (model::is_heard(wan.state)) heard.insert(wan.name);
   }
+  const auto told = theirs();
+  const auto ways =
+      promised_ways(options_.config, facts, told ? told->services : std::vector<model::Forward>{});
   std::vector<problems::Remark> found;
-  for (Blocked& one :
-       blocked_ways(promised_ways(options_.config, facts), machine_.iptables->ruleset(), heard)) {
+  for (Blocked& one : blocked_ways(ways, machine_.iptables->ruleset(), heard)) {
     found.push_back({problems::Code::kFirewallDrops, std::move(one.wan), std::move(one.text), one.stops});
   }
   warn_of(blocked_, std::move(found));

@@ -116,6 +116,8 @@ struct Ends {
   bool answer = false;
   // Whose address NAT changes the destination from.
   std::optional<NftPacket::Arriving> arriving;
+  std::optional<NatSource> source = std::nullopt;
+  bool own_nat = false;
 };
 
 // TCP and UDP each for itself: what a firewall does with one says nothing about the other.
@@ -130,6 +132,8 @@ void add_forward(const Ends& ends, const std::string& what, const std::vector<st
     way.packet.arriving = ends.arriving;
     way.what = what;
     way.trusted = trusted;
+    way.source = ends.source;
+    way.own_nat = ends.own_nat;
     way.needs_tracking = ends.tracking == Tracking::kForNat ||
                          (ends.tracking == Tracking::kForAnswers && protocol == IPPROTO_UDP);
     if (ends.answer)
@@ -217,11 +221,49 @@ void add_office(const Config& config, const Facts& facts, std::vector<Way>& ways
   add_own_answers(config, tracking, far, ways);
   for (const std::string& lan : plan::lan_devices(config, facts.network)) {
     const Places near = places(plan::inside_networks(config, facts.network, lan));
-    add_forward({lan, bond, near, far, tracking, false, {}},
+    NatSource source{plan::inside_networks(config, facts.network, lan), true};
+    source.fit.push_back({config.bond.address.address, config.bond.address.address.bits()});
+    add_forward({lan, bond, near, far, tracking, false, {}, source, false},
                 fmt::format("what the LAN ({}) sends into {}", lan, bond), {bond, lan}, ways);
     add_forward({bond, lan, far, near, tracking, true, {}},
                 fmt::format("the answers from {} to the LAN ({})", bond, lan), {bond}, ways);
   }
+}
+
+// What the VPS forwards comes out of the bond: to a host of the LAN, or to this machine.
+void add_office_service(const Config& config, const Facts& facts, const model::Forward& service,
+                        std::vector<Way>& ways) {
+  if (config.bond.from_bond == model::FromBond::kReplies) return;  // the file says so
+  const bool tcp = service.proto == model::Protocol::kTcp;
+  const std::uint16_t port = service.to_port.value_or(service.port).first;
+  Way way;
+  way.packet.in = config.bond.interface;
+  way.packet.protocol = tcp ? IPPROTO_TCP : IPPROTO_UDP;
+  way.packet.destination = service.to;
+  way.packet.destination_port = port;
+  const auto devices = plan::lan_devices(config, facts.network);
+  const auto lan = std::find_if(devices.begin(), devices.end(), [&](const std::string& device) {
+    const auto networks = plan::inside_networks(config, facts.network, device);
+    return std::any_of(networks.begin(), networks.end(),
+                       [&](const IpPrefix& network) { return network.contains(service.to); });
+  });
+  const auto& own = facts.network.addresses;
+  const bool here = service.to == config.bond.address.address ||
+                    std::any_of(own.begin(), own.end(), [&](const netlink::Address& one) {
+                      return one.prefix.address == service.to;
+                    });
+  if (!here && lan == devices.end()) return;
+  way.packet.hook = here ? Hook::kInput : Hook::kForward;
+  if (!here) way.packet.out = *lan;
+  const std::string protocol = tcp ? "tcp" : "udp", to = to_string(service.to);
+  way.what = fmt::format("what the server forwards to {}, {} port {}", to, tcp ? "TCP" : "UDP", port);
+  way.trusted = {config.bond.interface};
+  way.needs_tracking = true;
+  const Match there = port_match(protocol, "dport", port);
+  way.match = way.arriving = {fmt::format("ip daddr {} {}", to, there.nft),
+                              fmt::format("-d {} {}", to, there.iptables)};
+  add_examples(way, places({IpPrefix{}}), {{service.to, service.to.bits()}});
+  ways.push_back(std::move(way));
 }
 
 // Where the office's packets come from: devices with a default route, else all that have an address.
@@ -270,12 +312,20 @@ void add_service(const Config& config, const Facts& facts, const model::Forward&
   way.packet.destination_port = port;
   way.packet.arriving = NftPacket::Arriving{address_of(facts.network, device), service.port.first};
   way.packet.translated = true;
-  way.needs_tracking = true;
+  way.needs_tracking = way.own_nat = true;
   const std::string to = to_string(service.to);
   const Match there = port_match(protocol, "dport", port);
   way.match = {fmt::format("ip daddr {} {}", to, there.nft), fmt::format("-d {} {}", to, there.iptables)};
   way.arriving = port_match(protocol, "dport", service.port.first);
   ways.push_back(std::move(way));
+}
+
+// Answers to another address than this machine's do not come back.
+NatSource own_addresses(const Facts& facts) {
+  NatSource out;
+  for (const netlink::Address& one : facts.network.addresses)
+    out.fit.push_back({one.prefix.address, one.prefix.address.bits()});
+  return out;
 }
 
 void add_vps(const Config& config, const Facts& facts, std::vector<Way>& ways) {
@@ -286,7 +336,7 @@ void add_vps(const Config& config, const Facts& facts, std::vector<Way>& ways) {
   }
   const Places near = places(config.through_bond), internet = places({IpPrefix{}});
   for (const std::string& device : config.masquerade) {
-    add_forward({bond, device, near, internet, Tracking::kForNat, false, {}},
+    add_forward({bond, device, near, internet, Tracking::kForNat, false, {}, own_addresses(facts), true},
                 fmt::format("what the office sends from {} to the Internet ({})", bond, device), {bond},
                 ways);
     const NftPacket::Arriving arriving{address_of(facts.network, device), {}};
@@ -329,10 +379,12 @@ bool has_ports(const Way& way) {
 
 }  // namespace
 
-std::vector<Way> promised_ways(const Config& config, const Facts& facts) {
+std::vector<Way> promised_ways(const Config& config, const Facts& facts,
+                               const std::vector<model::Forward>& services) {
   std::vector<Way> ways;
   if (config.role == model::Role::kClient) {
     add_office(config, facts, ways);
+    for (const model::Forward& service : services) add_office_service(config, facts, service, ways);
   } else {
     add_vps(config, facts, ways);
   }

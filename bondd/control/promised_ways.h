@@ -1,6 +1,7 @@
 // The packets that a site promises to carry, as firewalls see them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,12 @@ struct Match {
   std::string nft, iptables;  // "udp dport 1194", "-p udp --dport 1194"
 };
 
+// What another's NAT may make of where a way's packets come from.
+struct NatSource {
+  std::vector<IpPrefix> fit;  // addresses with which it gets an answer; what a device has always does
+  bool hides = false;         // the other end takes all hosts that get such an address for one
+};
+
 // A way that the site promises, as packets on it, and what that carries in words.
 struct Way {
   rules::NftPacket packet;
@@ -26,11 +33,14 @@ struct Way {
   Match arriving;                    // where connection tracking and NAT have not seen the packets yet
   std::vector<std::string> trusted;  // devices that firewalld must trust for it
   bool needs_tracking = false;       // without a connection it gets no NAT, or its answers are dropped
+  std::optional<NatSource> source;   // nothing: no matter
+  bool own_nat = false;              // bondd's own NAT is for it, in the same chains
 };
 
 // All ways of a site: the tunnels' own packets, the LAN into the bond and back, the bond to the Internet and
-// back, forwarded services.
-std::vector<Way> promised_ways(const model::Config& config, const model::Facts& facts);
+// back, forwarded services. `services`: what the VPS forwards to this office, as it tells.
+std::vector<Way> promised_ways(const model::Config& config, const model::Facts& facts,
+                               const std::vector<model::Forward>& services = {});
 
 // A way's packets as single hosts send them, with usual ports.
 std::vector<rules::NftPacket> hosts_of(const Way& way);

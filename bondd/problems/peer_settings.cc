@@ -54,6 +54,16 @@ void take_network(std::string_view line, std::vector<IpPrefix>& out) {
   if (network && out.size() < kMostNetworks) out.push_back(*network);
 }
 
+void take_service(std::string_view line, PeerSettings& out) {
+  const std::string_view protocol = take_word(line);
+  const auto to = parse_ip(std::string(take_word(line)));
+  const auto port = number<std::uint16_t>(take_word(line));
+  if ((protocol != "tcp" && protocol != "udp") || !to || port.value_or(0) == 0) return;
+  if (out.services.size() >= kMostNetworks) return;
+  const auto proto = protocol == "tcp" ? model::Protocol::kTcp : model::Protocol::kUdp;
+  out.services.push_back({proto, {*port, *port}, *to, std::nullopt});
+}
+
 void take_speed_test(std::string_view line, PeerSettings& out) {
   const std::string_view token = take_word(line);
   const auto port = number<std::uint16_t>(take_word(line));
@@ -103,6 +113,8 @@ void take_line(std::string_view line, PeerSettings& out) {
   } else if (key == "nat") {
     const std::string_view device = take_word(line);
     if (!device.empty() && out.masquerade.size() < kMostNetworks) out.masquerade.emplace_back(device);
+  } else if (key == "service") {
+    take_service(line, out);
   } else if (key == "out") {
     out.way_out = take_word(line);
   } else if (key == "speedtests") {
@@ -152,6 +164,10 @@ std::string render(const PeerSettings& settings) {
   if (!settings.way_out.empty()) add("out " + settings.way_out);
   for (const IpPrefix& network : settings.networks) add("network " + to_string(network));
   for (const IpPrefix& network : settings.through_bond) add("through " + to_string(network));
+  for (const model::Forward& service : settings.services) {
+    add(fmt::format("service {} {} {}", service.proto == model::Protocol::kTcp ? "tcp" : "udp",
+                    to_string(service.to), service.port.first));
+  }
   return text;
 }
 

@@ -36,11 +36,12 @@ struct PeerSettings {
   std::vector<Wan> wans;
   // The WAN with that UDP port; null if there is none.
   [[nodiscard]] const Wan* with_port(std::uint16_t port) const;
-  std::vector<IpPrefix> networks;       // of an office: the networks of its computers
-  std::vector<IpPrefix> through_bond;   // what that end sends into the bond
-  std::vector<std::string> masquerade;  // of a server: devices of [nat]
-  std::string way_out;                  // of a server: the device of its default route
-  bool takes_speed_tests = false;       // an earlier bondd does not say so
+  std::vector<IpPrefix> networks;        // of an office: the networks of its computers
+  std::vector<IpPrefix> through_bond;    // what that end sends into the bond
+  std::vector<std::string> masquerade;   // of a server: devices of [nat]
+  std::vector<model::Forward> services;  // of a server: where it forwards to; `port` is the one there
+  std::string way_out;                   // of a server: the device of its default route
+  bool takes_speed_tests = false;        // an earlier bondd does not say so
   // `bondd speedtest` runs at that end: its connections begin with the token, and only the WAN with that port
   // shall carry; 0: all do.
   struct SpeedTest {

@@ -104,6 +104,10 @@ PeerSettings settings_of(const Config& config) {
   out.peer = to_string(config.bond.peer);
   out.through_bond = config.through_bond;
   out.masquerade = config.masquerade;
+  for (const model::Forward& forward : config.forwards) {
+    const std::uint16_t port = forward.to_port.value_or(forward.port).first;
+    out.services.push_back({forward.proto, {port, port}, forward.to, std::nullopt});
+  }
   return out;
 }
 

@@ -53,11 +53,13 @@ class BlockedWays : public bondd::testing::OwnNetns {
     rules::read_nft_sets(out);
     return out;
   }
+  // With what the VPS forwards to the office.
+  std::vector<model::Forward> services_;
   std::size_t said(const model::Config& config, const std::string& words) {
     std::size_t n = 0;
     texts_.clear();
     stopped_.clear();
-    for (const Blocked& one : blocked_ways(promised_ways(config, facts_), ruleset(), heard_)) {
+    for (const Blocked& one : blocked_ways(promised_ways(config, facts_, services_), ruleset(), heard_)) {
       n += one.text.find(words) != std::string::npos ? 1 : 0, texts_ += one.text + "\n";
       if (one.stops) stopped_.insert(one.wan);
     }
@@ -255,6 +257,98 @@ TEST_F(BlockedWays, ARulesetThatCouldNotBeReadIsNotCalledOpen) {
   const auto texts = blocked_ways({}, unread, {});
   ASSERT_EQ(texts.size(), 1U);
   EXPECT_NE(texts[0].text.find("the tables of iptables-legacy (it failed)"), std::string::npos);
+}
+
+TEST_F(BlockedWays, APacketsKindThatIsNotReadMayBeDropped) {
+  for (const char* drop : {"udp dport 1-65535 meta length > 60 drop", "iifgroup 0 udp dport 1194 drop"}) {
+    chain("input priority 0", "accept", drop);
+    EXPECT_EQ(
+        said(vps_, "the firewall may drop the office's packets for box1, UDP port 1194: table inet adm"), 1U)
+        << drop;
+  }
+  for (const char* drop : {"-m length --length 61:65535", "-m ttl --ttl-lt 64", "-m dscp --dscp 0"}) {
+    admin("nft flush ruleset; iptables-nft -A INPUT -p udp " + std::string(drop) + " -j DROP");
+    EXPECT_EQ(
+        said(vps_, "the firewall may drop the office's packets for box1, UDP port 1194: table ip filter"), 1U)
+        << drop;
+  }
+  chain("input priority 0", "drop",
+        "udp dport 1194 meta length > 60 drop; add rule inet adm c iif lo accept");
+  EXPECT_EQ(said(vps_, "the firewall drops the office's packets for box1, UDP port 1194"), 1U)
+      << "its policy does";
+}
+
+// Neither end sees it otherwise: the VPS sends the packets into the bond, and the office's LAN has no
+// trouble.
+TEST_F(BlockedWays, WhatTheServerForwardsIsTestedAtTheOffice) {
+  services_ = {{model::Protocol::kTcp, {8080, 8080}, parse_ip("192.168.1.10").value(), std::nullopt},
+               {model::Protocol::kUdp, {53, 53}, parse_ip("172.16.16.2").value(), std::nullopt}};
+  chain("forward priority 10", "drop",
+        "ct state established,related accept; add rule inet adm c iifname lan accept");
+  EXPECT_EQ(
+      said(office_,
+           "the firewall drops what the server forwards to 192.168.1.10, TCP port 8080: table inet adm, "
+           "chain c "
+           "(its policy); let it through: `nft insert rule inet adm c iifname \"bond0\" oifname \"lan\" ip "
+           "daddr 192.168.1.10 tcp dport 8080 accept`"),
+      1U)
+      << texts_;
+  chain("input priority 0", "accept", "iifname bond0 ct state new drop");
+  EXPECT_EQ(said(office_, "the firewall drops what the server forwards to 172.16.16.2, UDP port 53"), 1U);
+  services_.clear();
+  EXPECT_EQ(said(office_, ""), 0U);
+}
+
+TEST_F(BlockedWays, NatOfOthersThatSpoilsAWayIsNamed) {
+  const auto with = [&](const model::Config& config, const std::string& rules) {
+    admin("nft flush ruleset; " + rules);
+    return said(config, "");
+  };
+  const std::string lan = "NAT gives what the LAN (lan) sends into bond0 ";
+  const std::string snat = "iptables-nft -t nat -A POSTROUTING ";
+  EXPECT_EQ(with(office_, snat + "-s 192.168.1.0/24 -j SNAT --to-source 192.168.11.2"), 1U);
+  EXPECT_EQ(texts_,
+            lan +
+                "the address 192.168.11.2, to which no answer comes back: table ip nat, chain POSTROUTING, "
+                "rule 1 (SNAT); leave it alone: `iptables-nft -t nat -I POSTROUTING -o bond0 -j ACCEPT`\n");
+  EXPECT_EQ(with(office_, snat + "-s 192.168.1.0/24 -j MASQUERADE"), 1U);
+  EXPECT_NE(texts_.find(lan + "one address, so that the other end takes all hosts for one"),
+            std::string::npos);
+  EXPECT_EQ(with(office_, snat + "-o dsl1 -j MASQUERADE"), 0U) << texts_;
+  EXPECT_EQ(with(office_, snat + "-o bond0 -j ACCEPT; " + snat + "-j MASQUERADE"), 0U) << texts_;
+  EXPECT_EQ(
+      with(office_,
+           "nft add table ip adm; nft \"add chain ip adm c { type nat hook postrouting priority 100; }\"; "
+           "nft add rule ip adm c oifname bond0 snat to 10.1.2.3"),
+      1U);
+  EXPECT_NE(
+      texts_.find(
+          "the address 10.1.2.3, to which no answer comes back: table ip adm, chain c, rule 1 (SNAT); leave "
+          "it alone: `nft insert rule ip adm c oifname \"bond0\" accept`"),
+      std::string::npos)
+      << texts_;
+  EXPECT_EQ(with(office_, "iptables-nft -t nat -A PREROUTING -i lan -p tcp -j REDIRECT --to-ports 3128"), 1U);
+  EXPECT_NE(
+      texts_.find(
+          "NAT leads what the LAN (lan) sends into bond0 elsewhere: table ip nat, chain PREROUTING, rule 1 "
+          "(REDIRECT)"),
+      std::string::npos);
+  EXPECT_EQ(
+      with(office_, "iptables-nft -t nat -A PREROUTING -i lan -p tcp --dport 80 -j REDIRECT --to-ports 3128"),
+      0U)
+      << "a proxy is somebody's wish";
+  EXPECT_EQ(with(vps_, snat + "-o dsl1 -j SNAT --to-source 192.0.2.7"), 1U);
+  EXPECT_NE(
+      texts_.find(
+          "the address 192.0.2.7, to which no answer comes back: table ip nat, chain POSTROUTING, rule 1 "
+          "(SNAT); delete it, or put it behind bondd's"),
+      std::string::npos)
+      << texts_;
+  EXPECT_EQ(with(vps_, snat + "-o dsl1 -j SNAT --to-source 192.168.11.2"), 0U) << "its own";
+  EXPECT_EQ(
+      with(vps_, "iptables-nft -t nat -A PREROUTING -p udp --dport 1194 -j DNAT --to-destination 10.0.0.1"),
+      1U);
+  EXPECT_EQ(stopped_, std::set<std::string>{"box1"});
 }
 
 // With a way that is left open, the WAN may work; with "may", too.

@@ -64,7 +64,7 @@ class Case(unittest.TestCase):
 
     def warnings(self, site):
         status = json.loads(self.net.run_bondd(site, "status", "--json", check=False)[0])
-        return [line for line in status["warnings"] if line.startswith("the firewall ")]
+        return [line for line in status["warnings"] if line.startswith(("the firewall ", "NAT "))]
 
     def checked(self, site):
         return "".join(self.net.run_bondd(site, "check", check=False))
@@ -147,6 +147,55 @@ class Drops(Case):
         time.sleep(2)  # a look
         self.assertTrue(self.lan_to_internet() and self.internet_to_forward())
         self.assertEqual(self.warnings("vps"), [])
+
+
+class Nat(Case):
+    """NAT of others that spoils a way."""
+    judge = Case.judge_commands
+
+    def test_the_office_gives_the_lan_another_address(self):
+        self.net.sh("office", "iptables -t nat -A POSTROUTING -s 192.168.1.0/24 -j SNAT --to-source 192.168.11.2")
+        self.net.up()
+        self.expect_cured("office", self.lan_to_internet, "sends into bond0 the address 192.168.11.2, to which no answer comes back: "
+                          "table ip nat, chain POSTROUTING, rule 1 (SNAT);")
+
+    def test_the_office_redirects_the_lan(self):
+        self.judge("office", ["iptables -t nat -A PREROUTING -i lan -p tcp -j REDIRECT --to-ports 3128"], self.lan_to_internet,
+                   "what the LAN (lan) sends into bond0 elsewhere: table ip nat, chain PREROUTING, rule 1 (REDIRECT);")
+
+    def spoiled(self, command, undo, passes, place):
+        self.net.up()
+        self.assertTrue(passes())
+        self.net.sh("vps", command)
+        self.assertFalse(passes())
+        self.wait_for_warning("vps", place)
+        self.assertIn(place, self.checked("vps"))
+        self.net.sh("vps", undo)
+        self.assertTrue(passes())
+        self.net.wait("status is quiet again", lambda: not self.warnings("vps"), 15)
+
+    def test_the_vps_gives_the_office_an_address_that_is_not_its_own(self):
+        rule = "POSTROUTING -o eth0 -j SNAT --to-source 203.0.113.77"
+        self.spoiled(f"iptables -t nat -I {rule}", f"iptables -t nat -D {rule}", self.lan_to_internet,
+                     "the address 203.0.113.77, to which no answer comes back: table ip nat, chain POSTROUTING, rule 1 (SNAT); delete it")
+
+    def test_the_vps_leads_a_service_elsewhere(self):
+        rule = "PREROUTING -i eth0 -p tcp --dport 8080 -j DNAT --to-destination 203.0.113.10:9"
+        self.spoiled(f"iptables -t nat -I {rule}", f"iptables -t nat -D {rule}", self.internet_to_forward,
+                     "NAT leads the service at TCP port 8080 for the Internet elsewhere: table ip nat, chain PREROUTING, rule 1 (DNAT); delete it")
+
+    def test_the_office_drops_only_what_the_server_forwards(self):
+        """The office knows of it from the VPS, so a check of the file alone does not."""
+        self.net.up()
+        self.assertTrue(self.internet_to_forward())
+        self.net.sh("office", "nft 'add table inet admin; add chain inet admin f { type filter hook forward priority 10; policy drop; };"
+                    "add rule inet admin f ct state established,related accept; add rule inet admin f iifname lan accept'")
+        self.assertFalse(self.internet_to_forward())
+        self.wait_for_warning("office", "what the server forwards to 192.168.1.10, TCP port 8080: table inet admin, chain f (its policy);")
+        for line in self.warnings("office"):
+            self.net.sh("office", re.search("`(nft .*)`", line).group(1))
+        self.assertTrue(self.internet_to_forward() and self.internet_to_udp_forward())
+        self.net.wait("status is quiet again", lambda: not self.warnings("office"), 15)
 
 
 def at_device(device, rule, family="netdev", hook="ingress"):

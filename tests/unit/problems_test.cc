@@ -372,6 +372,7 @@ TEST(PeerSettings, GoOverTheTunnelUnchanged) {
   settings.wans[1].undecryptable = true;
   settings.masquerade = {"eth0"};
   settings.way_out = "ens3";
+  settings.services = {{model::Protocol::kUdp, {5061, 5061}, *parse_ip("192.168.1.10"), std::nullopt}};
   settings.takes_speed_tests = true;
   settings.speed_test = {std::string(kSpeedTestToken, 'f'), 1194};
   settings.speed_test_ready = {40000, 1194, "01234567"};

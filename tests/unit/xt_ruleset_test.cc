@@ -77,6 +77,31 @@ TEST(XtRuleset, WhatDoesNotFitOrMayNotFitDropsNothing) {
     EXPECT_THAT(refused(filter(std::string(rule) + "\n"), tunnel()), IsEmpty()) << rule;
 }
 
+TEST(XtRuleset, ADropByAKindOfPacketThatIsNotReadIsSaidAsThat) {
+  for (const char* match : {"length --length 61:65535", "ttl --ttl-lt 64", "devgroup --src-group 0x7"})
+    EXPECT_THAT(refused(filter("-A INPUT -p udp -m " + std::string(match) + " -j DROP\n"), tunnel()),
+                ElementsAre("may filter of iptables-legacy INPUT: iptables-legacy"))
+        << match;
+}
+
+TEST(XtRuleset, NatThatChangesAPacketIsRead) {
+  const auto nat = [](const std::string& rule) {
+    return legacy("*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n" + rule + "\nCOMMIT\n");
+  };
+  NftPacket packet = tunnel();
+  packet.hook = NftPacket::Hook::kForward;
+  packet.out = "bond0";
+  const auto ruleset =
+      nat("-A POSTROUTING -o eth7 -j MASQUERADE\n-A POSTROUTING -o bond0 -j SNAT --to-source 10.1.2.3:5-9");
+  const auto found = NftJudge(ruleset).translations(packet);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].nat->target, "SNAT");
+  EXPECT_EQ(found[0].nat->to, IpAddress::v4({10, 1, 2, 3}));
+  EXPECT_EQ(found[0].rule, 2U);
+  const auto perhaps = nat("-A POSTROUTING -m set --match-set some src -j MASQUERADE");
+  EXPECT_TRUE(NftJudge(perhaps).translations(packet).empty());
+}
+
 TEST(XtRuleset, ChainsReturnsAndGotosAreFollowed) {
   const std::string chains = ":one - [0:0]\n:two - [0:0]\n";
   EXPECT_THAT(
