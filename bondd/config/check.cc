@@ -12,6 +12,7 @@
 #include "bondd/base/text.h"
 #include "bondd/config/rule_set.h"
 #include "bondd/model/ownership.h"
+#include "bondd/plan/lans.h"
 #include "bondd/plan/servers.h"
 
 namespace bondd::config {
@@ -417,7 +418,7 @@ class Rules : private RuleSet {
     }
     const bool outside = listen->address.is_unspecified()
                              ? is_server()
-                             : !is_private({listen->address, listen->address.bits()});
+                             : !plan::is_private({listen->address, listen->address.bits()});
     if (!outside) return;
     report_.warning(sections_.web.at("listen"),
                     fmt::format("listen = {} is open to the Internet without encryption, the token too; "

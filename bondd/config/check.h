@@ -25,9 +25,6 @@ void check_rules(const Sections& sections, const model::Config& config, Purpose 
 // a tunnel's port, …
 void check_traffic(const Sections& sections, const model::Config& config, Report& report);
 
-// Whether all of the network is of private use: RFC 1918, 6598 (carriers' NAT) and 2544 (tests).
-bool is_private(const IpPrefix& network);
-
 // The files of keys and passwords.
 void check_secret_files(const Sections& sections, const model::Config& config, const CheckContext& context,
                         Purpose purpose, Report& report);

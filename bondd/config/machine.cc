@@ -13,6 +13,7 @@
 #include "bondd/model/ownership.h"
 #include "bondd/plan/exits.h"
 #include "bondd/plan/foreign.h"
+#include "bondd/plan/lans.h"
 #include "bondd/plan/processes.h"
 #include "bondd/plan/routing.h"
 #include "bondd/plan/tunnels.h"
@@ -378,7 +379,7 @@ class Machine {
     for (const netlink::Route& route : network_.routes) {
       const bool counts = route.table == netlink::kMainTable && route.destination.is_default() &&
                           route.protocol != model::kProtocol && route.gateway &&
-                          is_private(IpPrefix{*route.gateway, route.gateway->bits()});
+                          plan::is_private(IpPrefix{*route.gateway, route.gateway->bits()});
       const std::string line =
           counts ? fmt::format("{} on {}", to_string(*route.gateway), route.device) : std::string();
       if (counts && std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);

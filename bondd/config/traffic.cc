@@ -7,6 +7,7 @@
 #include "bondd/base/text.h"
 #include "bondd/config/rule_set.h"
 #include "bondd/model/ownership.h"
+#include "bondd/plan/lans.h"
 #include "bondd/plan/tunnels.h"
 
 namespace bondd::config {
@@ -67,7 +68,7 @@ class Traffic : private RuleSet {
           at, fmt::format("\"{}\" holds {}, the address that this server listens on; write the office's "
                           "LAN alone",
                           to_string(network), to_string(*listens)));
-    } else if (!is_private(network)) {
+    } else if (!plan::is_private(network)) {
       report_.warning(at, fmt::format("\"{}\" is a public network; right only if the office's LAN has these "
                                       "addresses: nothing else of the Internet with them would be reached",
                                       to_string(network)));
@@ -214,13 +215,6 @@ class Traffic : private RuleSet {
 };
 
 }  // namespace
-
-bool is_private(const IpPrefix& network) {
-  constexpr std::array kPrivate{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
-                                "198.18.0.0/15"};
-  return std::any_of(kPrivate.begin(), kPrivate.end(),
-                     [&](const char* text) { return parse_prefix(text)->contains(network); });
-}
 
 void check_traffic(const Sections& sections, const model::Config& config, Report& report) {
   Traffic(sections, config, report).run();

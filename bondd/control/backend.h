@@ -53,6 +53,8 @@ class Backend : public ProcessTable {
   [[nodiscard]] virtual std::map<std::string, std::string> wrong_secrets() const = 0;
   // By WAN: the other end has the secret, and is refused for being less than it was, in words.
   [[nodiscard]] virtual std::map<std::string, std::string> refused_peers() const { return {}; }
+  // By WAN, on a server: where the office's packets come from now, as far as that is known.
+  [[nodiscard]] virtual std::map<std::string, IpAddress> peers() const = 0;
   // Over the tunnels, between the two daemons: a text of at most 1200 bytes, and the last one that came.
   virtual void tell_peer(const std::string& text) = 0;
   [[nodiscard]] virtual std::optional<std::string> peer_told() const = 0;

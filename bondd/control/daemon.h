@@ -93,6 +93,7 @@ class Daemon {
   ipc::Reply on_request(const ipc::Request& request, std::uint64_t connection);
   ipc::Reply reload(const std::string& file, Duration confirm_within);
   std::string why_not_reloaded(const model::Config& config);
+  [[nodiscard]] std::string office_inside(const model::Config& config) const;
   std::string apply_file(FileNow file);
   ipc::Reply planned(const std::string& file);
   ipc::Reply confirm();

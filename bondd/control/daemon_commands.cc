@@ -12,6 +12,7 @@
 #include "bondd/control/events.h"
 #include "bondd/control/preflight.h"
 #include "bondd/control/unconfirmed_file.h"
+#include "bondd/plan/lans.h"
 
 namespace bondd::control {
 
@@ -142,6 +143,23 @@ void Daemon::put_file_back() {
   log_.warning(not_confirmed_);
 }
 
+// What through_bond of a server holds of the office's addresses in the Internet, and what to write; empty:
+// none. A private one is a carrier's (NAT), behind which the LAN may have such networks as well.
+std::string Daemon::office_inside(const model::Config& config) const {
+  for (const auto& [wan, address] : backend_->peers()) {
+    if (plan::is_private({address, address.bits()})) continue;
+    for (const IpPrefix& network : config.through_bond) {
+      if (network.contains(address)) {
+        return fmt::format(
+            "\"{}\" in through_bond holds {}, the office's own Internet address ({}): answers to "
+            "it would go into the bond; write the office's LAN alone",
+            to_string(network), to_string(address), wan);
+      }
+    }
+  }
+  return {};
+}
+
 // What a running site cannot become, or what on this machine stands in the way; empty if nothing does.
 std::string Daemon::why_not_reloaded(const model::Config& config) {
   const model::Config& now = options_.config;
@@ -151,6 +169,7 @@ std::string Daemon::why_not_reloaded(const model::Config& config) {
     return fmt::format("the {} cannot change while {} is up; use `bondd down {}` and `bondd up {}`",
                        config.role != now.role ? "role" : "backend", now.site, now.site, now.site);
   }
+  if (const std::string inside = office_inside(config); !inside.empty()) return inside;
   const auto prepared = reconciler_->prepare_with(config);
   if (!prepared) return prepared.error().message;
   const auto conflicts = check_conflicts(config, *prepared, *machine_.iptables, &now);

@@ -99,6 +99,7 @@ SiteNow Daemon::site_now(std::vector<model::WanStatus> states) const {
   now.engine_error = backend_->error();
   now.resolve_error = resolve_error_;
   now.pass_error = last_error_;
+  now.office_inside = office_inside(options_.config);
   // A reload may have taken the WAN away.
   if (direct_wan_ != 0 && direct_wan_ <= options_.config.wans.size())
     now.direct_wan = options_.config.wans[direct_wan_ - 1].name;

@@ -159,6 +159,7 @@ void Diagnosis::look(const SiteNow& site) {
   facts.engine_error = site.engine_error;
   facts.pass_error = site.pass_error;
   facts.direct_wan = site.direct_wan;
+  facts.office_inside = site.office_inside;
   facts.ours = ours_;
   facts.theirs = site.theirs;
   facts.remarks = site.remarks;

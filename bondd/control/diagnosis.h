@@ -35,7 +35,8 @@ struct SiteNow {
   std::map<std::string, std::string> wrong_secrets;   // by WAN: packets that do not decrypt
   std::map<std::string, std::string> refused_peers;  // by WAN: the other end is less than it was or has to be
   std::string engine_error, resolve_error, pass_error;
-  std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
+  std::string direct_wan;     // by which new connections leave past the bond; empty: by the bond
+  std::string office_inside;  // see Daemon::office_inside()
   std::optional<problems::PeerSettings> theirs;  // of the peer, if it told
   std::vector<problems::Remark> remarks;         // see Daemon::remarks()
   std::set<std::string> drained;                 // WANs that this end's admin has taken out of use

@@ -149,6 +149,13 @@ class MlvpnBackend : public Backend {
     return out;
   }
   [[nodiscard]] std::map<std::string, std::string> refused_peers() const override { return refused_peers_; }
+  [[nodiscard]] std::map<std::string, IpAddress> peers() const override {
+    std::map<std::string, IpAddress> out;
+    for (const auto& [wan, link] : figures_) {
+      if (link.peer && config_.role == model::Role::kServer) out[wan] = link.peer->address;
+    }
+    return out;
+  }
   void tell_peer(const std::string& text) override {
     if (text == told_) return;
     told_ = text;

@@ -185,6 +185,9 @@ class OpenVpnBackend : public Backend {
     }
     return out;
   }
+  [[nodiscard]] std::map<std::string, IpAddress> peers() const override {
+    return config_.role == model::Role::kServer ? peers_ : std::map<std::string, IpAddress>{};
+  }
   void tell_peer(const std::string& text) override {
     if (text == told_) return;
     told_ = text;
@@ -305,6 +308,7 @@ class OpenVpnBackend : public Backend {
     context_.log->detail(fmt::format("{}: {}", process.id, line));
     if (is_replay(line) && liveness_.view(EventLoop::now(), process.tunnel).state != TunnelState::kUp)
       replays_.handle_replay(EventLoop::now(), process.tunnel);
+    if (const auto peer = peer_in(line)) peers_[process.wan] = *peer;
     const auto complaint = complaint_in(line);
     if (!complaint || !complaints_[process.tunnel].handle(EventLoop::now(), *complaint)) return;
     context_.log->warning(fmt::format("{}: {}", process.wan, complaint->words));
@@ -629,6 +633,7 @@ class OpenVpnBackend : public Backend {
   std::string told_;                              // to the peer
   std::optional<std::string> peer_told_;
   TimePoint next_telling_;
+  std::map<std::string, IpAddress> peers_;  // by WAN
   std::set<std::string> told_dead_;
   ReplayWatch replays_;
   Digest keys_{};  // of the key files that openvpn runs with

@@ -69,6 +69,15 @@ std::optional<Complaint> complaint_in(std::string_view line) {
   return std::nullopt;
 }
 
+std::optional<IpAddress> peer_in(std::string_view line) {
+  constexpr std::string_view kWords = "Peer Connection Initiated with [AF_INET]";
+  const auto at = line.find(kWords);
+  if (at == std::string_view::npos) return std::nullopt;
+  line.remove_prefix(at + kWords.size());
+  const auto address = parse_ip(std::string(line.substr(0, line.find(':'))));
+  return address ? std::optional(*address) : std::nullopt;
+}
+
 bool Complaints::handle(TimePoint now, const Complaint& complaint) {
   const auto before = counts(now);
   if (before && before->proof > complaint.proof) return false;

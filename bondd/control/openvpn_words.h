@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "bondd/base/ip.h"
 #include "bondd/base/units.h"
 
 namespace bondd::control {
@@ -27,6 +28,8 @@ struct Complaint {
 // What a line of openvpn's output tells of; nothing for a line that tells of no trouble. Lines as
 // openvpn 2.5 to 2.7 write them, with or without a time.
 std::optional<Complaint> complaint_in(std::string_view line);
+// The IPv4 address of the other end that a line tells; nothing if it tells none.
+std::optional<IpAddress> peer_in(std::string_view line);
 
 // The complaint of one tunnel that counts: the one that proves most, and of equals the latest.
 class Complaints {

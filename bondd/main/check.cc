@@ -85,6 +85,24 @@ bool say_plan_of_running(const SiteFile& file, const std::filesystem::path& run_
   return true;
 }
 
+// What a running site knows that speaks against this file, such as where the office's packets come from.
+// Another role or backend wants another site, not a reload.
+std::size_t say_why_not_reloaded(const model::Config& config, const std::filesystem::path& run_root) {
+  const control::RunDirView view(run_root, config.site);
+  if (!view.running()) return 0;
+  const auto running = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
+  if (!running) return 0;
+  const auto status = ipc::parse_status(running->status);
+  const problems::PeerSettings wanted = problems::settings_of(config);
+  if (!status || status->role != wanted.role || status->backend != wanted.same.at("backend")) return 0;
+  ipc::Request request{ipc::Command::kPlan, {}};
+  request.file = config.file.native();
+  const auto reply = ipc::ask(view.socket(), request, kAskLimit);
+  if (!reply || reply->ok) return 0;
+  for (const std::string& message : reply->messages) say(fmt::format("{}: {}", request.file, message));
+  return reply->messages.size();
+}
+
 struct Findings {
   std::size_t errors = 0, warnings = 0;
 };
@@ -131,7 +149,8 @@ int check_command(const CommonOptions& options) {
   if (!file) return kFailed;
   const auto checked = load_site_file(file->path);
   if (!checked) return kFailed;
-  const Findings foreign = say_foreign(checked->config, options.run_root);
+  Findings foreign = say_foreign(checked->config, options.run_root);
+  if (foreign.errors == 0) foreign.errors = say_why_not_reloaded(checked->config, options.run_root);
   const std::size_t warnings = checked->warnings.size() + foreign.warnings + say_server(checked->config);
   say(fmt::format("{}: {} error{}, {} warning{}", file->path.native(), foreign.errors,
                   foreign.errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s"));

@@ -100,6 +100,13 @@ bool is_inner_device(std::string_view name) {
          std::ranges::any_of(kInnerNames, [&](std::string_view start) { return name.starts_with(start); });
 }
 
+bool is_private(const IpPrefix& network) {
+  constexpr std::array kPrivate{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+                                "198.18.0.0/15"};
+  return std::any_of(kPrivate.begin(), kPrivate.end(),
+                     [&](const char* text) { return parse_prefix(text)->contains(network); });
+}
+
 std::vector<IpPrefix> lan_networks(const model::Config& config, const netlink::Snapshot& network,
                                    const std::set<IpAddress>& hosts) {
   return LanFinder(config, network, hosts).find();

@@ -14,6 +14,9 @@ namespace bondd::plan {
 // LAN.
 bool is_inner_device(std::string_view name);
 
+// Whether all of the network is of private use: RFC 1918, 6598 (carriers' NAT) and 2544 (tests).
+bool is_private(const IpPrefix& network);
+
 // The networks of this office's computers: those of devices that lead to no gateway (or, when everything is
 // on one LAN, of the gateways' device), in which a host was met, and those behind a router of the LAN.
 // `hosts` has the addresses that answered ARP or asked by it: a network where nobody but a gateway was ever

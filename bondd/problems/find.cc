@@ -137,6 +137,7 @@ void add_site_faults(const SiteFacts& facts, std::vector<Found>& out) {
   add(Code::kNameUnresolved, facts.resolve_error);
   add(Code::kRepairFailed, facts.pass_error);
   add(Code::kPastBond, facts.direct_wan);
+  add(Code::kOfficeInside, facts.office_inside);
   for (const model::FixedSysctl& fixed : facts.fixed) {
     if (fixed.wanted.need != model::Need::kMay) out.push_back(about_fixed(*facts.config, fixed));
   }

@@ -51,7 +51,8 @@ struct SiteFacts {
   std::vector<model::WanStatus> states;  // as the backend has them, in the file's order
   std::vector<WanFacts> wans;            // in the same order
   std::string resolve_error, engine_error, pass_error;
-  std::string direct_wan;  // by which new connections leave past the bond; empty: by the bond
+  std::string direct_wan;     // by which new connections leave past the bond; empty: by the bond
+  std::string office_inside;  // what a server's through_bond holds of the office's Internet addresses
   std::optional<PeerSettings> ours, theirs;
   std::vector<Remark> remarks;
   std::vector<model::FixedSysctl> fixed;  // see about_fixed()

@@ -96,6 +96,8 @@ constexpr std::array<Row, kCodes> kTable = {{
      "new connections leave by {detail}, past the bond and outside its encryption",
      "they take the bond again when it carries; to hold them instead, write direct = false in [failover] of "
      "{file}"},
+    // Its text names the cure.
+    {Code::kOfficeInside, "office-inside", Severity::kError, Hop::kNone, kAtOnce, "{detail}", ""},
     {Code::kUnconfirmed, "unconfirmed", Severity::kWarning, Hop::kNone, kAtOnce, "{detail}",
      "`bondd confirm {site}` keeps the changed file", true},
     {Code::kRolesEqual, "roles-equal", Severity::kError, Hop::kNone, kAtOnce,

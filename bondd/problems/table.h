@@ -39,6 +39,7 @@ enum class Code : std::uint8_t {
   kSettingFixed,
   kRedirectsOn,
   kPastBond,
+  kOfficeInside,
   kUnconfirmed,
   kRolesEqual,
   kFormatDiffers,

@@ -152,6 +152,34 @@ class LockedOut(Case):
         self.assertEqual(self.net.sh("vps", "ip rule; ip route show table all; iptables-save | sed '/^#/d'"), before)
 
 
+class OfficeInside(Case):
+    """The office's Internet addresses in the VPS's through_bond: its answers to them would go into the bond."""
+
+    def test_it_is_refused_as_soon_as_it_is_known(self):
+        net = self.net
+        net.write()
+        file = net.folder / "vps.toml"
+        right = file.read_text()
+        words = '"198.51.101.0/24" in through_bond holds 198.51.101.2, the office\'s own Internet address (box1)'
+        wrong = right.replace('"192.168.1.0/24"', '"198.51.101.0/24", "192.168.1.0/24"')
+        net.up()
+        file.write_text(wrong)
+        net.wait("the office's address is known", lambda: words in net.run_bondd("vps", "check", check=False)[1])
+        for command in ("check", "reload"):
+            with self.subTest(command):
+                done = subprocess.run(net._command("vps", command), capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 1, done)
+                self.assertIn(words, done.stdout + done.stderr)
+        net.run_bondd("vps", "down")
+        net.up("vps")
+        problems = lambda: json.loads(net.run_bondd("vps", "status", "--json", check=False)[0])["problems"]
+        net.wait("a problem of the running site", lambda: [p for p in problems() if p["code"] == "office-inside" and words in p["text"]], 20)
+        file.write_text(right)
+        self.assertIn("0 errors", net.run_bondd("vps", "check")[1])
+        net.run_bondd("vps", "reload")
+        net.wait("it is gone", lambda: "office-inside" not in [p["code"] for p in problems()])
+
+
 class OneGateway(Case):
     """Two WANs that come to leave by one gateway are one line."""
     boxes = "one-lan"
