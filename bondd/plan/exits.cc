@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 #include "bondd/model/ownership.h"
@@ -46,20 +47,31 @@ std::string list(const std::vector<const Address*>& addresses) {
 
 // --- default routes ---
 
-bool is_half(const IpPrefix& destination) {
-  return destination.length == 1 && destination.address.is_v4();
+// Of the Internet, with others like it.
+bool is_part(const Route& route) {
+  return route.destination.length > 0 && route.destination.length < kWidestInside &&
+         route.destination.address.is_v4();
 }
 
 bool same_way(const Route& a, const Route& b) {
   return a.device == b.device && a.gateway == b.gateway && a.table == b.table;
 }
 
-// Two routes by one gateway, 0.0.0.0/1 and 128.0.0.0/1, are a default route that has precedence over
-// 0.0.0.0/0.
-bool has_other_half(const Snapshot& network, const Route& half) {
-  return std::any_of(network.routes.begin(), network.routes.end(), [&](const Route& other) {
-    return is_half(other.destination) && other.destination != half.destination && same_way(half, other);
-  });
+// Routes by one gateway to all parts, 0.0.0.0/1 and 128.0.0.0/1 or four /2, are a default route that has
+// precedence over 0.0.0.0/0.
+bool has_other_parts(const Snapshot& network, const Route& part) {
+  std::set<IpPrefix> parts;
+  for (const Route& route : network.routes) {
+    if (is_part(route) && same_way(part, route)) parts.insert(route.destination.network());
+  }
+  std::uint64_t addresses = 0;
+  for (const IpPrefix& one : parts) {
+    const bool inside = std::any_of(parts.begin(), parts.end(), [&](const IpPrefix& wide) {
+      return wide.length < one.length && wide.contains(one.address);
+    });
+    if (!inside) addresses += std::uint64_t{1} << (one.address.bits() - one.length);
+  }
+  return addresses == std::uint64_t{1} << 32;
 }
 
 // Less is better; see find_exit().
@@ -74,7 +86,7 @@ const Route* default_route(const Snapshot& network, std::string_view device) {
   for (const Route& route : network.routes) {
     const IpPrefix& to = route.destination;
     const bool everything =
-        (to.is_default() && to.address.is_v4()) || (is_half(to) && has_other_half(network, route));
+        (to.is_default() && to.address.is_v4()) || (is_part(route) && has_other_parts(network, route));
     const bool candidate = everything && route.protocol != model::kProtocol &&
                            route.type == netlink::RouteType::kUnicast && !route.device.empty() &&
                            (device.empty() ? !is_ours(network, route.device) : route.device == device);

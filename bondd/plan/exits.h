@@ -27,7 +27,7 @@ struct Exit {
 
 // What the file leaves out is learned from the kernel, in this order:
 //   a default route through the device in the main table, in table "default", in any other table
-//   (DHCP clients that have one per device), the two halves 0.0.0.0/1 and 128.0.0.0/1,
+//   (DHCP clients that have one per device), routes to all parts of it (0.0.0.0/1 and 128.0.0.0/1, four /2),
 //   a point-to-point device (PPP, LTE sticks in raw mode or without ARP, WireGuard), which needs no gateway,
 //   the far end of an address that has one (`ip addr add OWN peer FAR`).
 // Of several the lowest metric. Routes of bondd and through bondd's devices do not count.

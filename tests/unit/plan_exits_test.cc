@@ -55,6 +55,18 @@ TEST(Exits, PointToPointDeviceNeedsNoGatewayAndNoRoute) {
   EXPECT_EQ(exit.source, ip("100.64.3.7"));
 }
 
+TEST(Exits, FourQuartersOfTheInternetAreADefaultRoute) {
+  netlink::Snapshot network;
+  add_device(network, "eth1", {"192.168.8.2/24"});
+  for (const char* part : {"0.0.0.0/2", "64.0.0.0/2", "128.0.0.0/2", "64.0.0.0/3"})
+    network.routes.push_back(route(part, "192.168.8.1", "eth1"));
+  EXPECT_FALSE(find_exit(wan("eth1"), network).known()) << "a quarter is missing";
+  network.routes.push_back(route("192.0.0.0/2", "192.168.8.9", "eth1"));
+  EXPECT_FALSE(find_exit(wan("eth1"), network).known()) << "another gateway has it";
+  network.routes.push_back(route("192.0.0.0/2", "192.168.8.1", "eth1"));
+  EXPECT_EQ(find_exit(wan("eth1"), network).gateway, ip("192.168.8.1"));
+}
+
 TEST(Exits, AGatewayOfAnotherDevicesNetworkIsToldToBeThere) {
   netlink::Snapshot network;
   add_device(network, "eth1", {"192.168.1.2/24"});
