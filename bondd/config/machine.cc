@@ -287,6 +287,8 @@ class Machine {
       if (both_written || both_learned) continue;
       report_.warning_of_the_moment(where_of_exit(wan), plan::one_line(config_, shared));
     }
+    for (const auto& [wan, text] : plan::one_modem(config_.wans, network_))
+      report_.warning_of_the_moment(where_of_exit(sections_.wans[wan]), text);
   }
 
   // A file none of whose WANs has to do with this machine is likely meant for another one.

@@ -302,6 +302,38 @@ std::vector<SharedExit> shared_exits(const std::vector<model::Wan>& wans, const 
   return out;
 }
 
+std::vector<std::pair<std::size_t, std::string>> one_modem(const std::vector<model::Wan>& wans,
+                                                           const Snapshot& network) {
+  struct Gateway {
+    std::size_t wan;
+    Exit exit;
+    MacAddress mac;
+  };
+  std::vector<Gateway> gateways;
+  std::vector<std::pair<std::size_t, std::string>> out;
+  for (std::size_t i = 0; i < wans.size(); ++i) {
+    Exit exit = find_exit(wans[i], network);
+    const auto& known = network.neighbours;
+    const auto neighbour = std::find_if(known.begin(), known.end(), [&](const netlink::Neighbour& one) {
+      return exit.known() && exit.gateway == one.address && exit.device == one.device;
+    });
+    if (neighbour == known.end()) continue;
+    const auto same = std::find_if(gateways.begin(), gateways.end(), [&](const Gateway& other) {
+      return other.exit.device == exit.device && other.mac == neighbour->mac &&
+             other.exit.gateway != exit.gateway;
+    });
+    if (same != gateways.end()) {
+      out.emplace_back(
+          i,
+          fmt::format("{} and {} leave by {} and {}, which have the same hardware address: one modem-router "
+                      "has both, so they are one line; write each WAN's own gateway",
+                      wans[same->wan].name, wans[i].name, to_string(same->exit), to_string(exit)));
+    }
+    gateways.push_back({i, std::move(exit), neighbour->mac});
+  }
+  return out;
+}
+
 std::vector<netlink::Route> inside_routes(const model::Config& config, const Snapshot& network,
                                           std::string_view device) {
   std::vector<Exit> exits;

@@ -40,6 +40,11 @@ struct SharedExit {
 };
 std::vector<SharedExit> shared_exits(const std::vector<model::Wan>& wans, const netlink::Snapshot& network);
 
+// WANs that leave by two addresses of one device with one hardware address, in words: as a rule they are one
+// modem-router. By the index of the later WAN.
+std::vector<std::pair<std::size_t, std::string>> one_modem(const std::vector<model::Wan>& wans,
+                                                           const netlink::Snapshot& network);
+
 // The main table's routes to networks on this side of the gateways, by `device` or by any but the bond.
 std::vector<netlink::Route> inside_routes(const model::Config& config, const netlink::Snapshot& network,
                                           std::string_view device);

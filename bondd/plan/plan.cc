@@ -187,6 +187,8 @@ std::vector<Note> wan_notes(const Config& config, const Facts& facts) {
   for (const SharedExit& shared : shared_exits(config.wans, facts.network)) {
     notes.push_back({config.wans[shared.wan].name, one_line(config, shared), false});
   }
+  for (auto& [wan, text] : one_modem(config.wans, facts.network))
+    notes.push_back({config.wans[wan].name, std::move(text), false});
   return notes;
 }
 

@@ -201,6 +201,18 @@ class OneGateway(Case):
         self.assertEqual(seen["box2", "own"], 0, f"and it is so: {seen}")
 
 
+    def test_two_addresses_of_one_gateway_are_named(self):
+        net = self.net
+        net.sh("box1", "ip addr add 192.168.1.241/24 dev eth0")
+        net.write()
+        file = net.folder / "office.toml"
+        file.write_text(file.read_text().replace("192.168.1.254", "192.168.1.241"))
+        net.up()
+        words = "192.168.1.240 on lan and 192.168.1.241 on lan, which have the same hardware address"
+        net.wait("status names both", lambda: words in net.run_bondd("office", "status", "--json", check=False)[0], 15)
+        self.assertIn(words, net.run_bondd("office", "check")[1])
+
+
 class Clock(Case):
     """While the bond carries nothing, this machine asks the time past it: the bond may wait for the right time."""
 

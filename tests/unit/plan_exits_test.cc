@@ -67,6 +67,21 @@ TEST(Exits, FourQuartersOfTheInternetAreADefaultRoute) {
   EXPECT_EQ(find_exit(wan("eth1"), network).gateway, ip("192.168.8.1"));
 }
 
+TEST(Exits, TwoGatewaysWithOneHardwareAddressAreOneModem) {
+  netlink::Snapshot network;
+  add_device(network, "lan", {"192.168.1.2/24"});
+  const auto mac = netlink::Neighbour{"lan", ip("192.168.1.240"), MacAddress{2, 0, 0, 0, 0, 1}};
+  network.neighbours = {mac, {"lan", ip("192.168.1.254"), MacAddress{2, 0, 0, 0, 0, 2}}};
+  const std::vector<model::Wan> wans{wan("lan", "192.168.1.240"), wan("lan", "192.168.1.254")};
+  EXPECT_THAT(one_modem(wans, network), IsEmpty());
+  network.neighbours.back().mac = mac.mac;
+  const auto named = one_modem(wans, network);
+  ASSERT_EQ(named.size(), 1U);
+  EXPECT_EQ(named[0].first, 1U);
+  EXPECT_THAT(named[0].second, HasSubstr("192.168.1.240 on lan and 192.168.1.254 on lan"));
+  EXPECT_THAT(one_modem({wans[0], wans[0]}, network), IsEmpty()) << "one gateway is said already";
+}
+
 TEST(Exits, AGatewayOfAnotherDevicesNetworkIsToldToBeThere) {
   netlink::Snapshot network;
   add_device(network, "eth1", {"192.168.1.2/24"});
