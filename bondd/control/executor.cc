@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <set>
 
+#include "bondd/model/ownership.h"
+#include "bondd/plan/lans.h"
 #include "bondd/plan/plan.h"
 
 namespace bondd::control {
@@ -14,12 +16,26 @@ namespace {
 constexpr const char* kForwarding = "net.ipv4.ip_forward";
 constexpr const char* kStillForwards = "this machine still forwards packets";
 
+// What of others shows that packets are forwarded: rules, and interfaces to guests or another tunnel. A
+// bridge of virtual machines needs no rule.
+std::set<std::string> forwarding_users(rules::Iptables& iptables, netlink::Rtnl& rtnl) {
+  std::set<std::string> users = iptables.forwarding_rules();
+  const auto network = rtnl.snapshot();
+  if (!network) return users;
+  for (const netlink::Link& link : network->links) {
+    if (!link.up || link.name == "lo" || link.alias.starts_with(model::link_alias(""))) continue;
+    if (!link.master.empty()) users.insert("interface " + link.master);
+    if (plan::is_inner_device(link.name)) users.insert("interface " + link.name);
+  }
+  return users;
+}
+
 // A program that came while forwarding was on (docker, libvirt, a VPN) found it on and did not switch it on
 // itself.
 std::string new_forwarding_user(const std::optional<std::set<std::string>>& before,
-                                rules::Iptables& iptables) {
+                                const std::set<std::string>& now) {
   if (!before) return {};
-  for (const std::string& user : iptables.forwarding_rules()) {
+  for (const std::string& user : now) {
     if (!before->contains(user)) return fmt::format("another program forwards packets by now ({})", user);
   }
   return {};
@@ -91,7 +107,7 @@ std::vector<Error> Executor::save_settings(const std::vector<model::Step>& steps
     auto saved = machine_.run_dir->save_sysctl(wanted.key, set->saved, wanted.value,
                                                machine_.sysctls->device_index(wanted.key));
     if (saved && wanted.key == kForwarding && set->saved == "0")
-      saved = machine_.run_dir->note_forwarding_users(machine_.iptables->forwarding_rules());
+      saved = machine_.run_dir->note_forwarding_users(forwarding_users(*machine_.iptables, *machine_.rtnl));
     if (!saved) errors.push_back(saved.error());
   }
   return errors;
@@ -162,7 +178,8 @@ std::string Executor::claim_of_others(const model::Sysctl& before) {
   const bool forwards =
       before.value == "0" && (before.key == kForwarding || before.key.ends_with(".forwarding"));
   if (forwards) {
-    const std::string user = new_forwarding_user(machine_.run_dir->forwarding_users(), *machine_.iptables);
+    const std::string user = new_forwarding_user(machine_.run_dir->forwarding_users(),
+                                                 forwarding_users(*machine_.iptables, *machine_.rtnl));
     forwarding_stays_ = !user.empty();
     return user;
   }
@@ -172,7 +189,8 @@ std::string Executor::claim_of_others(const model::Sysctl& before) {
 }
 
 std::vector<std::string> settings_left(const SettingsBefore& before, const std::filesystem::path& run_root,
-                                       const Sysctls& sysctls, rules::Iptables& iptables) {
+                                       const Sysctls& sysctls, rules::Iptables& iptables,
+                                       netlink::Rtnl& rtnl) {
   std::set<std::string> needed;
   for (const std::string& site : known_sites(run_root)) {
     if (!runs_in_this_netns(RunDirView(run_root, site))) continue;
@@ -183,7 +201,9 @@ std::vector<std::string> settings_left(const SettingsBefore& before, const std::
   for (const auto& [key, value] : before.values) {
     const auto now = sysctls.read(key);
     if (!now || *now == value || needed.contains(key)) continue;
-    std::string why = key == kForwarding ? new_forwarding_user(before.forwarding_users, iptables) : "";
+    std::string why;
+    if (key == kForwarding)
+      why = new_forwarding_user(before.forwarding_users, forwarding_users(iptables, rtnl));
     if (forwards && key.ends_with(".accept_redirects")) why = kStillForwards;  // inet_forward_change()
     left.push_back(left_alone(key, *now, value, why.empty() ? "another program set it" : why));
   }

@@ -82,6 +82,7 @@ struct SettingsBefore {
   std::optional<std::set<std::string>> forwarding_users;
 };
 std::vector<std::string> settings_left(const SettingsBefore& before, const std::filesystem::path& run_root,
-                                       const Sysctls& sysctls, rules::Iptables& iptables);
+                                       const Sysctls& sysctls, rules::Iptables& iptables,
+                                       netlink::Rtnl& rtnl);
 
 }  // namespace bondd::control

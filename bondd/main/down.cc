@@ -99,8 +99,10 @@ Result<control::RunDir> take_run_dir(const std::filesystem::path& root, const st
 void say_what_stays(const control::SettingsBefore& before, const std::filesystem::path& root) {
   if (before.values.empty()) return;
   const auto iptables = rules::make_iptables();
-  if (!iptables) return;
-  for (const std::string& left : control::settings_left(before, root, *control::make_sysctls(), **iptables))
+  const auto rtnl = netlink::make_rtnl();
+  if (!iptables || !rtnl) return;
+  for (const std::string& left :
+       control::settings_left(before, root, *control::make_sysctls(), **iptables, **rtnl))
     say(left);
 }
 

@@ -259,6 +259,21 @@ class Forwarding(Case):
                 net.sh(site, f"sysctl -qw net.ipv4.conf.{setting}=1")
 
 
+    def test_down_leaves_it_on_for_a_bridge_that_came_meanwhile(self):
+        net = self.net
+        net.sh("office", "sysctl -qw net.ipv4.ip_forward=0; ip link add br0 type bridge; ip link set br0 up; ip link add p0 type veth peer name p0x;"
+               "ip link set p0 master br0 up")
+        net.write()
+        net.up()
+        self.assertNotIn("ip_forward", "".join(net.run_bondd("office", "down")))
+        self.assertIn("net.ipv4.ip_forward = 0", self.settings(), "this bridge was there before")
+        net.up("office")
+        net.sh("office", "ip link add br1 type bridge; ip link set br1 up; ip link add q0 type veth peer name q0x; ip link set q0 master br1 up")
+        said = "".join(net.run_bondd("office", "down"))
+        self.assertIn("net.ipv4.ip_forward stays 1, it was 0 before bondd: another program forwards packets by now (interface br1)", said)
+        self.assertIn("net.ipv4.ip_forward = 1", self.settings())
+
+
 class ReadOnlySettings(Case):
     """/proc/sys that cannot be written, as in a container."""
 
