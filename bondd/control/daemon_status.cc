@@ -58,6 +58,7 @@ model::SiteStatus Daemon::status() const {
   for (problems::Remark& remark : remarks(site)) site.warnings.push_back(std::move(remark.text));
   if (!resolve_error_.empty()) site.warnings.push_back(resolve_error_);
   if (!last_error_.empty()) site.warnings.push_back(last_error_);
+  if (!web_.error().empty()) site.warnings.push_back(web_.error());
   return site;
 }
 

@@ -79,7 +79,7 @@ void WebProcess::follow(const model::Config& config, const std::string& user) {
   const auto token = read_token(config.web);
   if (runs() && same_place && token && same(*token, token_)) return tell_site();
   stop();
-  last_error_.clear();
+  error_.clear();
   backoff_ = {};
   if (config_.web.port != 0) start();
 }
@@ -87,14 +87,13 @@ void WebProcess::follow(const model::Config& config, const std::string& user) {
 void WebProcess::start() {
   auto started = try_start();
   if (started) {
-    last_error_.clear();
+    error_.clear();
     log_.info(fmt::format("the page is at http://{}/", shown(config_.web)));
     return;
   }
-  if (started.error().message != last_error_) {
-    last_error_ = started.error().message;
-    log_.warning(fmt::format("there is no page: {}; trying again", last_error_));
-  }
+  std::string why = fmt::format("there is no page for browsers: {}; trying again", started.error().message);
+  if (why != error_) log_.warning(why);
+  error_ = std::move(why);
   start_later();
 }
 
@@ -160,7 +159,7 @@ void WebProcess::read_output() {
   const ssize_t got = ::read(output_.get(), buffer.data(), buffer.size());
   if (got > 0) {
     reader_.feed(EventLoop::now(), {buffer.data(), static_cast<std::size_t>(got)},
-                 [this](std::string_view line) { log_.detail(line); });
+                 [this](std::string_view line) { log_.detail(fmt::format("bondd-web: {}", line)); });
   } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
     output_watch_.cancel();
   }

@@ -32,6 +32,8 @@ class WebProcess {
   void stop();
 
   [[nodiscard]] bool runs() const { return channel_.has_value(); }
+  // Why the file's page is not there, in words; empty when it is.
+  [[nodiscard]] const std::string& error() const { return error_; }
   // Nothing happens when it does not run. Of a process that does not read the next one hears.
   void tell_status(const std::string& status_json) { tell(ipc::WebMessage::Kind::kStatus, status_json); }
   void tell_event(const std::string& line) { tell(ipc::WebMessage::Kind::kEvent, line); }
@@ -50,7 +52,7 @@ class WebProcess {
   EventLoop& loop_;
   Log& log_;
   model::Config config_;
-  std::string user_, last_error_;
+  std::string user_, error_;
   Secret token_;                           // of the process that runs
   std::int64_t started_s_, loaded_s_ = 0;  // since 1970
   TimePoint began_;

@@ -55,6 +55,6 @@ int main(int argc, char** argv) {
   }
   std::signal(SIGPIPE, SIG_IGN);  // a browser that is gone
   const auto done = run(argc == 2 ? argv[1] : "", parent);
-  if (!done) std::fprintf(stderr, "bondd-web: %s\n", done.error().message.c_str());
+  if (!done) std::fprintf(stderr, "%s\n", done.error().message.c_str());  // bondd says whose words they are
   return done ? 0 : 1;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The page of [web]: a whole site with two gateways in namespaces, asked by HTTP and looked at in a browser.
 
-Page needs Chromium, and for its accessibility axe-core: BONDD_AXE names its axe.min.js, for example of
+Login and Page need Chromium, and for its accessibility axe-core: BONDD_AXE names its axe.min.js, for example of
 `npm pack axe-core@4.14.1`. BONDD_IMAGES=docs/images makes the pictures of docs/howto/web-page.md anew.
 Usage: web_test.py --bondd BONDD [Case …]. Exit status 0 when all holds, 77 without what it needs.
 """
@@ -157,6 +157,22 @@ class Loopback(Site):
         self.net.wait("a new page", self.answers, 10)
         self.assertEqual(self.states(), {"up"})
 
+    def test_says_why_it_is_not_there_and_comes_when_it_can(self):
+        taken = self.net.socket("office", socket.SOCK_STREAM, ("127.0.0.1", PORT + 1))
+        taken.listen()
+        try:
+            self.net.write(office=WEB.format(f"127.0.0.1:{PORT + 1}"))
+            self.net.run_bondd("office", "reload")
+            self.assertIn(f"cannot listen at 127.0.0.1:{PORT + 1}", "".join(self.status()["warnings"]))
+            self.assertIsNone(pid_of_page(self.net))
+            taken.close()
+            self.net.wait("the page", lambda: pid_of_page(self.net) is not None)
+            self.assertNotIn("cannot listen", "".join(self.status()["warnings"]))
+        finally:
+            self.net.write(office=self.web)
+            self.net.run_bondd("office", "reload")
+            self.net.wait("the page where it was", self.answers)
+
     def test_zz_follows_a_reload_and_leaves_with_the_site(self):
         before = pid_of_page(self.net)
         self.net.write(office=self.web + '[[policy]]\nname = "games"\nwan = "box2"\nmatch = [{ proto = "udp", dport = "6112" }]\n')
@@ -214,8 +230,45 @@ class Token(Site):
             self.net.run_bondd("office", "reload")
 
 
+class Looks:
+    """What is judged of any page."""
+
+    def accessible(self, when):
+        axe = os.environ.get("BONDD_AXE")
+        if not axe:
+            print("accessibility not judged: BONDD_AXE names no axe.min.js", flush=True)
+            return
+        self.page.evaluate(pathlib.Path(axe).read_text() + ";0")
+        for dark in (False, True):
+            self.page.look(1280, dark=dark)
+            found = self.page.evaluate("axe.run().then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.nodes.map((n) => n.html + n.failureSummary)])))")
+            self.assertEqual(json.loads(found), [], when)
+        self.page.look(1280)
+
+
 @unittest.skipUnless(browser.program(), "Chromium is not installed")
-class Page(Site):
+class Login(Looks, Site):
+    """In a browser on a PC of the LAN, with a token."""
+    web = WEB.format(f"{OFFICE}:{PORT}") + WITH_TOKEN
+
+    def test_a_token_is_asked_for_once(self):
+        url = f"http://{OFFICE}:{PORT}/"
+        with browser.Browser(self.net.names["pc"]) as self.page:
+            self.page.look(1280)
+            self.page.open(url)
+            self.accessible("the way in")
+            enter = "document.getElementById('token').value = '{}'; document.querySelector('button').click()"
+            self.page.evaluate(enter.format("a-wrong-token-0123456789"))
+            self.page.wait("document.getElementById('answer').textContent.includes('not the token')")
+            self.page.evaluate(enter.format(TOKEN))
+            self.page.wait("document.querySelectorAll('.way.good').length === 2")
+            self.assertEqual(self.page.evaluate("document.cookie + location.href"), url)  # scripts see no cookie
+            self.page.open(url)
+            self.page.wait("document.querySelectorAll('.way.good').length === 2")
+
+
+@unittest.skipUnless(browser.program(), "Chromium is not installed")
+class Page(Looks, Site):
     """In a browser on the office's machine."""
     web = WEB.format(f"127.0.0.1:{PORT}") + '[[policy]]\nname = "games"\nwan = "box2"\nmatch = [{ proto = "udp", dport = "27000-30000" }]\n'
 
@@ -295,18 +348,6 @@ class Page(Site):
             self.net.sh(box, f"ip link set wan up; ip route replace default via {LINES[box].rsplit('.', 1)[0]}.1")
         self.page.wait(f"{way}.classList.contains('good')", 30)
         self.assertEqual(self.page.errors, [])
-
-    def accessible(self, when):
-        axe = os.environ.get("BONDD_AXE")
-        if not axe:
-            print("accessibility not judged: BONDD_AXE names no axe.min.js", flush=True)
-            return
-        self.page.evaluate(pathlib.Path(axe).read_text() + ";0")
-        for dark in (False, True):
-            self.page.look(1280, dark=dark)
-            found = self.page.evaluate("axe.run().then((r) => JSON.stringify(r.violations.map((v) => [v.id, v.nodes.map((n) => n.html + n.failureSummary)])))")
-            self.assertEqual(json.loads(found), [], when)
-        self.page.look(1280)
 
     def test_d_is_accessible(self):
         self.accessible("while all is well")

@@ -88,6 +88,8 @@ TEST(Sandbox, WhoSpeaksInConnectionsMayAcceptThemAndNoMore) {
       Speaks::kConnections);
   expect_killed(
       "socket", [] { return socket(AF_INET, SOCK_STREAM, 0); }, Speaks::kConnections);
+  expect_killed(
+      "TCP_ULP", [&] { return setsockopt(client, IPPROTO_TCP, TCP_ULP, "tls", 3); }, Speaks::kConnections);
   close(client);
   close(listener);
 }

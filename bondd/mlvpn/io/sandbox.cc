@@ -3,6 +3,7 @@
 #include <cap-ng.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pwd.h>
 #include <seccomp.h>
 #include <sys/mman.h>
@@ -122,8 +123,9 @@ int allow_memory(const Filter& filter) {
                      : seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, not_executable);
 }
 
-int allow_options(const Filter& filter, unsigned level) {
-  return seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1, SCMP_A1(SCMP_CMP_EQ, level));
+int allow_udp_options(const Filter& filter) {
+  return seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 1,
+                          SCMP_A1(SCMP_CMP_EQ, IPPROTO_UDP));
 }
 
 int allow_connections(const Filter& filter) {
@@ -131,7 +133,13 @@ int allow_connections(const Filter& filter) {
   for (const int call : kAllowedForConnections) {
     if (error == 0) error = seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, call, 0);
   }
-  return error == 0 ? allow_options(filter, IPPROTO_TCP) : error;
+  for (const unsigned option : {TCP_NODELAY, TCP_CORK}) {
+    if (error == 0) {
+      error = seccomp_rule_add(filter.get(), SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+                               SCMP_A1(SCMP_CMP_EQ, IPPROTO_TCP), SCMP_A2(SCMP_CMP_EQ, option));
+    }
+  }
+  return error;
 }
 
 // Memory: an engine needs less than 64 MB, and eight times that is surely a fault or an attack.
@@ -176,7 +184,7 @@ Result<> lock_down(Speaks speaks) {
   }
   if (error == 0) error = allow_memory(filter);
   if (error == 0) {
-    error = speaks == Speaks::kConnections ? allow_connections(filter) : allow_options(filter, IPPROTO_UDP);
+    error = speaks == Speaks::kConnections ? allow_connections(filter) : allow_udp_options(filter);
   }
   if (error == 0) error = seccomp_load(filter.get());
   if (error != 0) return errno_failure("seccomp filter", -error);

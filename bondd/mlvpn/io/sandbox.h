@@ -19,7 +19,8 @@ Result<std::string> drop_rights(const std::string& user, int parent);
 // What a process does with its sockets.
 enum class Speaks : std::uint8_t {
   kDatagrams,    // of options it sets UDP's offloads
-  kConnections,  // accepts and ends streams at a socket that listens already; of options it sets TCP's
+  kConnections,  // accepts and ends streams at a socket that listens already; of options it sets when TCP
+                 // sends
 };
 
 // Installs the seccomp filter: reading, writing and waiting on descriptors it
