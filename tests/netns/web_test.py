@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import socket
 import sys
@@ -56,6 +57,21 @@ def pid_of_page(net):
         if comm.exists() and comm.read_text().strip() == "bondd-web":
             return int(pid)
     return None
+
+
+def nonsense(dice, count):
+    """Requests with errors of any kind in them."""
+    good = [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /api/v1/live?sample=1&event=2 HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nCookie: bondd=x; a=\"b\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            b"GET /%00%ff%2e%2e/etc?token=%zz HTTP/1.1\r\nHost: [::1]:1\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"]
+    pieces = [b"%", b"\r\n", b"\0", b"&=&=", b"?", b":", b";", b"A" * 5000, b"A" * 40000, b"\r\nX: y" * 300, *good]
+    for _ in range(count):
+        request = bytearray(dice.choice(good))
+        for _ in range(dice.randrange(6)):
+            at = dice.randrange(len(request))
+            request[at:at + dice.randrange(10)] = dice.choice([dice.randbytes(dice.randrange(1, 20)), dice.choice(pieces)])
+        yield bytes(request)
 
 
 class Site(unittest.TestCase):
@@ -151,6 +167,23 @@ class Loopback(Site):
             s.close()
         status = self.get("/", **{f"X-{i}": "y" * 1000 for i in range(40)})[0]
         self.assertIn(status, (413, 431))
+
+    def test_nonsense_does_not_end_it(self):
+        pid, requests = pid_of_page(self.net), nonsense(random.Random(1), 1500)
+        for request in requests:
+            with Inside(self.net.names["office"]):
+                s = socket.socket()
+            with s:
+                s.settimeout(0.2)
+                try:
+                    s.connect(("127.0.0.1", PORT))
+                    s.send(request)
+                    s.shutdown(socket.SHUT_WR)
+                    s.recv(4096)
+                except OSError:
+                    pass
+        self.assertEqual(pid_of_page(self.net), pid)
+        self.net.wait("an answer", self.answers)
 
     def test_comes_back_when_it_is_killed(self):
         os.kill(pid_of_page(self.net), 9)
