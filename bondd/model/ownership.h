@@ -3,8 +3,8 @@
 //   what               tag                                      example, site "office" in slot 0
 //   routes and rules   protocol number kProtocol                proto 98
 //   rules              priority kRulePriority .. +99            see RulePriority
-//   tables             kTableBase + slot * 32 + n               5200: bond, 5201 …: WAN 1 …, 5230: guard,
-//   5231: replies marks              [marks] mask, slot * 32 + n in its bits  0x01000000: tunnel of WAN 1
+//   tables             kTableBase + slot * 32 + n               5200 bond, 5201 … WANs, +30 guard, +31 reply
+//   marks              [marks] mask, slot * 32 + n in its bits  0x01000000: tunnel of WAN 1
 //   links              alias "bondd:SITE"                       bondd:office; until a new bond has it: the
 //                                                               group made of it, netlink::is_half_made()
 //   taps               tapSLOT-WAN                              tap0-ovh, tap0-ovh~2
