@@ -1,59 +1,16 @@
 #include "bondd/control/liveness.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
+
+#include "bondd/control/liveness_times.h"
 
 namespace bondd::control {
 namespace {
 
 using std::chrono::duration_cast;
 using std::chrono::microseconds;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-
-constexpr auto kMinInterval = milliseconds(25), kMaxInterval = milliseconds(500);
-constexpr int kTicksPerRound = 6;          // at most, when a silence comes near its limit
-constexpr std::uint64_t kBusyPackets = 4;  // in a round: so many leave no long pause
-constexpr unsigned kBusyRounds = 8;        // a busy tunnel gets every eighth
-constexpr int kYoungRounds = 3;            // in an interval, while a tunnel is young
-constexpr auto kYoung = seconds(1);
-constexpr unsigned kLoudRounds = 4;  // after a change every tunnel carries the news
-
-// How many probes may be lost in a row before it is no chance any more: with loss p the
-// chance of k in a row is p^k; this is one false alarm in a day or so.
-constexpr double kFalseAlarm = 1e-6;
-constexpr double kLeastLoss = 0.001;  // believed of the best line
-constexpr int kLeastMissed = 4;
-constexpr double kSlack = 0.1;  // of an interval: the sender's timer
-constexpr int kJitters = 4;
-constexpr int kMostIntervals = 20;
-constexpr std::uint64_t kUnreadMax = 4;  // a probe that the tap's queue dropped must not count for ever
-
-constexpr auto kTransitWindow = seconds(2);
-constexpr unsigned kTransitsForSure = 8;  // the first ones wait for what starts beside them
-
-constexpr auto kStartGrace = seconds(1);     // for the others, once one carries
-constexpr auto kNoProbesAfter = seconds(2);  // frames come, but no probe: no bondd there
-// A bondd that sent probes is gone, and another program has its tunnels. On a busy machine it may stand still
-// for seconds while openvpn goes on; to leave all to the kernel then would take dead and drained taps back.
-constexpr auto kProbesStopped = seconds(30);
-constexpr auto kQuietWithoutProbes = seconds(1);  // at least; else 3 ARP intervals
-
-constexpr Duration kFirstHold = seconds(1), kMaxHold = seconds(30);
-constexpr Duration kFlapping = seconds(8);  // down again so soon after it came back: hold twice as long
-
-constexpr auto kSessionsLost = seconds(5);     // without a frame on any tunnel
-constexpr auto kOldFrames = milliseconds(50);  // may lie in a socket, or be counted late
-constexpr auto kRestartChance = seconds(8);    // to be heard, for who was just started
-constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60);
-
-// For both ends' passes, on a machine that is busy; until then the other tunnels carry.
-constexpr auto kJoinMost = seconds(5);
-
-constexpr const char* kHeld = "out of use";
 
 std::uint32_t micros(TimePoint now) {
   const auto us = static_cast<std::uint32_t>(duration_cast<microseconds>(now.time_since_epoch()).count());
@@ -63,10 +20,6 @@ std::uint32_t micros(TimePoint now) {
 // Serial number arithmetic (RFC 1982): a is newer than b, also across the wrap.
 bool newer(std::uint32_t a, std::uint32_t b) {
   return static_cast<std::int32_t>(a - b) > 0;
-}
-
-std::string in_seconds(Duration d) {
-  return fmt::format("{:.1f} s", std::chrono::duration<double>(d).count());
 }
 
 }  // namespace
@@ -530,156 +483,6 @@ std::optional<std::string> Liveness::poll_restart(TimePoint now) {
     return path.tunnel.tap;
   }
   return std::nullopt;
-}
-
-void Liveness::change(TimePoint now, Path& path, TunnelState to, std::string reason) {
-  if (path.state == to) return;
-  if (to == TunnelState::kDown) {
-    const bool flaps = path.went_down && now - path.since < std::max(kFlapping, 2 * path.hold);
-    path.hold = flaps ? std::min(path.hold * 2, kMaxHold) : kFirstHold;
-    path.went_down = now;
-    path.peer_was_ready = false;
-  }
-  changes_.push_back({path.tunnel.tap, path.tunnel.wan, path.state, to, reason});
-  path.state = to;
-  path.reason = std::move(reason);
-  path.since = now;
-  path.good_since.reset();
-  path.agreed_at.reset();
-  path.ready = to != TunnelState::kDown;
-}
-
-// Empty: it carries.
-std::string Liveness::why_down(TimePoint now, const Path& path, bool alive) const {
-  if (!path.heard_ever) return "nothing heard from the peer";
-  if (silent(now, path, alive)) {
-    return fmt::format("nothing heard from the peer for {}", in_seconds(now - path.last_rx));
-  }
-  if (!peer_bit(peer_.hears, path)) return "the peer hears nothing from here";
-  if (path.peer_was_ready && !peer_bit(peer_.ready, path)) return "the peer stopped using it";
-  return {};
-}
-
-bool Liveness::another_carries(const Path& path) const {
-  return std::any_of(paths_.begin(), paths_.end(),
-                     [&](const Path& other) { return &other != &path && other.state == TunnelState::kUp; });
-}
-
-void Liveness::take_back(TimePoint now, Path& path) {
-  path.last_rx = std::max(path.last_rx, now);  // what joins is silent, at both ends
-  const std::string away = path.went_down ? in_seconds(now - *path.went_down) : std::string("a while");
-  change(now, path, TunnelState::kUp, fmt::format("heard both ways again after {}", away));
-}
-
-// From "down" to "joining" (or to "up", while no other tunnel could bring the news): both ends have heard
-// each other for the hold time, and say so. Who is ready stays so through a short silence: the other end may
-// join already.
-void Liveness::judge_return(TimePoint now, Path& path, const std::string& why) {
-  const bool recent = path.ready && !path.held && now - path.last_rx <= kMostIntervals * interval_;
-  if (!recent && !(why.empty() && heard(now, path))) {
-    path.good_since.reset();
-    path.agreed_at.reset();
-    path.ready = false;
-    return;
-  }
-  if (!path.good_since) path.good_since = now;
-  const bool was_ready = path.ready;
-  path.ready = now - *path.good_since >= path.hold;
-  if (!path.ready || !peer_bit(peer_.ready, path)) {
-    path.agreed_at.reset();
-    return;
-  }
-  if (peer_use(path) != PeerUse::kUnknown && another_carries(path)) {
-    path.join_until = now + kJoinMost;
-    return change(now, path, TunnelState::kJoining, "heard both ways again, joins the bond");
-  }
-  // Without its word the end that learns of it first waits half a round trip, so that both use it at once.
-  if (!path.agreed_at) path.agreed_at = was_ready ? now : now + path.rtt.value_or(Duration{}) / 2;
-  if (now >= *path.agreed_at) take_back(now, path);
-}
-
-void Liveness::judge_joining(TimePoint now, Path& path) {
-  if (path.held || !peer_bit(peer_.ready, path) || now >= path.join_until) {
-    change(now, path, TunnelState::kDown,
-           path.held                ? kHeld
-           : now >= path.join_until ? "the two ends could not take it into their bonds at once"
-                                    : "the peer stopped using it");
-  } else if ((path.member && peer_use(path) == PeerUse::kUses) || !another_carries(path)) {
-    take_back(now, path);
-  }
-}
-
-void Liveness::judge(TimePoint now, Path& path, bool alive) {
-  const std::string why = path.held ? kHeld : why_down(now, path, alive);
-  switch (path.state) {
-    case TunnelState::kStarting: {
-      const bool other_carries = std::any_of(paths_.begin(), paths_.end(), [&](const Path& other) {
-        return other.state == TunnelState::kUp && now - other.since >= kStartGrace;
-      });
-      if (why.empty()) {
-        change(now, path, TunnelState::kUp, "heard both ways");
-      } else if (other_carries && now - path.started >= kStartGrace) {
-        change(now, path, TunnelState::kDown, why);
-      }
-      break;
-    }
-    case TunnelState::kUp:
-      path.peer_was_ready |= peer_bit(peer_.ready, path);
-      if (!why.empty()) change(now, path, TunnelState::kDown, why);
-      break;
-    case TunnelState::kDown:
-      if (!path.heard_ever || !heard(now, path)) path.reason = why;
-      judge_return(now, path, why);
-      break;
-    case TunnelState::kJoining:
-      judge_joining(now, path);
-      break;
-  }
-}
-
-// No bondd at the other end: what comes out of the tunnel is all there is to go by, and its
-// ARP requests come every ARP interval. For the status only; nothing leaves the bond.
-void Liveness::judge_without_probes(TimePoint now, Path& path) {
-  const Duration limit = std::max<Duration>(3 * options_.arp_interval, kQuietWithoutProbes);
-  if (path.heard_ever && now - path.last_rx <= limit) {
-    change(now, path, TunnelState::kUp, "heard; the peer sends no probes, the kernel's ARP monitor decides");
-  } else if (path.heard_ever) {
-    change(now, path, TunnelState::kDown,
-           fmt::format("nothing heard from the peer for {}", in_seconds(limit)));
-  }
-}
-
-void Liveness::evaluate(TimePoint now) {
-  if (peer_.probes && now - peer_.last_probe > kProbesStopped) {
-    const bool frames = std::any_of(paths_.begin(), paths_.end(), [&](const Path& p) {
-      return p.heard_ever && p.last_rx > peer_.last_probe + kNoProbesAfter;
-    });
-    if (frames) peer_ = Peer{};
-  }
-  if (peer_.probes) {
-    const bool alive = peer_alive(now);
-    for (Path& path : paths_) judge(now, path, alive);
-  } else if (peer_.frame_ever && now - peer_.first_frame >= kNoProbesAfter) {
-    for (Path& path : paths_) judge_without_probes(now, path);
-  }
-  choose_dead();
-  announce(now);
-}
-
-// When the last living tunnel dies too, all stays as it is: whichever comes back first
-// finds the bond with something in it.
-void Liveness::choose_dead() {
-  std::set<std::string> down;
-  for (const Path& path : paths_) {
-    if (path.state == TunnelState::kDown) down.insert(path.tunnel.tap);
-  }
-  if (!peer_.probes) down.clear();
-  if (!down.empty() && down.size() == paths_.size()) {
-    std::erase_if(dead_, [&](const std::string& tap) { return !down.contains(tap); });
-    if (dead_.size() == paths_.size()) dead_.clear();
-    return;
-  }
-  dead_ = std::move(down);
 }
 
 TunnelView Liveness::view(TimePoint now, const std::string& tap) const {
