@@ -154,10 +154,15 @@ PeerUse Liveness::peer_use(const std::string& tap) const {
   return path == nullptr ? PeerUse::kUnknown : peer_use(*path);
 }
 
+bool Liveness::is_without_carrier(const Path& path) const {
+  return path.state == TunnelState::kJoining ||
+         (path.did_not_join && path.member && dead_.contains(path.tunnel.tap));
+}
+
 std::set<std::string> Liveness::joining() const {
   std::set<std::string> taps;
   for (const Path& path : paths_) {
-    if (path.state == TunnelState::kJoining) taps.insert(path.tunnel.tap);
+    if (is_without_carrier(path)) taps.insert(path.tunnel.tap);
   }
   return taps;
 }
@@ -427,8 +432,8 @@ void Liveness::announce(TimePoint now) {
 }
 
 std::optional<Liveness::Transmit> Liveness::poll_transmit(TimePoint now) {
-  const auto path = std::find_if(paths_.begin(), paths_.end(), [](const Path& p) {
-    return p.queued && !p.quiet && p.state != TunnelState::kJoining;
+  const auto path = std::find_if(paths_.begin(), paths_.end(), [&](const Path& p) {
+    return p.queued && !p.quiet && !is_without_carrier(p);
   });
   if (path == paths_.end()) return std::nullopt;
   path->queued = false;

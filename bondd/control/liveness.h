@@ -96,7 +96,7 @@ class Liveness {
   void set_members(TimePoint now, const std::set<std::string>& members);
   // By the newest probe. kUnknown: no probe came, or the other end does not tell.
   [[nodiscard]] PeerUse peer_use(const std::string& tap) const;
-  // Taps in kJoining.
+  // Taps in kJoining, and those that come from there and are not out of the bond yet: to be without carrier.
   [[nodiscard]] std::set<std::string> joining() const;
 
   // Bytes after the Ethernet header of a frame with kProbeEtherType that came in on `tap`.
@@ -173,6 +173,8 @@ class Liveness {
     // Coming back.
     std::optional<TimePoint> good_since, agreed_at;
     TimePoint join_until;
+    std::optional<TimePoint> gives_up;  // while it joins: waits for the other end's tap to leave
+    bool did_not_join = false;          // down, and came from there: a pass may still be to take it out
     bool ready = false, peer_was_ready = false;
     Duration hold{};
     std::optional<TimePoint> went_down;
@@ -221,6 +223,7 @@ class Liveness {
   void take_back(TimePoint now, Path& path);
   [[nodiscard]] bool another_carries(const Path& path) const;
   [[nodiscard]] PeerUse peer_use(const Path& path) const;
+  [[nodiscard]] bool is_without_carrier(const Path& path) const;
   void change(TimePoint now, Path& path, TunnelState to, std::string reason);
   void announce(TimePoint now);
   void choose_dead();

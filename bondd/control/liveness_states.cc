@@ -25,12 +25,14 @@ void Liveness::change(TimePoint now, Path& path, TunnelState to, std::string rea
     path.went_down = now;
     path.peer_was_ready = false;
   }
+  path.did_not_join = path.state == TunnelState::kJoining && to == TunnelState::kDown;
   changes_.push_back({path.tunnel.tap, path.tunnel.wan, path.state, to, reason});
   path.state = to;
   path.reason = std::move(reason);
   path.since = now;
   path.good_since.reset();
   path.agreed_at.reset();
+  path.gives_up.reset();
   path.ready = to != TunnelState::kDown;
 }
 
@@ -52,6 +54,7 @@ bool Liveness::another_carries(const Path& path) const {
 
 void Liveness::take_back(TimePoint now, Path& path) {
   path.last_rx = std::max(path.last_rx, now);  // what joins is silent, at both ends
+  path.peer_was_ready = peer_bit(peer_.ready, path);
   const std::string away = path.went_down ? in_seconds(now - *path.went_down) : std::string("a while");
   change(now, path, TunnelState::kUp, fmt::format("heard both ways again after {}", away));
 }
@@ -83,15 +86,22 @@ void Liveness::judge_return(TimePoint now, Path& path, const std::string& why) {
   if (now >= *path.agreed_at) take_back(now, path);
 }
 
+// Who gives up says so, and takes what comes until the other end has heard that, and its tap has left: it may
+// have found both in their bonds just now, and sends.
 void Liveness::judge_joining(TimePoint now, Path& path) {
-  if (path.held || !peer_bit(peer_.ready, path) || now >= path.join_until) {
-    change(now, path, TunnelState::kDown,
-           path.held                ? kHeld
-           : now >= path.join_until ? "the two ends could not take it into their bonds at once"
-                                    : "the peer stopped using it");
-  } else if ((path.member && peer_use(path) == PeerUse::kUses) || !another_carries(path)) {
-    take_back(now, path);
-  }
+  const bool late = now >= path.join_until;
+  const bool peer_ready = peer_bit(peer_.ready, path);
+  const bool peer_uses = peer_use(path) == PeerUse::kUses;
+  if (!path.held && peer_ready && (!another_carries(path) || (!late && path.member && peer_uses)))
+    return take_back(now, path);
+  if (!path.held && peer_ready && !late) return;
+  path.ready = false;
+  if (!path.gives_up) path.gives_up = now;
+  if ((peer_ready || peer_uses) && now < *path.gives_up + kGiveUpMost) return;
+  change(now, path, TunnelState::kDown,
+         path.held ? kHeld
+         : late    ? "the two ends could not take it into their bonds at once"
+                   : "the peer stopped using it");
 }
 
 void Liveness::judge(TimePoint now, Path& path, bool alive) {

@@ -51,5 +51,7 @@ inline constexpr Duration kFirstRestart = seconds(15), kMaxRestart = seconds(60)
 
 // For both ends' passes, on a machine that is busy; until then the other tunnels carry.
 inline constexpr auto kJoinMost = seconds(5);
+// An end that says it uses the tap still, for as long, has errors of its own, or gave up at the same time.
+inline constexpr auto kGiveUpMost = seconds(10);
 
 }  // namespace bondd::control

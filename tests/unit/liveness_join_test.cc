@@ -46,6 +46,27 @@ TEST(Liveness, NoFrameIsLostWhenATunnelIsDrainedAndRestoredHoweverLatePassesAre)
   }
 }
 
+// One end gives up at the moment at which the other one learns that both have it in their bonds.
+TEST(Liveness, NoFrameIsLostWhenOneEndIsAlmostTooLateToJoin) {
+  for (const int slow : {0, 1}) {
+    for (Duration pass = 4000ms; pass <= 6000ms; pass += 20ms) {
+      SCOPED_TRACE(fmt::format("end {} takes {} ms", slow, pass / 1ms));
+      World world;
+      for (const int end : {0, 1}) world.line(end, "tap1").delay = 300ms;
+      world.data_every = 20ms;
+      world.end(slow).pass = pass;
+      world.run(3s);
+      world.cut("tap2", true);
+      world.run(15s);
+      for (const int end : {0, 1}) world.end(end).lost = 0;
+      world.cut("tap2", false);
+      world.run(20s);
+      for (const int end : {0, 1}) EXPECT_EQ(world.end(end).lost, 0U) << end;
+      EXPECT_EQ(world.state(0, "tap2") == TunnelState::kUp, world.state(1, "tap2") == TunnelState::kUp);
+    }
+  }
+}
+
 // On a busy machine openvpn goes on while bondd stands still.
 TEST(Liveness, APeerThatStandsStillForSecondsHasItsDrainedTapLeftOut) {
   World world;
