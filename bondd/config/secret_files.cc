@@ -8,6 +8,7 @@
 #include "bondd/base/secret.h"
 #include "bondd/base/text.h"
 #include "bondd/config/check.h"
+#include "bondd/mlvpn/session/key_pair.h"
 
 namespace bondd::config {
 namespace {
@@ -51,12 +52,19 @@ class SecretFiles {
     }
   }
 
-  // Its text is looked at when it is used.
+  // The engine reads it when it starts: a mistake that was found then would keep a running site from coming
+  // back.
   void check_key_pair() {
     if (config_.mlvpn.key_file.empty()) return;
-    auto text = check_secret(config_.mlvpn.key_file, sections_.mlvpn.at("key_file"),
-                             "bondd init makes it, and bondd join the other end's");
-    if (text) wipe(*text);
+    constexpr auto kMake = "bondd init makes it, and bondd join the other end's";
+    const Position at = sections_.mlvpn.at("key_file");
+    auto text = check_secret(config_.mlvpn.key_file, at, kMake);
+    if (!text) return;
+    if (const auto pair = mlvpn::parse_key_file(*text); !pair) {
+      report_.error(
+          at, fmt::format("{}: {}; {}", quoted_path(config_.mlvpn.key_file), pair.error().message, kMake));
+    }
+    wipe(*text);
   }
 
   // Both ends use the bytes of the first line, so what an editor adds unseen makes two passwords of one.
