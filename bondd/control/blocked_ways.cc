@@ -113,9 +113,7 @@ std::string changed_source(const Way& way, const rules::NftNat& nat) {
   const NatSource& source = *way.source;
   const bool fits = !nat.to || std::any_of(source.fit.begin(), source.fit.end(),
                                            [&](const IpPrefix& one) { return one.contains(*nat.to); });
-  if (fits && !source.hides) return "";
-  if (fits)
-    return fmt::format("NAT gives {} one address, so that the other end takes all hosts for one", way.what);
+  if (fits) return "";
   return fmt::format("NAT gives {} the address {}, to which no answer comes back", way.what,
                      to_string(*nat.to));
 }

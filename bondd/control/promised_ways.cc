@@ -221,7 +221,7 @@ void add_office(const Config& config, const Facts& facts, std::vector<Way>& ways
   add_own_answers(config, tracking, far, ways);
   for (const std::string& lan : plan::lan_devices(config, facts.network)) {
     const Places near = places(plan::inside_networks(config, facts.network, lan));
-    NatSource source{plan::inside_networks(config, facts.network, lan), true};
+    NatSource source{plan::inside_networks(config, facts.network, lan)};
     source.fit.push_back({config.bond.address.address, config.bond.address.address.bits()});
     add_forward({lan, bond, near, far, tracking, false, {}, source, false},
                 fmt::format("what the LAN ({}) sends into {}", lan, bond), {bond, lan}, ways);

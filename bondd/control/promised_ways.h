@@ -19,7 +19,6 @@ struct Match {
 // What another's NAT may make of where a way's packets come from.
 struct NatSource {
   std::vector<IpPrefix> fit;  // addresses with which it gets an answer; what a device has always does
-  bool hides = false;         // the other end takes all hosts that get such an address for one
 };
 
 // A way that the site promises, as packets on it, and what that carries in words.

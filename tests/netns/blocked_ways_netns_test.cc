@@ -311,9 +311,8 @@ TEST_F(BlockedWays, NatOfOthersThatSpoilsAWayIsNamed) {
             lan +
                 "the address 192.168.11.2, to which no answer comes back: table ip nat, chain POSTROUTING, "
                 "rule 1 (SNAT); leave it alone: `iptables-nft -t nat -I POSTROUTING -o bond0 -j ACCEPT`\n");
-  EXPECT_EQ(with(office_, snat + "-s 192.168.1.0/24 -j MASQUERADE"), 1U);
-  EXPECT_NE(texts_.find(lan + "one address, so that the other end takes all hosts for one"),
-            std::string::npos);
+  // Of docker and libvirt: the only way for networks that the VPS's through_bond lacks.
+  EXPECT_EQ(with(office_, snat + "-s 192.168.1.0/24 -j MASQUERADE"), 0U) << texts_;
   EXPECT_EQ(with(office_, snat + "-o dsl1 -j MASQUERADE"), 0U) << texts_;
   EXPECT_EQ(with(office_, snat + "-o bond0 -j ACCEPT; " + snat + "-j MASQUERADE"), 0U) << texts_;
   EXPECT_EQ(
