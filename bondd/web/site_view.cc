@@ -48,6 +48,7 @@ const char* name(Hop hop) {
     case Hop::kNone:
       return "";
     case Hop::kProgram:
+    case Hop::kMachine:
       return "program";
     case Hop::kInterface:
       return "interface";

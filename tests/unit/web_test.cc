@@ -295,6 +295,9 @@ TEST_F(WebSite, ALineIsCutAtTheFirstHopThatFails) {
   status.problems = {problem("engine-down", "")};
   tell(status);
   EXPECT_EQ(live()["broken"], json({{"ovh", "program"}}));
+  status.problems = {problem("wan-stopped", "ovh")};
+  tell(status);
+  EXPECT_EQ(live()["broken"], json({{"ovh", "program"}})) << "rules of others on this machine";
 }
 
 TEST_F(WebSite, WhatIsNotUnderstoodChangesNothing) {
