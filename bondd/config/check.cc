@@ -9,7 +9,6 @@
 #include <functional>
 
 #include "bondd/base/inet.h"
-#include "bondd/base/text.h"
 #include "bondd/config/rule_set.h"
 #include "bondd/model/ownership.h"
 #include "bondd/plan/lans.h"
@@ -411,9 +410,9 @@ class Rules : private RuleSet {
       report_.error(
           sections_.web.at("listen"),
           fmt::format("listen = {} is open to others, so the page needs a token: write token_file = "
-                      "\"web.token\", and make that file with: (umask 077; openssl rand -hex 24 > {}); or "
+                      "\"web.token\", and make that file with: (umask 077; {}); or "
                       "listen on \"127.0.0.1:{}\"",
-                      shown, shell_quote((config_.file.parent_path() / "web.token").string()),
+                      shown, how_to_make_token(config_.file.parent_path() / "web.token"),
                       listen->port->first));
     }
     const bool outside = listen->address.is_unspecified()

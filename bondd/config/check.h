@@ -25,6 +25,9 @@ void check_rules(const Sections& sections, const model::Config& config, Purpose 
 // a tunnel's port, …
 void check_traffic(const Sections& sections, const model::Config& config, Report& report);
 
+// The command that makes a token for the page of [web].
+std::string how_to_make_token(const std::filesystem::path& file);
+
 // The files of keys and passwords.
 void check_secret_files(const Sections& sections, const model::Config& config, const CheckContext& context,
                         Purpose purpose, Report& report);

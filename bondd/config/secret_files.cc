@@ -123,7 +123,7 @@ class SecretFiles {
     if (!sections_.web.get<std::string>("token_file")) return;
     const fs::path& file = config_.web.token_file;
     const Position at = sections_.web.at("token_file");
-    const std::string make = fmt::format("openssl rand -hex 24 > {}", shell_quote(file.string()));
+    const std::string make = how_to_make_token(file);
     auto text = check_secret(file, at, fmt::format("make it: (umask 077; {})", make));
     if (!text) return;
     if (!model::is_web_token(model::web_token_of(*text))) {
@@ -234,6 +234,10 @@ class SecretFiles {
 };
 
 }  // namespace
+
+std::string how_to_make_token(const fs::path& file) {
+  return fmt::format("openssl rand -hex 24 > {}", shell_quote(file.string()));
+}
 
 void check_secret_files(const Sections& sections, const model::Config& config, const CheckContext& context,
                         Purpose purpose, Report& report) {
