@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
@@ -54,6 +55,15 @@ void take_network(std::string_view line, std::vector<IpPrefix>& out) {
   if (network && out.size() < kMostNetworks) out.push_back(*network);
 }
 
+// Lines "KEY PORT".
+struct WanFlag {
+  std::string_view key;
+  bool PeerSettings::Wan::*value;
+};
+constexpr std::array<WanFlag, 3> kWanFlags{{{"unheard", &PeerSettings::Wan::unheard},
+                                            {"undecryptable", &PeerSettings::Wan::undecryptable},
+                                            {"drained", &PeerSettings::Wan::drained}}};
+
 void take_service(std::string_view line, PeerSettings& out) {
   const std::string_view protocol = take_word(line);
   const auto to = parse_ip(std::string(take_word(line)));
@@ -94,15 +104,9 @@ void take_line(std::string_view line, PeerSettings& out) {
     const auto port = number<std::uint16_t>(take_word(line));
     const auto count = number<unsigned>(take_word(line));
     if (auto* const wan = with_port(out, port)) wan->tunnels = count.value_or(0);
-  } else if (key == "unheard") {
+  } else if (const auto flag = std::ranges::find(kWanFlags, key, &WanFlag::key); flag != kWanFlags.end()) {
     const auto port = number<std::uint16_t>(take_word(line));
-    if (auto* const wan = with_port(out, port)) wan->unheard = true;
-  } else if (key == "undecryptable") {
-    const auto port = number<std::uint16_t>(take_word(line));
-    if (auto* const wan = with_port(out, port)) wan->undecryptable = true;
-  } else if (key == "drained") {
-    const auto port = number<std::uint16_t>(take_word(line));
-    if (auto* const wan = with_port(out, port)) wan->drained = true;
+    if (auto* const wan = with_port(out, port)) wan->*flag->value = true;
   } else if (key == "ends") {
     out.address = take_word(line);
     out.peer = take_word(line);
@@ -154,9 +158,9 @@ std::string render(const PeerSettings& settings) {
                     wan.capacity_mbit ? fmt::format(" {:.2f}", *wan.capacity_mbit) : ""));
   }
   for (const auto& wan : settings.wans) {
-    if (wan.unheard) add(fmt::format("unheard {}", wan.port));
-    if (wan.undecryptable) add(fmt::format("undecryptable {}", wan.port));
-    if (wan.drained) add(fmt::format("drained {}", wan.port));
+    for (const WanFlag& flag : kWanFlags) {
+      if (wan.*flag.value) add(fmt::format("{} {}", flag.key, wan.port));
+    }
     if (wan.tunnels != 0) add(fmt::format("tunnels {} {}", wan.port, wan.tunnels));
   }
   if (!settings.address.empty()) add(fmt::format("ends {} {}", settings.address, settings.peer));
