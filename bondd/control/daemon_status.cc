@@ -17,13 +17,6 @@ using model::site_state;
 using model::SiteState;
 using model::WanState;
 
-std::string_view name(model::Role role) {
-  return role == model::Role::kClient ? "client" : "server";
-}
-std::string_view name(model::Backend backend) {
-  return backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
-}
-
 // A number that changes at midnight of the local time.
 std::int64_t local_day() {
   const std::time_t now = std::time(nullptr);

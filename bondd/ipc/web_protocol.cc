@@ -30,10 +30,6 @@ std::string network(const std::optional<IpPrefix>& prefix) {
   return prefix ? to_string(*prefix) : "";
 }
 
-const char* name(model::Protocol protocol) {
-  return protocol == model::Protocol::kTcp ? "tcp" : "udp";
-}
-
 Json wans_json(const model::Config& config) {
   Json wans = Json::array();
   for (const model::Wan& wan : config.wans) {
@@ -117,8 +113,8 @@ std::string web_site_json(const model::Config& config, std::int64_t started, std
   for (const IpPrefix& prefix : config.through_bond) through.push_back(to_string(prefix));
   const bool tap = config.backend == model::Backend::kMlvpn && config.mlvpn.tap;
   return dump({{"name", config.site},
-               {"role", config.role == model::Role::kClient ? "client" : "server"},
-               {"backend", config.backend == model::Backend::kMlvpn ? "mlvpn" : "openvpn-bond"},
+               {"role", name(config.role)},
+               {"backend", name(config.backend)},
                {"server", config.server.address},
                {"bond",
                 {{"interface", config.bond.interface},

@@ -34,8 +34,8 @@ SiteStatus down_site(const std::string& site, const std::optional<std::filesyste
                                             name_or_file(*file, site)));
     } else {
       const model::Config* const config = &read->config;
-      status.role = config->role == model::Role::kClient ? "client" : "server";
-      status.backend = config->backend == model::Backend::kOpenVpnBond ? "openvpn-bond" : "mlvpn";
+      status.role = name(config->role);
+      status.backend = name(config->backend);
       status.bond_interface = config->bond.interface;
       for (const model::Wan& wan : config->wans) {
         WanStatus one;

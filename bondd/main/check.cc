@@ -93,8 +93,7 @@ std::size_t say_why_not_reloaded(const model::Config& config, const std::filesys
   const auto running = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
   if (!running) return 0;
   const auto status = ipc::parse_status(running->status);
-  const problems::PeerSettings wanted = problems::settings_of(config);
-  if (!status || status->role != wanted.role || status->backend != wanted.same.at("backend")) return 0;
+  if (!status || status->role != name(config.role) || status->backend != name(config.backend)) return 0;
   ipc::Request request{ipc::Command::kPlan, {}};
   request.file = config.file.native();
   const auto reply = ipc::ask(view.socket(), request, kAskLimit);

@@ -20,6 +20,9 @@ namespace bondd::model {
 
 enum class Role : std::uint8_t { kClient, kServer };
 enum class Backend : std::uint8_t { kOpenVpnBond, kMlvpn };
+// The words of the file.
+std::string_view name(Role role);
+std::string_view name(Backend backend);
 
 struct Server {
   std::string address;  // client: address or host name to reach; server: address to listen on, empty: all
@@ -124,6 +127,7 @@ struct PortRange {
 };
 
 enum class Protocol : std::uint8_t { kTcp, kUdp };
+std::string_view name(Protocol protocol);  // "tcp", "udp"
 
 struct Match {
   Protocol proto = Protocol::kTcp;

@@ -19,7 +19,7 @@ std::string ports(const model::PortRange& range) {
 }
 
 Words proto(model::Protocol protocol) {
-  const std::string name = protocol == model::Protocol::kTcp ? "tcp" : "udp";
+  const std::string name(model::name(protocol));
   return {"-p", name, "-m", name};
 }
 

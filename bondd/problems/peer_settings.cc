@@ -169,8 +169,7 @@ std::string render(const PeerSettings& settings) {
   for (const IpPrefix& network : settings.networks) add("network " + to_string(network));
   for (const IpPrefix& network : settings.through_bond) add("through " + to_string(network));
   for (const model::Forward& service : settings.services) {
-    add(fmt::format("service {} {} {}", service.proto == model::Protocol::kTcp ? "tcp" : "udp",
-                    to_string(service.to), service.port.first));
+    add(fmt::format("service {} {} {}", name(service.proto), to_string(service.to), service.port.first));
   }
   return text;
 }

@@ -88,9 +88,9 @@ void compare_ways(const PeerSettings& office, const PeerSettings& server, std::v
 
 PeerSettings settings_of(const Config& config) {
   PeerSettings out;
-  out.role = config.role == model::Role::kClient ? "client" : "server";
+  out.role = name(config.role);
   for (const model::Wan& wan : config.wans) out.wans.push_back({wan.port, wan.name, std::nullopt});
-  out.same["backend"] = config.backend == Backend::kMlvpn ? "mlvpn" : "openvpn-bond";
+  out.same["backend"] = name(config.backend);
   if (config.backend == Backend::kMlvpn) {
     out.same["cleartext_data"] = yes_no(config.mlvpn.cleartext_data);
     out.same["tuntap"] = config.mlvpn.tap ? "tap" : "tun";

@@ -12,7 +12,7 @@ std::string head(const Agreement& agreement, std::string_view role, const std::s
       "# After a change: `bondd check {0}`, then `bondd reload {0}`. See bondd.toml(5).\n"
       "role    = \"{1}\"\n"
       "backend = \"{2}\"\n",
-      site, role, agreement.backend == model::Backend::kMlvpn ? "mlvpn" : "openvpn-bond");
+      site, role, name(agreement.backend));
 }
 
 std::string bond_table(const std::string& interface, const IpPrefix& bond, const IpAddress& own,

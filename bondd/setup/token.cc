@@ -71,9 +71,9 @@ json to_json(const Token& token) {
   const Agreement& agreement = token.agreement;
   json out = {{"id", token.id},
               {"end", token.expires},
-              {"role", token.role == model::Role::kServer ? "server" : "client"},
+              {"role", name(token.role)},
               {"site", token.site},
-              {"backend", agreement.backend == model::Backend::kMlvpn ? "mlvpn" : "openvpn-bond"},
+              {"backend", name(agreement.backend)},
               {"server", agreement.server},
               {"bond", to_string(agreement.bond)},
               {"wan", json::array()},
