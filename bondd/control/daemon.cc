@@ -288,10 +288,7 @@ void Daemon::look_for_blocked_ways() {
   facts.network = reconciler_->network();
   facts.server_addresses = server_addresses_;
   facts.server_of = servers_.by_wan();
-  std::set<std::string> heard;
-  for (const model::WanStatus& wan : backend_->wans({})) {
-    if (model::is_heard(wan.state)) heard.insert(wan.name);
-  }
+  const auto heard = model::heard_names(backend_->wans({}));
   const auto told = theirs();
   const auto ways =
       promised_ways(options_.config, facts, told ? told->services : std::vector<model::Forward>{});

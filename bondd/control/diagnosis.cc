@@ -72,14 +72,6 @@ bool logged_elsewhere(const std::string& code) {
       problems::table(), [&](const problems::Row& row) { return row.logged_elsewhere && row.name == code; });
 }
 
-std::set<std::string> heard_of(const std::vector<model::WanStatus>& wans) {
-  std::set<std::string> heard;
-  for (const model::WanStatus& wan : wans) {
-    if (model::is_heard(wan.state)) heard.insert(wan.name);
-  }
-  return heard;
-}
-
 // The peer receives nothing of this WAN, though it may be heard here.
 bool is_lost_there(const SiteNow& site, const model::Wan& wan) {
   const auto* const other = site.theirs ? site.theirs->with_port(wan.port) : nullptr;
@@ -145,7 +137,7 @@ std::vector<WanFacts> Diagnosis::wan_facts(const SiteNow& site,
 
 void Diagnosis::look(const SiteNow& site) {
   ask_about(site);
-  heard_ = heard_of(site.wans);
+  heard_ = model::heard_names(site.wans);
   std::vector<NeighbourState> neighbours;
   // Also while all WANs are heard: what arrives tells nothing of what leaves.
   if (site.config.role == model::Role::kClient)
@@ -169,7 +161,7 @@ void Diagnosis::look(const SiteNow& site) {
 }
 
 bool Diagnosis::has_news(const std::vector<model::WanStatus>& wans) const {
-  return heard_of(wans) != heard_;
+  return model::heard_names(wans) != heard_;
 }
 
 std::vector<model::Problem> Diagnosis::shown() const {

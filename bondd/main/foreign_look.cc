@@ -23,16 +23,11 @@ constexpr auto kAskLimit = std::chrono::seconds(2);
 
 // The WANs on which a running site hears the other end: nothing drops their tunnels' packets.
 std::set<std::string> heard_wans(const control::RunDirView& view) {
-  std::set<std::string> heard;
-  if (!view.running()) return heard;
+  if (!view.running()) return {};
   const auto reply = ipc::ask(view.socket(), {ipc::Command::kStatus, {}}, kAskLimit);
-  if (!reply) return heard;
+  if (!reply) return {};
   const auto status = ipc::parse_status(reply->status);
-  if (!status) return heard;
-  for (const model::WanStatus& wan : status->wans) {
-    if (model::is_heard(wan.state)) heard.insert(wan.name);
-  }
-  return heard;
+  return status ? model::heard_names(status->wans) : std::set<std::string>{};
 }
 
 }  // namespace

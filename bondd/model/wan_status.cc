@@ -30,4 +30,12 @@ std::optional<Protection> parse_protection(std::string_view text) {
   return value_named<Protection>(kProtectionNames, text);
 }
 
+std::set<std::string> heard_names(const std::vector<WanStatus>& wans) {
+  std::set<std::string> names;
+  for (const WanStatus& wan : wans) {
+    if (is_heard(wan.state)) names.insert(wan.name);
+  }
+  return names;
+}
+
 }  // namespace bondd::model

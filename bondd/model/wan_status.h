@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace bondd::model {
 
@@ -102,5 +104,8 @@ void visit_figures(Wan& wan, Visit visit) {
   visit("today_rx_bytes", wan.today_rx_bytes);
   visit("today_tx_bytes", wan.today_tx_bytes);
 }
+
+// Names of the WANs that are heard.
+std::set<std::string> heard_names(const std::vector<WanStatus>& wans);
 
 }  // namespace bondd::model
