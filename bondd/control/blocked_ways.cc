@@ -109,10 +109,9 @@ Refusals untracking(const Way& way, const NftJudge& judge) {
 
 // What the new source does to the way; empty: nothing.
 std::string changed_source(const Way& way, const rules::NftNat& nat) {
-  if (!way.source) return "";
-  const NatSource& source = *way.source;
-  const bool fits = !nat.to || std::any_of(source.fit.begin(), source.fit.end(),
-                                           [&](const IpPrefix& one) { return one.contains(*nat.to); });
+  if (!way.answered_sources || !nat.to) return "";
+  const bool fits = std::any_of(way.answered_sources->begin(), way.answered_sources->end(),
+                                [&](const IpPrefix& one) { return one.contains(*nat.to); });
   if (fits) return "";
   return fmt::format("NAT gives {} the address {}, to which no answer comes back", way.what,
                      to_string(*nat.to));

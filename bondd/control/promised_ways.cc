@@ -116,7 +116,7 @@ struct Ends {
   bool answer = false;
   // Whose address NAT changes the destination from.
   std::optional<NftPacket::Arriving> arriving;
-  std::optional<NatSource> source = std::nullopt;
+  std::optional<std::vector<IpPrefix>> answered_sources = std::nullopt;
   bool own_nat = false;
 };
 
@@ -132,7 +132,7 @@ void add_forward(const Ends& ends, const std::string& what, const std::vector<st
     way.packet.arriving = ends.arriving;
     way.what = what;
     way.trusted = trusted;
-    way.source = ends.source;
+    way.answered_sources = ends.answered_sources;
     way.own_nat = ends.own_nat;
     way.needs_tracking = ends.tracking == Tracking::kForNat ||
                          (ends.tracking == Tracking::kForAnswers && protocol == IPPROTO_UDP);
@@ -220,27 +220,42 @@ void add_office(const Config& config, const Facts& facts, std::vector<Way>& ways
   const Places far = places(config.through_bond);
   add_own_answers(config, tracking, far, ways);
   for (const std::string& lan : plan::lan_devices(config, facts.network)) {
-    const Places near = places(plan::inside_networks(config, facts.network, lan));
-    NatSource source{plan::inside_networks(config, facts.network, lan)};
-    source.fit.push_back({config.bond.address.address, config.bond.address.address.bits()});
-    add_forward({lan, bond, near, far, tracking, false, {}, source, false},
+    const auto networks = plan::inside_networks(config, facts.network, lan);
+    const Places near = places(networks);
+    auto answered = networks;
+    answered.push_back({config.bond.address.address, config.bond.address.address.bits()});
+    add_forward({lan, bond, near, far, tracking, false, {}, std::move(answered), false},
                 fmt::format("what the LAN ({}) sends into {}", lan, bond), {bond, lan}, ways);
     add_forward({bond, lan, far, near, tracking, true, {}},
                 fmt::format("the answers from {} to the LAN ({})", bond, lan), {bond}, ways);
   }
 }
 
+// What the VPS forwards, seen behind its NAT; at which place of which machine the caller says.
+Way service_way(const Config& config, const model::Forward& service) {
+  const std::uint16_t port = service.to_port.value_or(service.port).first;
+  Way way;
+  way.packet.protocol = service.proto == model::Protocol::kTcp ? IPPROTO_TCP : IPPROTO_UDP;
+  way.packet.destination = service.to;
+  way.packet.destination_port = port;
+  way.trusted = {config.bond.interface};
+  way.needs_tracking = true;
+  const std::string to = to_string(service.to);
+  const Match there = port_match(name(service.proto), "dport", port);
+  way.match = {fmt::format("ip daddr {} {}", to, there.nft), fmt::format("-d {} {}", to, there.iptables)};
+  return way;
+}
+
+const char* shown(model::Protocol protocol) {
+  return protocol == model::Protocol::kTcp ? "TCP" : "UDP";
+}
+
 // What the VPS forwards comes out of the bond: to a host of the LAN, or to this machine.
 void add_office_service(const Config& config, const Facts& facts, const model::Forward& service,
                         std::vector<Way>& ways) {
   if (config.bond.from_bond == model::FromBond::kReplies) return;  // the file says so
-  const bool tcp = service.proto == model::Protocol::kTcp;
-  const std::uint16_t port = service.to_port.value_or(service.port).first;
-  Way way;
+  Way way = service_way(config, service);
   way.packet.in = config.bond.interface;
-  way.packet.protocol = tcp ? IPPROTO_TCP : IPPROTO_UDP;
-  way.packet.destination = service.to;
-  way.packet.destination_port = port;
   const auto devices = plan::lan_devices(config, facts.network);
   const auto lan = std::find_if(devices.begin(), devices.end(), [&](const std::string& device) {
     const auto networks = plan::inside_networks(config, facts.network, device);
@@ -255,13 +270,9 @@ void add_office_service(const Config& config, const Facts& facts, const model::F
   if (!here && lan == devices.end()) return;
   way.packet.hook = here ? Hook::kInput : Hook::kForward;
   if (!here) way.packet.out = *lan;
-  const std::string protocol = tcp ? "tcp" : "udp", to = to_string(service.to);
-  way.what = fmt::format("what the server forwards to {}, {} port {}", to, tcp ? "TCP" : "UDP", port);
-  way.trusted = {config.bond.interface};
-  way.needs_tracking = true;
-  const Match there = port_match(protocol, "dport", port);
-  way.match = way.arriving = {fmt::format("ip daddr {} {}", to, there.nft),
-                              fmt::format("-d {} {}", to, there.iptables)};
+  way.what = fmt::format("what the server forwards to {}, {} port {}", to_string(service.to),
+                         shown(service.proto), way.packet.destination_port.value());
+  way.arriving = way.match;
   add_examples(way, places({IpPrefix{}}), {{service.to, service.to.bits()}});
   ways.push_back(std::move(way));
 }
@@ -298,33 +309,23 @@ void add_vps_tunnel(const Config& config, const Facts& facts, const plan::Tunnel
 
 void add_service(const Config& config, const Facts& facts, const model::Forward& service,
                  const std::string& device, std::vector<Way>& ways) {
-  const bool tcp = service.proto == model::Protocol::kTcp;
-  const std::string protocol = tcp ? "tcp" : "udp";
-  const std::uint16_t port = service.to_port.value_or(service.port).first;
-  Way way;
+  Way way = service_way(config, service);
   way.packet.in = device;
   way.packet.out = config.bond.interface;
   way.what =
-      fmt::format("the service at {} port {} for the Internet", tcp ? "TCP" : "UDP", service.port.first);
-  way.trusted = {config.bond.interface};
-  way.packet.protocol = tcp ? IPPROTO_TCP : IPPROTO_UDP;
-  way.packet.destination = service.to;
-  way.packet.destination_port = port;
+      fmt::format("the service at {} port {} for the Internet", shown(service.proto), service.port.first);
   way.packet.arriving = NftPacket::Arriving{address_of(facts.network, device), service.port.first};
   way.packet.translated = true;
-  way.needs_tracking = way.own_nat = true;
-  const std::string to = to_string(service.to);
-  const Match there = port_match(protocol, "dport", port);
-  way.match = {fmt::format("ip daddr {} {}", to, there.nft), fmt::format("-d {} {}", to, there.iptables)};
-  way.arriving = port_match(protocol, "dport", service.port.first);
+  way.own_nat = true;
+  way.arriving = port_match(name(service.proto), "dport", service.port.first);
   ways.push_back(std::move(way));
 }
 
 // Answers to another address than this machine's do not come back.
-NatSource own_addresses(const Facts& facts) {
-  NatSource out;
+std::vector<IpPrefix> own_addresses(const Facts& facts) {
+  std::vector<IpPrefix> out;
   for (const netlink::Address& one : facts.network.addresses)
-    out.fit.push_back({one.prefix.address, one.prefix.address.bits()});
+    out.push_back({one.prefix.address, one.prefix.address.bits()});
   return out;
 }
 

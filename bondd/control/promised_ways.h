@@ -16,11 +16,6 @@ struct Match {
   std::string nft, iptables;  // "udp dport 1194", "-p udp --dport 1194"
 };
 
-// What another's NAT may make of where a way's packets come from.
-struct NatSource {
-  std::vector<IpPrefix> fit;  // addresses with which it gets an answer; what a device has always does
-};
-
 // A way that the site promises, as packets on it, and what that carries in words.
 struct Way {
   rules::NftPacket packet;
@@ -32,8 +27,9 @@ struct Way {
   Match arriving;                    // where connection tracking and NAT have not seen the packets yet
   std::vector<std::string> trusted;  // devices that firewalld must trust for it
   bool needs_tracking = false;       // without a connection it gets no NAT, or its answers are dropped
-  std::optional<NatSource> source;   // nothing: no matter
-  bool own_nat = false;              // bondd's own NAT is for it, in the same chains
+  // Sources with which it gets an answer, should another's NAT give it one; nothing: all.
+  std::optional<std::vector<IpPrefix>> answered_sources;
+  bool own_nat = false;  // bondd's own NAT is for it, in the same chains
 };
 
 // All ways of a site: the tunnels' own packets, the LAN into the bond and back, the bond to the Internet and
