@@ -24,7 +24,7 @@ using Bytes = std::vector<std::uint8_t>;
 struct NftNat {
   enum class Changes : std::uint8_t { kSource, kDestination };
   Changes changes = Changes::kSource;
-  std::string target;               // "SNAT", "MASQUERADE", "DNAT", "REDIRECT", "NETMAP"
+  std::string target;               // "SNAT", "MASQUERADE", "DNAT", "REDIRECT"
   std::optional<IpAddress> to;      // the one address; nothing: of a device, of several, or not known
   std::uint32_t from_register = 0;  // that holds the address; 0: none
 };

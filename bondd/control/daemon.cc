@@ -513,7 +513,8 @@ void Daemon::become_ready() {
   hand_over(EventLoop::now() + kSettingsPatience);
 }
 
-// Whoever started the site reads on until here: what differs in the two files is said before.
+// `up -d` shows the log until on_ready(). So it is called when the other end's settings are there and what
+// differs in the two files is logged, at the latest at `latest`.
 void Daemon::hand_over(TimePoint latest) {
   if (!theirs() && EventLoop::now() < latest) {
     ready_timer_ = loop_.after(kReadyCheck, [this, latest] { hand_over(latest); });

@@ -268,7 +268,7 @@ class MlvpnBackend : public Backend {
     return {};
   }
 
-  // What the file calls the original program owes no session keys, nor what follows it.
+  // With peer = "mlvpn" no session keys are expected, and what the peer proved before is forgotten.
   bool peer_proved() {
     if (config_.mlvpn.peer == model::MlvpnPeer::kMlvpn && std::exchange(peer_noted_, false))
       peer_memory_.forget();

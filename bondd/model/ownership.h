@@ -32,12 +32,11 @@ constexpr std::uint32_t kFirst = 5200;
 constexpr std::uint32_t kTunnel = 5200;   // + n: a tunnel's packets leave by their own WAN, whatever else
 constexpr std::uint32_t kReply = 5220;    // answers to what came in through the bond go back through it
 constexpr std::uint32_t kCovered = 5230;  // through_bond networks inside a wider route of the main table
-constexpr std::uint32_t kCoveredGuard = 5231;
-constexpr std::uint32_t kMain = 5240;    // + slot: the main table, but not its default route
-constexpr std::uint32_t kPolicy = 5250;  // + n: manual steering
+constexpr std::uint32_t kCoveredGuard = 5231;  // kGuard for kCovered
+constexpr std::uint32_t kMain = 5240;          // + slot: the main table, but not its default route
+constexpr std::uint32_t kPolicy = 5250;        // + n: manual steering
 constexpr std::uint32_t kBond = 5290;  // through_bond's default route; smaller networks before it, see bond()
-// Of what the two above lead into the bond: refused, should another program delete such a rule or flush the
-// bond's table.
+// Refuses what kBond's rules lead into the bond, should another program delete one or flush the bond's table.
 constexpr std::uint32_t kGuard = 5291;
 constexpr std::uint32_t kLast = 5299;
 

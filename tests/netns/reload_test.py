@@ -165,7 +165,7 @@ class Refused(Case):
 
 
 class Differs(Case):
-    """What differs in the two files is said by the `up -d` that finds it, not only by a later status."""
+    """`up -d` says what differs in the two files; it is not left to a later `status`."""
     SLIPS = {'[nat]\nmasquerade = ["eth0"]\n': ("", "names no device in [nat] masquerade"),
              "1196": ("1199", "the other end's file has no [[wan]] with port 1196"),
              'peer = "172.16.16.2"': ('peer = "172.16.16.3"', "peer = 172.16.16.3")}
